@@ -1,0 +1,95 @@
+"""Frozen values that more than one folder speaks of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, NewType
+
+InodeNo = NewType("InodeNo", int)
+HandleNo = NewType("HandleNo", int)
+StoreNo = NewType("StoreNo", int)
+Seq = NewType("Seq", int)
+"""Monotonic over the life of a namespace: the order of acknowledgements."""
+
+ObjectKey = NewType("ObjectKey", str)
+"""A key within a store: what the bucket shows, less the mount's own prefix; no leading slash."""
+
+ETag = NewType("ETag", str)
+"""An opaque version of an object's bytes, without quotes."""
+
+ROOT_INO = InodeNo(1)
+
+
+class Extent(NamedTuple):
+    """A half-open range of bytes: `[offset, offset + length)`."""
+
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+class LowerId(NamedTuple):
+    """One version of one object: what a dentry points at in the lower."""
+
+    store: StoreNo
+    key: ObjectKey
+    etag: ETag
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a listing or a HEAD tells of an object. Listings carry no `metadata` (None)."""
+
+    key: ObjectKey
+    size: int
+    etag: ETag
+    mtime_ns: int
+    metadata: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """A page of a listing, in the store's (bytewise) order; `next_token` None on the last page."""
+
+    objects: tuple[ObjectInfo, ...]
+    prefixes: tuple[ObjectKey, ...]
+    next_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a store can be relied on for, found out once; callers degrade, they do not guess."""
+
+    conditional_read: bool = True
+    """If-Match on GET, and on the source of a copy."""
+    conditional_write: bool = True
+    """If-Match / If-None-Match on PUT and CompleteMultipartUpload."""
+    multipart_copy: bool = True
+    """UploadPartCopy."""
+    max_key_bytes: int = 1024
+    max_copy_bytes: int = 5 << 30
+    """Above this a copy goes part by part."""
+    min_part_bytes: int = 5 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """POSIX attributes that travel with an object as metadata."""
+
+    mode: int
+    """Type and permission bits, as st_mode."""
+    uid: int
+    gid: int
+    mtime_ns: int
+    symlink_target: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOutcome:
+    """What became of one key of a batch delete; `error` None means gone (or never there)."""
+
+    key: ObjectKey
+    error: Exception | None = field(default=None, compare=False)
