@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple, NewType
 
 InodeNo = NewType("InodeNo", int)
@@ -93,3 +93,24 @@ class DeleteOutcome:
 
     key: ObjectKey
     error: Exception | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlushProgress:
+    """How far a drain of some part of the tree is. Its fields are the keys of `flush --json`."""
+
+    files_done: int = 0
+    bytes_done: int = 0
+    files_left: int = 0
+    """Not yet in the store, the stuck ones and those waiting for a close among them."""
+    bytes_left: int = 0
+    stuck: tuple[dict[str, object], ...] = ()
+    """As in `stat` of a mount: path, error, attempts, since_s."""
+    open_files: tuple[str, ...] = ()
+    """Paths open for writing: what they hold is not covered until they are closed."""
+    waiting_open: int = 0
+    """Deletes and the like that wait for somebody's last close."""
+    elapsed_s: float = 0.0
+
+    def as_dict(self) -> dict[str, object]:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
