@@ -1,0 +1,82 @@
+"""Names: what is where, and which object in the store is behind it."""
+
+from __future__ import annotations
+
+from fusecache.namespace.database import Database
+from fusecache.namespace.records import Dentry, Place
+from fusecache.types import InodeNo, LowerId, ObjectKey, Seq, StoreNo
+
+_COLUMNS = ", ".join(Dentry._fields)
+_GET = f"SELECT {_COLUMNS} FROM dentry WHERE parent = ? AND name = ?"
+_OF_INODE = f"SELECT {_COLUMNS} FROM dentry WHERE ino = ?"
+_PUT = f"INSERT OR REPLACE INTO dentry ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_CHILDREN = f"SELECT {_COLUMNS} FROM dentry WHERE parent = ? AND name > ? ORDER BY name LIMIT ?"
+_LIVE = "SELECT 1 FROM dentry WHERE parent = ? AND ino IS NOT NULL LIMIT 1"
+_READERS = f"SELECT {_COLUMNS} FROM dentry WHERE store = ? AND key = ? AND ino IS NOT NULL"
+_SETTLE = "UPDATE dentry SET settled = 1, epoch = ? WHERE parent = ? AND name = ? AND ino IS NULL"
+# Every name below a directory, as far as there are rows.
+_BELOW = f"""
+    WITH RECURSIVE below (ino) AS (
+        SELECT :ino
+        UNION ALL
+        SELECT dentry.ino FROM dentry JOIN below ON dentry.parent = below.ino
+        JOIN directory ON directory.ino = dentry.ino)
+    SELECT {", ".join("dentry." + column for column in Dentry._fields)}
+      FROM dentry JOIN below ON dentry.parent = below.ino"""
+
+
+class Dentries:
+    """The table `dentry`. The caller owns the transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database.connection
+
+    def get(self, parent: InodeNo, name: bytes) -> Dentry | None:
+        """Return the row, live or whiteout."""
+        row = self._db.execute(_GET, (parent, name)).fetchone()
+        return None if row is None else Dentry._make(row)
+
+    def of_inode(self, ino: InodeNo) -> list[Dentry]:
+        """All names of an inode; a directory has one, the root none."""
+        return [Dentry._make(row) for row in self._db.execute(_OF_INODE, (ino,))]
+
+    def put(self, dentry: Dentry) -> None:
+        """Insert the row, or replace the one of that name."""
+        self._db.execute(_PUT, dentry)
+
+    def whiteout(self, place: Place, epoch: Seq) -> None:
+        """Hide whatever the lower shows under this name."""
+        self.put(Dentry(*place, None, None, None, None, None, epoch, 0))
+
+    def delete(self, place: Place) -> None:
+        self._db.execute("DELETE FROM dentry WHERE parent = ? AND name = ?", place)
+
+    def delete_below(self, parent: InodeNo) -> None:
+        """Drop the whiteouts of a directory that is removed."""
+        self._db.execute("DELETE FROM dentry WHERE parent = ?", (parent,))
+
+    def settle(self, place: Place, epoch: Seq) -> None:
+        """Nothing is left to hide: newer listings count again, older ones still don't."""
+        self._db.execute(_SETTLE, (epoch, *place))
+
+    def identify(self, dentry: Dentry, lower: LowerId, *, generation: int, epoch: Seq) -> Dentry:
+        """The object of this name is now `lower`."""
+        store, key, etag = lower
+        identified = dentry._replace(store=store, key=key, etag=etag, generation=generation, epoch=epoch)
+        self.put(identified)
+        return identified
+
+    def children(self, parent: InodeNo, *, after: bytes, count: int) -> list[Dentry]:
+        """Up to `count` rows with names above `after`, bytewise ordered, whiteouts included."""
+        return [Dentry._make(row) for row in self._db.execute(_CHILDREN, (parent, after, count))]
+
+    def has_live(self, parent: InodeNo) -> bool:
+        return self._db.execute(_LIVE, (parent,)).fetchone() is not None
+
+    def readers(self, store: StoreNo, key: ObjectKey) -> list[Dentry]:
+        """Live names whose object is at `key`."""
+        return [Dentry._make(row) for row in self._db.execute(_READERS, (store, key))]
+
+    def below(self, ino: InodeNo) -> list[Dentry]:
+        """Every row below a directory, whiteouts included; those of its known subdirectories too."""
+        return [Dentry._make(row) for row in self._db.execute(_BELOW, {"ino": ino})]

@@ -1,0 +1,104 @@
+"""Inodes: numbers, attributes and the version that missing bytes come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fusecache.errors import Stale
+from fusecache.namespace.database import Database
+from fusecache.namespace.records import Inode
+from fusecache.types import InodeNo, LowerId
+
+_GET = f"SELECT {', '.join(Inode._fields)} FROM inode WHERE ino = ?"
+_INSERT = f"INSERT INTO inode ({', '.join(Inode._fields[1:])}) VALUES ({', '.join('?' * (len(Inode._fields) - 1))})"
+_WRITTEN = """
+    UPDATE inode SET size = ?, mtime_ns = ?, ctime_ns = ?, mode = ?, base_size = ?, blocks = ? WHERE ino = ?"""
+_DIRTIED = """
+    UPDATE inode SET generation = generation + 1,
+           blocks = ?, base_size = ?, base_store = ?, base_key = ?, base_etag = ? WHERE ino = ?"""
+_TOUCHED = "UPDATE inode SET mtime_ns = ?, ctime_ns = ? WHERE ino = ?"
+_BASE = "UPDATE inode SET base_store = ?, base_key = ?, base_etag = ?, base_size = ?, blocks = ? WHERE ino = ?"
+_ORPHANS = "SELECT ino FROM inode WHERE nlink = 0"
+
+_CACHED = 20_000
+"""How many inodes are kept as objects, ~ 0.7 KiB each: the hot set, not the tree."""
+
+
+class Inodes:
+    """The table `inode`, with the hot rows in memory. The caller owns the transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database.connection
+        self._cache: dict[InodeNo, Inode] = {}
+        database.on_rollback(self._cache.clear)
+
+    def get(self, ino: InodeNo) -> Inode:
+        """Return the inode.
+
+        Raises:
+            Stale: there is none of that number (any more).
+        """
+        inode = self._cache.get(ino)
+        if inode is None:
+            row = self._db.execute(_GET, (ino,)).fetchone()
+            if row is None:
+                raise Stale(f"no inode {ino}")
+            inode = self._keep(Inode._make(row))
+        return inode
+
+    def insert(self, inode: Inode) -> Inode:
+        """Insert a new inode, whatever number it carries, and return it with the one it got."""
+        number = self._db.execute(_INSERT, inode[1:]).lastrowid
+        assert number is not None
+        return self._keep(inode._replace(ino=InodeNo(number)))
+
+    def written(self, inode: Inode) -> None:
+        """Store what a write or truncate changed: size, times, mode (set-id bits), local blocks."""
+        row = (inode.size, inode.mtime_ns, inode.ctime_ns, inode.mode, inode.base_size, inode.blocks, inode.ino)
+        self._db.execute(_WRITTEN, row)
+        self._keep(inode)
+
+    def dirtied(self, inode: Inode, *, blocks: bytes | None, base_size: int | None) -> Inode:
+        """Begin a new generation of the inode's bytes; `base_size` None: nothing of its base counts any more."""
+        dirty = inode._replace(generation=inode.generation + 1, blocks=blocks, base_size=base_size)
+        if base_size is None:
+            dirty = dirty._replace(base_store=None, base_key=None, base_etag=None)
+        base = (dirty.base_store, dirty.base_key, dirty.base_etag)
+        self._db.execute(_DIRTIED, (blocks, base_size, *base, inode.ino))
+        return self._keep(dirty)
+
+    def touched(self, ino: InodeNo, now_ns: int) -> None:
+        """A name in this directory changed."""
+        self._db.execute(_TOUCHED, (now_ns, now_ns, ino))
+        if (inode := self._cache.get(ino)) is not None:
+            self._keep(inode._replace(mtime_ns=now_ns, ctime_ns=now_ns))
+
+    def update(self, inode: Inode, **columns: Any) -> Inode:
+        """Set some columns."""
+        assignments = ", ".join(f"{name} = ?" for name in columns)
+        self._db.execute(f"UPDATE inode SET {assignments} WHERE ino = ?", (*columns.values(), inode.ino))
+        return self._keep(inode._replace(**columns))
+
+    def rebased(self, inode: Inode, lower: LowerId, *, clean: bool) -> Inode:
+        """The inode's bytes are now `lower`'s: missing blocks come from there. `clean`: all of them are."""
+        blocks = None if clean else inode.blocks
+        base_size = inode.size if clean else inode.base_size
+        self._db.execute(_BASE, (*lower, base_size, blocks, inode.ino))
+        store, key, etag = lower
+        return self._keep(
+            inode._replace(base_store=store, base_key=key, base_etag=etag, base_size=base_size, blocks=blocks)
+        )
+
+    def delete(self, ino: InodeNo) -> None:
+        self._cache.pop(ino, None)
+        self._db.execute("DELETE FROM inode WHERE ino = ?", (ino,))
+
+    def orphans(self) -> list[InodeNo]:
+        """Unlinked inodes: after a restart nobody has them open any more."""
+        return [row[0] for row in self._db.execute(_ORPHANS)]
+
+    def _keep(self, inode: Inode) -> Inode:
+        if len(self._cache) >= _CACHED and inode.ino not in self._cache:
+            del self._cache[next(iter(self._cache))]
+        self._cache[inode.ino] = inode
+        return inode

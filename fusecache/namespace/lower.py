@@ -1,0 +1,187 @@
+"""What the lower shows, merged with the rows: foreign objects become names, and stop being names.
+
+Rows win over a listing or HEAD wherever they know better: a name that is dirty, being moved or
+hidden, and a name whose object we changed after the request began (`epoch`).
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fusecache.namespace.records import Dentry, Directory, Inode, Place
+from fusecache.namespace.tree import Tables
+from fusecache.types import Attributes, ETag, InodeNo, LowerId, ObjectKey, Seq, StoreNo
+
+
+@dataclass(frozen=True, slots=True)
+class LowerObject:
+    """A key as a listing or HEAD showed it; `attributes` only from a HEAD."""
+
+    key: ObjectKey
+    size: int
+    etag: ETag
+    mtime_ns: int
+    attributes: Attributes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LowerPrefix:
+    """A directory of the lower: there are keys below `prefix`, which ends in a slash."""
+
+    prefix: str
+
+
+Evidence = LowerObject | LowerPrefix | None
+"""What the lower has under a name; None: nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """Attributes of what carries none: foreign objects and directories."""
+
+    uid: int
+    gid: int
+    file_mode: int
+    dir_mode: int
+
+
+class Lower:
+    """Takes evidence from the store into the rows."""
+
+    def __init__(self, tables: Tables, defaults: Defaults) -> None:
+        self._t = tables
+        self._defaults = defaults
+
+    def is_ours(self, dentry: Dentry, directory: Directory) -> bool:
+        """The row alone decides: no evidence from the store counts for this name now."""
+        if dentry.ino is None:
+            return not dentry.settled
+        if dentry.key is None and self._t.directories.find(dentry.ino) is None:
+            return True
+        return bool(self._t.tasks.all_of_inode(dentry.ino)) or self._is_elsewhere(dentry, directory)
+
+    def merge(self, parent: InodeNo, found: Iterable[tuple[bytes, Evidence]], *, epoch: Seq) -> list[Dentry | None]:
+        """Bring the rows of some names up to date with evidence that a request begun at `epoch` gave.
+
+        Returns for each name its row, or None where there is nothing. One transaction if anything changed.
+        """
+        directory = self._t.directories.get(parent)
+        plan = [(name, evidence, self._t.dentries.get(parent, name)) for name, evidence in found]
+        if not any(self._differs(row, evidence, directory, epoch) for _, evidence, row in plan):
+            return [row if row is not None and row.ino is not None else None for _, _, row in plan]
+        with self._t.database.transaction():
+            return [self._take(directory, name, row, evidence, epoch) for name, evidence, row in plan]
+
+    def headed(self, inode: Inode, attributes: Attributes | None) -> Inode:
+        """A HEAD of this version was made: keep what it told."""
+        with self._t.database.transaction():
+            if attributes is None:
+                return self._t.inodes.update(inode, headed=1)
+            symlink = attributes.symlink_target
+            return self._t.inodes.update(
+                inode,
+                headed=1,
+                mode=attributes.mode,
+                uid=attributes.uid,
+                gid=attributes.gid,
+                mtime_ns=attributes.mtime_ns,
+                ctime_ns=attributes.mtime_ns,
+                symlink=symlink,
+                size=len(symlink) if symlink is not None else inode.size,
+            )
+
+    def marker_seen(self, ino: InodeNo, present: bool) -> None:
+        """A listing showed, or did not show, the key `dir/`."""
+        if bool(self._t.directories.get(ino).marker) != present:
+            with self._t.database.transaction():
+                self._t.directories.marked(ino, int(present))
+
+    # --- within the transaction of `merge` ---
+
+    def _differs(self, row: Dentry | None, evidence: Evidence, directory: Directory, epoch: Seq) -> bool:
+        if row is None:
+            return evidence is not None
+        if row.epoch > epoch or self.is_ours(row, directory):
+            return False
+        if row.ino is None:
+            return True  # a settled whiteout, and newer evidence
+        if isinstance(evidence, LowerObject):
+            return row.etag != evidence.etag or row.key != evidence.key
+        if isinstance(evidence, LowerPrefix):
+            return self._t.directories.find(row.ino) is None
+        return True
+
+    def _take(
+        self, directory: Directory, name: bytes, row: Dentry | None, evidence: Evidence, epoch: Seq
+    ) -> Dentry | None:
+        if row is not None and not self._differs(row, evidence, directory, epoch):
+            return row if row.ino is not None else None
+        place = Place(directory.ino, name)
+        if row is not None and row.ino is not None:
+            if not self._drop(row, evidence):
+                return row
+        elif row is not None:
+            self._t.dentries.delete(place)
+        if evidence is None:
+            return None
+        if isinstance(evidence, LowerPrefix):
+            return self._add_directory(directory, place, evidence, epoch)
+        return self._add_file(directory, place, evidence, epoch)
+
+    def _drop(self, row: Dentry, evidence: Evidence) -> bool:
+        """Forget a name that the store changed; False if something below it is still ours."""
+        t = self._t
+        assert row.ino is not None
+        if t.directories.find(row.ino) is None:
+            t.dentries.delete(row.place)
+            t.inodes.update(t.inodes.get(row.ino), nlink=0)
+            return True
+        below = t.dentries.below(row.ino)
+        if any(child.ino is not None and t.tasks.all_of_inode(child.ino) for child in below):
+            return False
+        for child in [*below, row]:
+            if child.ino is not None:
+                t.directories.delete(child.ino)
+                t.inodes.update(t.inodes.get(child.ino), nlink=0)
+            t.dentries.delete(child.place)
+        return True
+
+    def _add_directory(self, directory: Directory, place: Place, found: LowerPrefix, epoch: Seq) -> Dentry:
+        t, d = self._t, self._defaults
+        now = t.inodes.get(directory.ino).mtime_ns
+        inode = t.inodes.insert(_fresh(stat.S_IFDIR | d.dir_mode, d.uid, d.gid, size=0, mtime_ns=now, lower=None))
+        dentry = Dentry(*place, inode.ino, None, None, None, None, epoch, 0)
+        t.dentries.put(dentry)
+        t.directories.insert(inode.ino, directory.store, found.prefix)
+        return dentry
+
+    def _add_file(self, directory: Directory, place: Place, found: LowerObject, epoch: Seq) -> Dentry:
+        t, d, a = self._t, self._defaults, found.attributes
+        store, key, etag = lower = LowerId(directory.store, found.key, found.etag)
+        mode, uid, gid = (a.mode, a.uid, a.gid) if a is not None else (stat.S_IFREG | d.file_mode, d.uid, d.gid)
+        mtime_ns = a.mtime_ns if a is not None else found.mtime_ns
+        fresh = _fresh(mode, uid, gid, size=found.size, mtime_ns=mtime_ns, lower=lower)
+        if a is not None:
+            target = a.symlink_target
+            size = len(target) if target is not None else found.size
+            fresh = fresh._replace(headed=1, symlink=target, size=size)
+        inode = t.inodes.insert(fresh)
+        dentry = Dentry(*place, inode.ino, store, key, etag, inode.generation, epoch, 0)
+        t.dentries.put(dentry)
+        return dentry
+
+    def _is_elsewhere(self, dentry: Dentry, directory: Directory) -> bool:
+        """Its object is not where this directory's listing would show it."""
+        if dentry.key is None or directory.prefix is None:
+            return False
+        return dentry.key.rpartition("/")[0] != directory.prefix[:-1]
+
+
+def _fresh(mode: int, uid: int, gid: int, *, size: int, mtime_ns: int, lower: LowerId | None) -> Inode:
+    store: StoreNo | None
+    store, key, etag = lower if lower is not None else (None, None, None)
+    times = (mtime_ns, mtime_ns, mtime_ns)
+    base_size = size if lower is not None else None
+    return Inode(InodeNo(0), mode, uid, gid, 1, size, *times, 0, 0, None, store, key, etag, base_size, None)

@@ -1,0 +1,62 @@
+"""The namespace of one mount: the tables, and the three that change them."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from fusecache.namespace.database import Database
+from fusecache.namespace.drain import Drain
+from fusecache.namespace.lower import Defaults, Lower
+from fusecache.namespace.records import Inode
+from fusecache.namespace.tree import Tables, Tree
+from fusecache.types import ROOT_INO, InodeNo
+
+
+class Namespace:
+    """What must never lose an acknowledged operation. All methods are synchronous and run on the loop.
+
+    `tree` is for applications, `lower` for what the store shows, `drain` for the persister;
+    `tables` are there to be read by all.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        url: str,
+        boot_id: str,
+        delay_ns: int,
+        defaults: Defaults,
+        is_staging: Callable[[list[bytes]], bool],
+        now_ns: int,
+    ) -> None:
+        """Open the namespace at `path`, or begin one over the store `url`.
+
+        Raises:
+            NamespaceError: it is damaged, too new, or belongs to another store.
+        """
+        self.database = Database(path, boot_id=boot_id)
+        self.tables = Tables.of(self.database)
+        self.store = self.database.bind_store(url)
+        self.tree = Tree(self.tables, delay_ns=delay_ns, is_staging=is_staging)
+        self.lower = Lower(self.tables, defaults)
+        self.drain = Drain(self.tables, delay_ns=delay_ns)
+        self.is_staging = is_staging
+        if self.tables.directories.find(ROOT_INO) is None:
+            self._make_root(defaults, now_ns)
+
+    def close(self) -> None:
+        self.database.close()
+
+    def _make_root(self, defaults: Defaults, now_ns: int) -> None:
+        mode = stat.S_IFDIR | defaults.dir_mode
+        times = (now_ns, now_ns, now_ns)
+        root = Inode(
+            InodeNo(0), mode, defaults.uid, defaults.gid, 1, 0, *times, 0, 1, None, None, None, None, None, None
+        )
+        with self.database.transaction():
+            inode = self.tables.inodes.insert(root)
+            assert inode.ino == ROOT_INO
+            self.tables.directories.insert(ROOT_INO, self.store, "")
