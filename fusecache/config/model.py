@@ -1,0 +1,171 @@
+"""The one checked configuration of a mount."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from fusecache.errors import ConfigError
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+STAGING = (
+    "_temporary/",
+    ".hive-staging*",
+    ".spark-staging*",
+    ".*.crc",
+    "*.inprogress",
+    ".*.inprogress.*",
+    "*._COPYING_",
+    ".*.tmp",
+)
+"""Names that writers rename away when they are done: local until then. A trailing slash: directories only."""
+
+MARKERS = (
+    "_SUCCESS",
+    "_committed_*",
+    "_delta_log/*",
+    "metadata/*.metadata.json",
+    "version-hint.text",
+    ".hoodie/*",
+    "_spark_metadata/*",
+    "_manifest*",
+)
+"""Names that tell readers that a tree is complete: uploaded after everything acknowledged before them."""
+
+
+class Bound(NamedTuple):
+    """What a field may be, and why not less or more."""
+
+    name: str
+    low: float
+    high: float
+    reason: str
+
+
+BOUNDS = (
+    Bound("block_size", 64 * KIB, 16 * MIB, "below, requests cost more than bytes; above, a small read waits"),
+    Bound("part_size", 5 * MIB, 5 * GIB, "S3 takes parts of 5 MiB to 5 GiB"),
+    Bound("multipart_threshold", 1, 5 * GIB, "S3 takes up to 5 GiB in one PUT"),
+    Bound("max_uploads", 1, 256, "each upload holds a connection and a chunk of memory"),
+    Bound("upload_limit", 64 * KIB, 1 << 50, "below, a part outlasts the store's timeouts"),
+    Bound("cache_size", 64 * MIB, 1 << 60, "a few large blocks per open file must fit"),
+    Bound("free_space_ratio", 0.0, 0.9, "the rest is all the cache could ever use"),
+    Bound("persist_delay_s", 0.0, 7 * 86400.0, "what waits longer is forgotten by people, not by us"),
+    Bound("ttl_s", 0.0, 365 * 86400.0, "longer is for ever"),
+    Bound("patience_s", 0.1, 3600.0, "an application is waiting meanwhile"),
+    Bound("attr_timeout_s", 0.0, 86400.0, "the kernel asks again after it"),
+    Bound("entry_timeout_s", 0.0, 86400.0, "the kernel asks again after it"),
+    Bound("file_mode", 0, 0o7777, "permission bits only"),
+    Bound("dir_mode", 0, 0o7777, "permission bits only"),
+    Bound("uid", 0, (1 << 32) - 2, "the kernel's range"),
+    Bound("gid", 0, (1 << 32) - 2, "the kernel's range"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything a mount is told, complete and checked: who holds one need not look twice.
+
+    Sizes are bytes, durations seconds, paths absolute. None means: not set, the part that
+    uses it decides.
+    """
+
+    store: str
+    mountpoint: Path
+    cache_dirs: tuple[Path, ...]
+    state_dir: Path
+    """The namespace, the lock and the log. It names what only `cache_dirs` hold: they live and die together."""
+
+    cache_size: int | None = None
+    """None: 80 % of what is free, and at most what keeps `free_space_ratio` free."""
+    free_space_ratio: float = 0.1
+    block_size: int = MIB
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    force_path_style: bool = False
+    sse: str | None = None
+    sse_kms_key_id: str | None = None
+    storage_class: str | None = None
+    requester_pays: bool = False
+
+    read_only: bool = False
+    persist_delay_s: float = 1.0
+    max_uploads: int = 16
+    upload_limit: int | None = None
+    """Bytes a second of all uploads together."""
+    multipart_threshold: int = 16 * MIB
+    part_size: int = 16 * MIB
+    staging: tuple[str, ...] = STAGING
+    markers: tuple[str, ...] = MARKERS
+
+    uid: int = field(default_factory=os.getuid)
+    gid: int = field(default_factory=os.getgid)
+    file_mode: int = 0o644
+    dir_mode: int = 0o755
+    attr_timeout_s: float | None = None
+    entry_timeout_s: float | None = None
+    ttl_s: float = 60.0
+    """How long a cached answer about the lower counts as fresh."""
+    patience_s: float = 60.0
+    """How long a call that must know the lower waits for it before EIO."""
+
+    transport: str = "pyfuse3"
+    allow_other: bool = False
+    kernel_options: tuple[str, ...] = ()
+    """Mount options for the kernel as they were given: nosuid, nodev, noexec, noatime."""
+    foreground: bool = False
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        _check_bounds(self)
+        _check_store(self)
+        if self.block_size & (self.block_size - 1):
+            raise ConfigError(f"block_size {self.block_size} is no power of two")
+        for directory in (self.state_dir, *self.cache_dirs):
+            if directory == self.mountpoint or self.mountpoint in directory.parents:
+                raise ConfigError(f"{directory} lies below the mount point: keep cache and state outside of it")
+
+    def to_json(self) -> str:
+        """Return the text that `from_json` reads: how a mount is handed to its daemon."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """Return the configuration that `to_json` wrote."""
+        return cls(**_revived(json.loads(text)))
+
+
+def _check_bounds(config: Config) -> None:
+    for name, low, high, reason in BOUNDS:
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            option = name.removesuffix("_s")
+            raise ConfigError(f"{option} must be between {low:g} and {high:g}, not {value:g}: {reason}")
+
+
+def _check_store(config: Config) -> None:
+    url = urlsplit(config.store)
+    if not url.scheme or "://" not in config.store:
+        raise ConfigError(f"{config.store!r} is no store: write s3://bucket/prefix or file:///directory")
+    if url.scheme == "s3" and not url.netloc:
+        raise ConfigError(f"{config.store!r} names no bucket: write s3://bucket/prefix")
+    if url.password is not None or url.username is not None:
+        raise ConfigError("credentials come from the AWS chain (environment, profile, role), never from the URL")
+    if config.sse_kms_key_id is not None and config.sse not in ("aws:kms", "aws:kms:dsse"):
+        raise ConfigError("sse_kms_key_id needs sse = aws:kms")
+    if config.endpoint_url is not None and urlsplit(config.endpoint_url).scheme not in ("http", "https"):
+        raise ConfigError(f"endpoint_url {config.endpoint_url!r} must begin with http:// or https://")
+
+
+def _revived(plain: dict[str, Any]) -> dict[str, Any]:
+    """JSON knows neither paths nor tuples."""
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+    values |= {key: Path(values[key]) for key in ("mountpoint", "state_dir")}
+    return values | {"cache_dirs": tuple(Path(each) for each in values["cache_dirs"])}

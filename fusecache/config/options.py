@@ -1,0 +1,75 @@
+"""The options a mount knows: one table for the command line, the TOML file and fstab's `-o`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fusecache.config import values
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One thing a mount can be told. `name` is the TOML key and, with dashes, the long option."""
+
+    name: str
+    read: Callable[[object], object]
+    help: str
+    metavar: str = "TEXT"
+    field: str = ""
+    """The `Config` field; "" where it is `name`, too."""
+    is_flag: bool = False
+    is_list: bool = False
+
+    @property
+    def target(self) -> str:
+        return self.field or self.name
+
+
+def _flag(name: str, help_text: str) -> Option:
+    return Option(name, values.switch, help_text, is_flag=True)
+
+
+def _size(name: str, help_text: str) -> Option:
+    return Option(name, values.size, help_text, "SIZE")
+
+
+def _duration(name: str, help_text: str) -> Option:
+    return Option(name, values.duration, help_text, "TIME", f"{name}_s")
+
+
+OPTIONS = (
+    Option("cache_dir", values.paths, "Where cached and not yet persisted bytes live.", "DIR[:DIR…]", "cache_dirs"),
+    Option("state_dir", values.path, "Where the namespace lives; DIR/state below --cache-dir DIR.", "DIR"),
+    _size("cache_size", "How much the cache may hold; 80 % of what is free if not given."),
+    Option("free_space_ratio", values.ratio, "How much of the cache's disk stays free.", "RATIO"),
+    _size("block_size", "The piece that is fetched and evicted; a power of two."),
+    Option("transport", values.choice("auto", "pyfuse3", "direct"), "auto or pyfuse3.", "NAME"),
+    Option("endpoint_url", values.text, "Where the S3 API answers, if it isn't AWS.", "URL"),
+    Option("region", values.text, "The bucket's region.", "NAME"),
+    Option("profile", values.text, "The profile of the AWS configuration to use.", "NAME"),
+    _flag("force_path_style", "Address buckets as path, not as host name (default with --endpoint-url)."),
+    Option("sse", values.choice("AES256", "aws:kms", "aws:kms:dsse"), "Server-side encryption of new objects.", "KIND"),
+    Option("sse_kms_key_id", values.text, "The key of --sse aws:kms.", "ID"),
+    Option("storage_class", values.text, "Storage class of new objects.", "CLASS"),
+    _flag("requester_pays", "Pay for the requests to somebody else's bucket."),
+    _flag("read_only", "Refuse every change."),
+    _duration("persist_delay", "How long after its last close a file is uploaded (1s)."),
+    Option("max_uploads", values.number, "How many uploads run at once (16).", "N"),
+    _size("upload_limit", "Bytes a second of all uploads together."),
+    _size("multipart_threshold", "Larger files are uploaded in parts (16M)."),
+    _size("part_size", "The size of these parts (16M)."),
+    Option("staging", values.texts, "More names that stay local until they are renamed.", "PATTERN", is_list=True),
+    Option("markers", values.texts, "More names that are uploaded after their tree.", "PATTERN", is_list=True),
+    Option("uid", values.number, "Owner of what others put into the store.", "ID"),
+    Option("gid", values.number, "Group of what others put into the store.", "ID"),
+    Option("file_mode", values.mode, "Mode of files that carry none (0644).", "OCTAL"),
+    Option("dir_mode", values.mode, "Mode of directories that carry none (0755).", "OCTAL"),
+    _duration("attr_timeout", "How long the kernel may keep attributes."),
+    _duration("entry_timeout", "How long the kernel may keep names."),
+    _duration("ttl", "How long an answer of the store counts as fresh (60s)."),
+    _duration("patience", "How long a call waits for an absent store before it fails (60s)."),
+    _flag("allow_other", "Let other users in (default for root's mounts)."),
+    Option("log_level", values.choice("debug", "info", "warning", "error"), "What is logged (info).", "LEVEL"),
+)
+"""In the order of `fusecache mount --help`."""

@@ -1,0 +1,150 @@
+"""The commands' side of the control socket: plain blocking calls, so that a command starts fast."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from fusecache.control import mounts, sockets
+from fusecache.control.mounts import MountEntry
+from fusecache.control.protocol import (
+    ANSWER_S,
+    REPLY_BYTES,
+    SILENCE_S,
+    ControlError,
+    ExitCode,
+    decode,
+    encode,
+    error_from,
+)
+
+Progress = Callable[[dict[str, object]], None]
+_UCRED = struct.Struct("3i")  # unix(7): struct ucred
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A path on a fusecache mount: `below` is what lies below the mount's root, b"" the root itself."""
+
+    mount: MountEntry
+    below: bytes
+
+    @property
+    def mountpoint(self) -> str:
+        return os.fsdecode(self.mount.mountpoint)
+
+    @property
+    def path(self) -> str:
+        return os.path.join(self.mountpoint, os.fsdecode(self.below)) if self.below else self.mountpoint
+
+
+def find(path: str | bytes, entries: Sequence[MountEntry] | None = None) -> Target:
+    """Return the mount that `path` is on, without touching it.
+
+    Raises:
+        ControlError: it is on none; exit code 4.
+    """
+    table = mounts.mounts() if entries is None else entries
+    found = mounts.mount_of(mounts.resolve(os.fsencode(path), table), table)
+    if found is None:
+        raise ControlError(
+            f"{os.fsdecode(path)} is not on a fusecache mount", kind="not_a_mount", exit_code=ExitCode.NOT_A_MOUNT
+        )
+    return Target(*found)
+
+
+def find_default(entries: Sequence[MountEntry] | None = None) -> Target:
+    """Return the root of the working directory's mount, else of the only mount.
+
+    Raises:
+        ControlError: there are none or several; exit code 2, with the list.
+    """
+    table = mounts.mounts() if entries is None else entries
+    here = mounts.mount_of(mounts.working_directory(), table)
+    ours = [entry for entry in table if entry.is_fusecache]
+    if here is not None or len(ours) == 1:
+        return Target(here[0] if here else ours[0], b"")
+    listed = "".join(f"\n  {os.fsdecode(entry.mountpoint)}  ({entry.source})" for entry in ours)
+    message = f"which mount? name one of{listed}" if ours else "nothing is mounted: `fusecache mount STORE MOUNTPOINT`"
+    raise ControlError(message, kind="usage", exit_code=ExitCode.USAGE)
+
+
+def call(mount: MountEntry, request: dict[str, object], *, progress: Progress | None = None) -> dict[str, object]:
+    """Send `request` to the daemon of `mount` and return its result; `progress` is called as it comes.
+
+    Raises:
+        ControlError: what the daemon refused, with its exit code; 6 if it doesn't answer.
+    """
+    with connect(mount) as connection:
+        return exchange(connection, request, mount, progress=progress)
+
+
+def connect(mount: MountEntry) -> socket.socket:
+    """Return a connection to the daemon of `mount`, which is certainly its owner's."""
+    uid = mount.user_id or 0
+    path = sockets.find_socket(mount.device, uid, environ=os.environ)
+    if path is None:
+        raise _no_answer(mount, "has no control socket")
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(ANSWER_S)
+    try:
+        connection.connect(os.fspath(path))
+    except OSError as exc:
+        connection.close()
+        raise _no_answer(mount, f"does not answer ({exc.strerror or 'timeout'})") from exc
+    if peer_of(connection.getsockopt)[1] not in (0, uid):  # somebody else's socket in the owner's folder
+        connection.close()
+        raise _no_answer(mount, "has a control socket of another user")
+    return connection
+
+
+def peer_of(getsockopt: Callable[[int, int, int], bytes]) -> tuple[int, int, int]:
+    """Return pid, uid and gid of a socket's other side, as the kernel noted them at its connect or listen."""
+    pid, uid, gid = _UCRED.unpack(getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return pid, uid, gid
+
+
+def exchange(
+    connection: socket.socket, request: dict[str, object], mount: MountEntry, *, progress: Progress | None = None
+) -> dict[str, object]:
+    """Carry out one request on a fresh connection."""
+    try:
+        connection.sendall(encode(request))
+        with connection.makefile("rb") as lines:
+            while line := lines.readline(REPLY_BYTES):
+                reply = decode(line)
+                if "error" in reply:
+                    raise error_from(reply["error"])
+                if isinstance(result := reply.get("result"), dict):
+                    return result
+                connection.settimeout(SILENCE_S)
+                if progress is not None and isinstance(told := reply.get("progress"), dict):
+                    progress(told)
+    except OSError as exc:
+        raise _no_answer(mount, "does not answer") from exc
+    raise _no_answer(mount, "ended before it answered")
+
+
+def wait_gone(pid: int, timeout_s: float) -> bool:
+    """Wait until process `pid` has ended, whoever's it is; False if it hasn't in time."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], timeout_s)[0])
+    finally:
+        os.close(descriptor)
+
+
+def _no_answer(mount: MountEntry, what: str) -> ControlError:
+    where = os.fsdecode(mount.mountpoint)
+    return ControlError(
+        f"the daemon of {where} {what}: detach it with `fusermount3 -uz {where}` and mount again; nothing is lost",
+        kind="no_answer",
+        exit_code=ExitCode.NO_ANSWER,
+    )
