@@ -72,9 +72,9 @@ class ControlServer:
 
     async def _exchange(self, stream: trio.SocketStream) -> None:
         try:
+            request = decode(await _line(stream))  # read even if refused: an unread request resets the reply
             if self._connections > CONNECTIONS:
                 raise ControlError("too many clients at once: try again", kind="busy")
-            request = decode(await _line(stream))
             reply: Message = {"result": await self._carried_out(stream, _peer(stream), request)}
         except ControlError as exc:
             reply = error_reply(exc)

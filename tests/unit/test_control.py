@@ -241,18 +241,21 @@ async def test_a_silent_client_is_dropped(tmp_path: Path, autojump_clock: trio.t
 
 
 async def test_too_many_clients_are_told_so(tmp_path: Path) -> None:
+    begun = trio.Semaphore(0)
+
     async def answer(peer: Peer, request: Message, progress: Callable[[Message], None]) -> Message:
+        begun.release()
         await trio.sleep_forever()
         raise AssertionError
 
     with trio.fail_after(5):
-        async with serving(tmp_path / "s", answer):
-            async with AsyncExitStack() as crowd:
-                for _ in range(protocol.CONNECTIONS):
-                    stream = await crowd.enter_async_context(await trio.open_unix_socket(str(tmp_path / "s")))
-                    await stream.send_all(b"{}\n")
-                with pytest.raises(ControlError, match="too many"):
-                    await ask(tmp_path / "s", {})
+        async with serving(tmp_path / "s", answer), AsyncExitStack() as crowd:
+            for _ in range(protocol.CONNECTIONS):
+                stream = await crowd.enter_async_context(await trio.open_unix_socket(str(tmp_path / "s")))
+                await stream.send_all(b"{}\n")
+                await begun.acquire()
+            with pytest.raises(ControlError, match="too many"):
+                await ask(tmp_path / "s", {})
 
 
 def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
