@@ -1,0 +1,379 @@
+"""The bytes of one inode: a sparse file, and what is known of its blocks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from fusecache.cache.blocks import block_count, hash_block, span
+from fusecache.cache.index import IndexRow
+from fusecache.cache.ledger import Ledger
+from fusecache.cache.presence import Presence
+from fusecache.cache.sparse import SparseFile
+from fusecache.errors import FusecacheError, NoSpace
+from fusecache.types import ETag, Extent, InodeNo, LowerId, ObjectKey, StoreNo
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The version in the store that missing blocks come from."""
+
+    store: StoreNo
+    key: ObjectKey
+    etag: ETag
+    size: int
+    """Bytes of the object that still count, shrunk by truncations: what is beyond is zeros."""
+
+    @property
+    def label(self) -> LowerId:
+        return LowerId(self.store, self.key, self.etag)
+
+
+class Content:
+    """One inode's bytes, shared by all who opened it; `Contents.open` makes it.
+
+    Sync, for the loop: reads and writes meet the page cache. What is written is journalled when the
+    call returns (the process may be killed), not synced. The file is always as long as `size`.
+    """
+
+    __slots__ = (
+        "_clean", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_presence", "_reading", "_refs",
+        "_removed", "base", "block_size", "ino", "map_unsaved", "row_unsaved", "size",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        ino: InodeNo,
+        file: SparseFile,
+        presence: Presence | None,
+        *,
+        size: int,
+        base: Base | None,
+        block_size: int,
+        clean: bool,
+        indexed: bool,
+        ledger: Ledger,
+        forget_row: Callable[[InodeNo], None],
+        on_last_close: Callable[[Content], None],
+    ) -> None:
+        """`presence` None: every byte is here, there is no base. `indexed`: the index has a row of it,
+        which `forget_row` must drop before the bytes change."""
+        self.ino = ino
+        self.size = size
+        self.base = base
+        self.block_size = block_size
+        self.map_unsaved = False
+        """The block map differs from the one that the namespace was given: to be committed, with
+        `base.size`, before a write is acknowledged. Never set without a base."""
+        self.row_unsaved = False
+        """The index knows less than this."""
+        self._file = file
+        self._presence = presence
+        self._clean = clean
+        self._indexed = indexed
+        self._ledger = ledger
+        self._forget_row = forget_row
+        self._on_last_close = on_last_close
+        self._refs = 1
+        self._removed = False
+        self._reading: tuple[StoreNo, ObjectKey] | None = None
+        self._watch()
+
+    def __repr__(self) -> str:
+        state = "clean" if self._clean else "dirty"
+        return f"<Content {self.ino:x} {state}, {self.cached_bytes}/{self.size} bytes, {self._refs} users>"
+
+    @property
+    def whole(self) -> bool:
+        """Whether every byte is here: nothing needs to be asked of `missing`."""
+        return self._presence is None or self._presence.whole
+
+    @property
+    def clean(self) -> bool:
+        """Whether the bytes are those of `base`, unchanged."""
+        return self._clean
+
+    @property
+    def cached_bytes(self) -> int:
+        """How many of `size` bytes are here, holes included."""
+        if self.base is None or self._presence is None or self._presence.whole:
+            return self.size
+        here = self._presence.size * self.block_size
+        count = self._presence.count
+        if count - 1 in self._presence:
+            here -= count * self.block_size - self.base.size  # the last one is short
+        return here + self.size - self.base.size
+
+    # --- bytes ---
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Return the bytes there, fewer past the end. The caller made the blocks present."""
+        if offset >= self.size:
+            return b""
+        if self._file.fd < 0:
+            self._open_file()
+        return self._file.pread(offset, length)
+
+    def pwrite(self, offset: int, data: bytes | memoryview) -> int:
+        """Write and return how many bytes went in: fewer only on a full disk.
+
+        What the data covers partly must be present (`missing_for_write`). Afterwards look at `map_unsaved`.
+
+        Raises:
+            NoSpace: nothing was written.
+        """
+        if self._file.fd < 0:
+            self._open_file()
+        if self._presence is not None:
+            assert not self.missing_for_write(Extent(offset, len(data))), f"{self!r}: written over a hole"
+            self._dirtied()
+        written = self._file.pwrite(offset, data)
+        if self._presence is not None:
+            written = self._note_written(offset, written, len(data))
+        if offset + written > self.size and written:
+            self.size = offset + written
+        return written
+
+    def fill(self, block_no: int, data: bytes | memoryview) -> None:
+        """Store a block that was fetched from the base, unless it became present meanwhile: a write won.
+
+        `data` may be longer than what still counts of the block, never shorter.
+
+        Raises:
+            NoSpace: the block is as absent as before.
+        """
+        if self._presence is None or block_no in self._presence:
+            return
+        body = memoryview(data)[: self.block_length(block_no)]
+        assert len(body) == self.block_length(block_no), f"{self!r}: block {block_no} has {len(body)} bytes"
+        if self._file.fd < 0:
+            self._open_file()
+        if self._file.pwrite(block_no * self.block_size, body) < len(body):
+            raise NoSpace(f"the cache disk is full: no room for block {block_no} of content {self.ino:x}")
+        self._arrived(block_no, hash_block(body))
+
+    def truncate(self, size: int) -> None:
+        """Cut or extend to `size`; what counts of the base shrinks with it, and is zeros if extended again.
+
+        The file is cut before the caller commits size and base: a crash between shows the new size.
+        """
+        if size == self.size and (self._file.fd >= 0 or self._file.untouched):
+            return
+        if self._file.fd < 0:
+            self._open_file()
+        self._dirtied()
+        self._file.truncate(size)
+        self.size = size
+        if self.base is not None and self._presence is not None and size < self.base.size:
+            self.base = replace(self.base, size=size)
+            self._presence.resize(block_count(size, self.block_size))
+            self.map_unsaved = True
+            self._watch()
+
+    def fd(self) -> int:
+        """Return the descriptor, for sending and syncing; this content closes it."""
+        if self._file.fd < 0:
+            self._open_file()
+        return self._file.fd
+
+    # --- blocks ---
+
+    def missing(self, extent: Extent) -> list[int]:
+        """Return the blocks of `extent` that must be fetched before it is read.
+
+        Blocks from before an unclean boot are compared with their hashes here, once.
+        """
+        if self._presence is None or self.base is None or self._presence.whole:
+            return []
+        return self.absent(span(extent, self.base.size, self.block_size))
+
+    def missing_for_write(self, extent: Extent) -> list[int]:
+        """Return the absent blocks that a write to `extent` would cover only in part."""
+        if self._presence is None or self.base is None or self._presence.whole:
+            return []
+        # The tail block counts up to its full length: behind the base's last byte it is as absent.
+        blocks = span(extent, self._presence.count * self.block_size, self.block_size)
+        return [n for n in sorted({*blocks[:1], *blocks[-1:]}) if self._torn_by(n, extent)]
+
+    def absent(self, blocks: Iterable[int]) -> list[int]:
+        """Return those of `blocks` that still have to be fetched."""
+        presence = self._presence
+        if presence is None:
+            return []
+        found = presence.absent(blocks) if isinstance(blocks, range) else [n for n in blocks if n not in presence]
+        return [n for n in found if not self._proved(n)] if presence.doubts else found
+
+    def block_length(self, block_no: int) -> int:
+        """Return how many bytes of a block the base supplies."""
+        assert self.base is not None
+        return min(self.block_size, self.base.size - block_no * self.block_size)
+
+    def block_map(self) -> bytes:
+        """Return the present blocks below `base.size`, lowest bit first; empty without a base."""
+        return b"" if self._presence is None else self._presence.bits()
+
+    def map_saved(self) -> None:
+        """The caller has committed `block_map()`."""
+        self.map_unsaved = False
+
+    def relabel(self, base: Base | None, *, hashes: bytes = b"") -> None:
+        """The same bytes are now this version in the store: clean, and what is missing comes from there.
+
+        `hashes` (8 bytes a block) may come from whoever read the bytes to send them. None makes a whole
+        content local: it belongs to no version.
+        """
+        if base is None:
+            assert self.whole, f"{self!r}: missing blocks need a base"
+            self._dirtied()
+            self._presence = None
+        else:
+            self._adopt(base, hashes)
+        self.base = base
+        self.map_unsaved = False
+        self._watch()
+
+    def rebase(self, base: Base) -> None:
+        """Missing blocks come from `base` now (their object was moved); clean or dirty as before."""
+        assert self.base is not None
+        self.base = replace(base, size=min(base.size, self.base.size))
+        self.row_unsaved = self._clean
+        self._watch()
+
+    def row_saved(self) -> None:
+        """The index has taken `index_row`."""
+        self.row_unsaved = False
+        self._indexed = True
+
+    def index_row(self, boot_id: str) -> IndexRow | None:
+        """Return what the index should know; None for a dirty, removed or empty-handed content."""
+        if not self._clean or self._removed or self.base is None or self._presence is None:
+            return None
+        if not self._presence.size and not self._presence.doubts:
+            return None
+        boot_id = "" if self._presence.doubts else boot_id  # what was not verified yet is not vouched for
+        bitmap, hashes = self._presence.bits_on_disk(), self._presence.hashes()
+        return IndexRow(self.base.label, self.size, self.block_size, bitmap, hashes, boot_id)
+
+    # --- life ---
+
+    def retain(self) -> Content:
+        """Count one more user; paired with `close`."""
+        self._refs += 1
+        return self
+
+    def close(self) -> None:
+        """Count one user less; after the last, the descriptor is closed."""
+        self._refs -= 1
+        assert self._refs >= 0, f"{self!r}: closed too often"
+        if self._refs:
+            return
+        self._on_last_close(self)
+        self._file.close()
+        self._watch()
+
+    def unlink(self) -> None:
+        """Remove the name; the bytes live until the last close."""
+        try:
+            self.fd()  # opened now: later, the path would make a new file
+        except FusecacheError as exc:
+            log.warning("%r: removed, though %s", self, exc)
+        self._removed = True
+        self._file.unlink()
+
+    def charge(self) -> None:
+        """Count the disk space it takes now."""
+        self._file.charge()
+
+    # --- helpers ---
+
+    def _open_file(self) -> None:
+        """Open the file and bring it to `size`; bytes that only it has are never cut."""
+        length = self._file.open()
+        if length > self.size and not self._clean:
+            log.warning("%r: the file has %d bytes, more than was told; all are kept", self, length)
+            self.size = length
+        elif length != self.size:
+            self._file.truncate(self.size)
+
+    def _dirtied(self) -> None:
+        """The bytes are about to differ from the label: nothing may vouch for them after a crash."""
+        if not self._clean:
+            return
+        if self._indexed:
+            self._forget_row(self.ino)
+        self._clean = self._indexed = self.row_unsaved = False
+        self.map_unsaved = True
+
+    def _note_written(self, offset: int, written: int, wanted: int) -> int:
+        """Mark what was written as present and return how much of it counts.
+
+        A block that was absent and got only the first part of its bytes stays absent.
+        """
+        assert self._presence is not None
+        assert self.base is not None
+        end = offset + written
+        torn = end // self.block_size
+        if written < wanted and end < self.base.size and torn not in self._presence:
+            end = max(offset, torn * self.block_size)
+            if end == offset:
+                raise NoSpace(f"the cache disk is full: no room for block {torn} of content {self.ino:x}")
+        if self._presence.written(range(offset // self.block_size, block_count(end, self.block_size))):
+            self.map_unsaved = True
+            self._watch()
+        return end - offset
+
+    def _arrived(self, block_no: int, value: int) -> None:
+        assert self._presence is not None
+        self._presence.add(block_no, value)
+        if self._clean:
+            self.row_unsaved = True
+        else:
+            self.map_unsaved = True  # else a later write there would look committed, and be lost in a crash
+        self._watch()
+
+    def _torn_by(self, block_no: int, extent: Extent) -> bool:
+        start = block_no * self.block_size
+        covered = extent.offset <= start and extent.end >= start + self.block_length(block_no)
+        return not covered and bool(self.absent((block_no,)))
+
+    def _proved(self, block_no: int) -> bool:
+        """Compare a doubtful block with its hash; False if it is absent, or is now."""
+        presence = self._presence
+        expected = None if presence is None else presence.doubtful_hash(block_no)
+        if presence is None or expected is None:
+            return False
+        length = self.block_length(block_no)
+        data = self.pread(block_no * self.block_size, length)
+        if len(data) == length and hash_block(data) == expected:
+            self._arrived(block_no, expected)
+            return True
+        presence.refute(block_no)
+        self._ledger.bad_blocks += 1
+        self.row_unsaved = self._clean
+        log.warning("%r: block %d is damaged and will be fetched again", self, block_no)
+        return False
+
+    def _adopt(self, base: Base, hashes: bytes) -> None:
+        count = block_count(base.size, self.block_size)
+        if self._presence is None:
+            self._presence = Presence(count, None, hashes)
+        else:
+            if self.base is None or self.base.size != base.size:
+                self._presence.resize(count)
+            if hashes:
+                self._presence.put_hashes(hashes)
+        self._clean = self.row_unsaved = True
+
+    def _watch(self) -> None:
+        """Keep the count of those who still read from an object."""
+        wanted = None if self.base is None or self.whole or not self._refs else (self.base.store, self.base.key)
+        if wanted == self._reading:
+            return
+        if self._reading is not None:
+            self._ledger.end_reading(self._reading)
+        if wanted is not None:
+            self._ledger.begin_reading(wanted)
+        self._reading = wanted

@@ -1,0 +1,205 @@
+"""The content store: one sparse file an inode, named by its number.
+
+A new version of an object is a new inode and numbers are never reused, so a name says everything.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from fusecache.cache.blocks import BLOCK_BYTES, block_count
+from fusecache.cache.content import Base, Content
+from fusecache.cache.index import ContentIndex, IndexRow
+from fusecache.cache.ledger import Ledger
+from fusecache.cache.presence import Presence
+from fusecache.cache.sparse import STAT_BLOCK, ContentLost, SparseFile
+from fusecache.types import InodeNo, ObjectKey, StoreNo
+
+__all__ = ["Base", "Content", "ContentLost", "Contents"]
+
+log = logging.getLogger(__name__)
+
+_FAN_OUT = 256
+"""Directories, so that none gets so large that its lookups leave the page cache."""
+
+
+class Contents:
+    """Opens contents, one shared by all who ask for the same inode. Belongs to the loop.
+
+    Nobody else may use `root`.
+    """
+
+    def __init__(self, root: Path, index: ContentIndex, *, block_size: int = BLOCK_BYTES, boot_id: str) -> None:
+        """`boot_id` tells this boot of the machine from others (/proc/sys/kernel/random/boot_id)."""
+        self._root = str(root / "contents")
+        self._index = index
+        self._block_size = block_size
+        self._boot_id = boot_id
+        self._open: dict[InodeNo, Content] = {}
+        _make_directories(self._root)
+        used_bytes = index.used_bytes()
+        self._ledger = Ledger(used_bytes=_disk_usage(self._root) if used_bytes is None else used_bytes)
+
+    def __repr__(self) -> str:
+        return f"<Contents {self._root}: {len(self._open)} open, {self._ledger!r}>"
+
+    def open(
+        self, ino: InodeNo, *, size: int, base: Base | None, local_blocks: bytes | None = None, create: bool = False
+    ) -> Content:
+        """Return the content of `ino`, to be closed once for each opening. Touches no file yet.
+
+        An open one is returned as it is: it knows better than the arguments. `base` None: everything is
+        local. `local_blocks` is the map that the namespace kept of a partly local dirty file; without it
+        a content with a base is clean, and only what the index vouches for is present. `create`: nothing
+        of it is on disk yet.
+        """
+        content = self._open.get(ino)
+        if content is not None:
+            return content.retain()
+        if base is None:
+            content = self._local(ino, size, fresh=create or size == 0)
+        elif local_blocks is not None:
+            content = self._dirty(ino, size, base, local_blocks)
+        else:
+            content = self._clean(ino, size, base)
+        self._open[ino] = content
+        return content
+
+    def remove(self, ino: InodeNo) -> None:
+        """Delete the file; an open content keeps working until its last close. Absent is fine."""
+        self._index.discard(ino)
+        content = self._open.get(ino)
+        if content is not None:
+            content.unlink()
+            return
+        stat = self.stat(ino)
+        if stat is not None:
+            Path(self._path(ino)).unlink()
+            self._ledger.used_bytes -= stat.st_blocks * STAT_BLOCK
+
+    def exists(self, ino: InodeNo) -> bool:
+        """Whether there is a file; an empty new content has none."""
+        return self.stat(ino) is not None
+
+    def stat(self, ino: InodeNo) -> os.stat_result | None:
+        """Return the file's status: after a crash its st_size is what was written last. None if absent."""
+        try:
+            return os.stat(self._path(ino))
+        except FileNotFoundError:
+            return None
+
+    def used_bytes(self) -> int:
+        """Return the disk space of all contents; what open ones grew by is counted at `flush_index`."""
+        return self._ledger.used_bytes
+
+    def bad_blocks(self) -> int:
+        """Return how many blocks did not match their hash since the start."""
+        return self._ledger.bad_blocks
+
+    def readers_of(self, store: StoreNo, key: ObjectKey) -> bool:
+        """Whether an open content still lacks blocks that only this object has: it must not be destroyed."""
+        return self._ledger.is_read((store, key))
+
+    def flush_index(self) -> None:
+        """Remember over a restart what is cached now. One transaction; every second or so is plenty."""
+        for content in self._open.values():
+            content.charge()
+            if content.row_unsaved:
+                self._remember(content)
+        self._index.flush(used_bytes=self._ledger.used_bytes)
+
+    def close(self) -> None:
+        """Remember what is cached and close the index; open contents are the caller's."""
+        self.flush_index()
+        self._index.close()
+
+    def _local(self, ino: InodeNo, size: int, *, fresh: bool) -> Content:
+        return self._made(ino, size, None, None, may_create=fresh)
+
+    def _dirty(self, ino: InodeNo, size: int, base: Base, local_blocks: bytes) -> Content:
+        base = _within(base, size)
+        presence = Presence(block_count(base.size, self._block_size), local_blocks)
+        # What lies beyond the base, or is present, exists only in the file.
+        unused = size == base.size and not (presence.size and base.size)
+        return self._made(ino, size, base, presence, may_create=unused)
+
+    def _clean(self, ino: InodeNo, size: int, base: Base) -> Content:
+        base = _within(base, size)
+        count = block_count(base.size, self._block_size)
+        row = self._index.get(ino)
+        if row is None or not self._trusted(ino, row, size, base):
+            # Of a file that is not there either, emptying costs nothing.
+            return self._made(ino, size, base, Presence(count, b""), clean=True, indexed=row is not None, void=True)
+        presence = Presence(count, row.bitmap, row.hashes)
+        if row.boot_id != self._boot_id:
+            presence.doubt_all()
+        return self._made(ino, size, base, presence, clean=True, indexed=True)
+
+    def _trusted(self, ino: InodeNo, row: IndexRow, size: int, base: Base) -> bool:
+        if row.label != base.label or row.size != size or row.block_size != self._block_size:
+            return False
+        stat = self.stat(ino)
+        return stat is not None and stat.st_size == size
+
+    def _made(
+        self,
+        ino: InodeNo,
+        size: int,
+        base: Base | None,
+        presence: Presence | None,
+        *,
+        clean: bool = False,
+        indexed: bool = False,
+        may_create: bool = False,
+        void: bool = False,
+    ) -> Content:
+        return Content(
+            ino,
+            SparseFile(self._path(ino), self._ledger, may_create=may_create, void=void),
+            presence,
+            size=size,
+            base=base,
+            block_size=self._block_size,
+            clean=clean,
+            indexed=indexed,
+            ledger=self._ledger,
+            forget_row=self._index.forget,
+            on_last_close=self._closed,
+        )
+
+    def _closed(self, content: Content) -> None:
+        del self._open[content.ino]
+        if content.row_unsaved:
+            self._remember(content)
+
+    def _remember(self, content: Content) -> None:
+        row = content.index_row(self._boot_id)
+        if row is not None:
+            self._index.put(content.ino, row)
+        content.row_saved()
+
+    def _path(self, ino: InodeNo) -> str:
+        return f"{self._root}/{ino & 0xFF:02x}/{ino:x}"
+
+
+def _within(base: Base, size: int) -> Base:
+    """A file that was cut before its base was told so (a crash between): the cut counts."""
+    return base if base.size <= size else Base(base.store, base.key, base.etag, size)
+
+
+def _make_directories(root: str) -> None:
+    if Path(f"{root}/{_FAN_OUT - 1:02x}").is_dir():  # made last
+        return
+    for number in range(_FAN_OUT):
+        Path(f"{root}/{number:02x}").mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def _disk_usage(root: str) -> int:
+    """Count what is there: only when the index was lost, as it takes a stat a file."""
+    total = 0
+    for number in range(_FAN_OUT):
+        with os.scandir(f"{root}/{number:02x}") as entries:
+            total += sum(entry.stat(follow_symlinks=False).st_blocks * STAT_BLOCK for entry in entries)
+    return total

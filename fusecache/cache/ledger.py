@@ -1,0 +1,33 @@
+"""What the open contents count together, in O(1)."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from fusecache.types import ObjectKey, StoreNo
+
+
+class Ledger:
+    """Disk space, damage, and which objects are still being read from. Belongs to the loop."""
+
+    def __init__(self, *, used_bytes: int) -> None:
+        self.used_bytes = used_bytes
+        """Disk space of all contents."""
+        self.bad_blocks = 0
+        """Blocks that did not match their hash since the start."""
+        self._readers: Counter[tuple[StoreNo, ObjectKey]] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<Ledger {self.used_bytes} bytes, {self._readers.total()} readers, {self.bad_blocks} bad>"
+
+    def begin_reading(self, source: tuple[StoreNo, ObjectKey]) -> None:
+        """Note that an open content lacks blocks that only `source` has."""
+        self._readers[source] += 1
+
+    def end_reading(self, source: tuple[StoreNo, ObjectKey]) -> None:
+        self._readers[source] -= 1
+        if not self._readers[source]:
+            del self._readers[source]
+
+    def is_read(self, source: tuple[StoreNo, ObjectKey]) -> bool:
+        return source in self._readers

@@ -1,0 +1,127 @@
+"""Which blocks of a content are here, which may be, and their hashes. Pure."""
+
+from __future__ import annotations
+
+from fusecache.cache.blocks import UNKNOWN_HASH, BlockHashes, BlockMap, full_map
+
+
+class Presence:
+    """The blocks below `count`, those that a version in the store can supply.
+
+    A block is *present*, *doubtful* (on disk, but from before the machine went down: to be compared
+    with its hash before use) or absent.
+    """
+
+    __slots__ = ("_doubtful", "_hashes", "_present", "count")
+
+    def __init__(self, count: int, bits: bytes | None, hashes: bytes = b"") -> None:
+        """Begin with the blocks of `bits` present; None: all of them."""
+        self.count = count
+        self._present: BlockMap | None = None if bits is None else BlockMap(count, bits)
+        self._doubtful: BlockMap | None = None
+        self._hashes = BlockHashes(hashes)
+        self._settle()
+
+    @property
+    def whole(self) -> bool:
+        """Whether every block is present."""
+        return self._present is None
+
+    @property
+    def doubts(self) -> bool:
+        """Whether some blocks are doubtful."""
+        return self._doubtful is not None
+
+    @property
+    def size(self) -> int:
+        """How many blocks are present."""
+        return self.count if self._present is None else self._present.size
+
+    def __contains__(self, block_no: int) -> bool:
+        return block_no >= self.count or self._present is None or block_no in self._present
+
+    def absent(self, blocks: range) -> list[int]:
+        """Return those of `blocks` that are not present, doubtful ones included."""
+        if self._present is None:
+            return []
+        return self._present.absent(range(blocks.start, min(blocks.stop, self.count)))
+
+    def add(self, block_no: int, value: int) -> None:
+        """A block arrived, or proved right; `value` is its hash."""
+        assert self._present is not None
+        self._present.add(block_no)
+        self._hashes.put(block_no, value)
+        if self._doubtful is not None:
+            self._doubtful.discard(block_no)
+        self._settle()
+
+    def written(self, blocks: range) -> bool:
+        """Note that `blocks` were overwritten: present, hash unknown. True if the map changed."""
+        self._hashes.forget(blocks)
+        if self._present is None:
+            return False
+        changed = False
+        for block_no in range(blocks.start, min(blocks.stop, self.count)):
+            changed |= self._present.add(block_no)
+            if self._doubtful is not None:
+                self._doubtful.discard(block_no)
+        self._settle()
+        return changed
+
+    def resize(self, count: int) -> None:
+        """Cut at `count` blocks, or extend by present ones. The old tail block, or the cut one, loses its hash."""
+        self._hashes.forget(range(max(0, min(count, self.count) - 1), self.count))
+        if self._present is not None:
+            self._present.resize(count)
+        if self._doubtful is not None and count < self._doubtful.count:
+            self._doubtful.resize(count)
+        self.count = count
+        self._settle()
+
+    def doubt_all(self) -> None:
+        """Make what is present doubtful if it has a hash to compare with, else absent."""
+        bits = BlockMap(self.count, self.bits())
+        for block_no in range(self.count):
+            if self._hashes.get(block_no) == UNKNOWN_HASH:
+                bits.discard(block_no)
+        self._present = BlockMap(self.count)
+        self._doubtful = bits
+        self._settle()
+
+    def doubtful_hash(self, block_no: int) -> int | None:
+        """Return what a doubtful block must hash to; None if it isn't doubtful."""
+        if self._doubtful is None or block_no not in self._doubtful:
+            return None
+        return self._hashes.get(block_no)
+
+    def refute(self, block_no: int) -> None:
+        """A doubtful block proved wrong: it is absent."""
+        assert self._doubtful is not None
+        self._doubtful.discard(block_no)
+        self._hashes.forget(range(block_no, block_no + 1))
+        self._settle()
+
+    def bits(self) -> bytes:
+        """Return the present blocks, the lowest bit first."""
+        return full_map(self.count) if self._present is None else self._present.to_bytes()
+
+    def bits_on_disk(self) -> bytes | None:
+        """Return the present and the doubtful blocks; None = all."""
+        if self._present is None or self._doubtful is None:
+            return None if self._present is None else self._present.to_bytes()
+        both = zip(self._present.to_bytes(), self._doubtful.to_bytes().ljust(len(self.bits()), b"\0"), strict=True)
+        return bytes(a | b for a, b in both)
+
+    def hashes(self) -> bytes:
+        return self._hashes.to_bytes()
+
+    def put_hashes(self, hashes: bytes) -> None:
+        """Replace all hashes: of bytes that were just read whole."""
+        self._hashes = BlockHashes(hashes)
+
+    def _settle(self) -> None:
+        """Drop what says nothing: a full map, and doubts that are all resolved."""
+        if self._doubtful is not None and not self._doubtful.size:
+            self._doubtful = None
+        if self._present is not None and self._present.full:
+            self._present = None
