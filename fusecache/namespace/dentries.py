@@ -59,6 +59,10 @@ class Dentries:
         """Nothing is left to hide: newer listings count again, older ones still don't."""
         self._db.execute(_SETTLE, (epoch, *place))
 
+    def stamp(self, place: Place, epoch: Seq) -> None:
+        """Evidence from before `epoch` does not count for this name."""
+        self._db.execute("UPDATE dentry SET epoch = ? WHERE parent = ? AND name = ?", (epoch, *place))
+
     def identify(self, dentry: Dentry, lower: LowerId, *, generation: int, epoch: Seq) -> Dentry:
         """The object of this name is now `lower`."""
         store, key, etag = lower

@@ -185,6 +185,7 @@ class Drain:
                 self._orphaned(started, started.key, now_ns=now_ns)
                 return
             t.directories.marked(directory.ino, 1)
+            t.dentries.stamp(Place(directory.parent, directory.name), t.database.next_seq())
             self._child_persisted(directory.parent, now_ns=now_ns)
 
     def failed(self, task: Task, *, error: str, stuck: bool, due_ns: int) -> None:

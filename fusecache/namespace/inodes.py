@@ -80,13 +80,13 @@ class Inodes:
         return self._keep(inode._replace(**columns))
 
     def rebased(self, inode: Inode, lower: LowerId, *, clean: bool) -> Inode:
-        """The inode's bytes are now `lower`'s: missing blocks come from there. `clean`: all of them are."""
-        blocks = None if clean else inode.blocks
-        base_size = inode.size if clean else inode.base_size
-        self._db.execute(_BASE, (*lower, base_size, blocks, inode.ino))
+        """The inode's bytes are now `lower`'s. Not `clean`: they changed since, and all of them are local."""
+        if not clean:
+            return inode
+        self._db.execute(_BASE, (*lower, inode.size, None, inode.ino))
         store, key, etag = lower
         return self._keep(
-            inode._replace(base_store=store, base_key=key, base_etag=etag, base_size=base_size, blocks=blocks)
+            inode._replace(base_store=store, base_key=key, base_etag=etag, base_size=inode.size, blocks=None)
         )
 
     def delete(self, ino: InodeNo) -> None:

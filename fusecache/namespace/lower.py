@@ -58,8 +58,9 @@ class Lower:
         """The row alone decides: no evidence from the store counts for this name now."""
         if dentry.ino is None:
             return not dentry.settled
-        if dentry.key is None and self._t.directories.find(dentry.ino) is None:
-            return True
+        own = self._t.directories.find(dentry.ino)
+        if own.prefix is None if own is not None else dentry.key is None:
+            return True  # nothing of it was ever in the store
         return bool(self._t.tasks.all_of_inode(dentry.ino)) or self._is_elsewhere(dentry, directory)
 
     def merge(self, parent: InodeNo, found: Iterable[tuple[bytes, Evidence]], *, epoch: Seq) -> list[Dentry | None]:
@@ -92,11 +93,11 @@ class Lower:
                 size=len(symlink) if symlink is not None else inode.size,
             )
 
-    def marker_seen(self, ino: InodeNo, present: bool) -> None:
-        """A listing showed, or did not show, the key `dir/`."""
-        if bool(self._t.directories.get(ino).marker) != present:
+    def marker_seen(self, ino: InodeNo) -> None:
+        """A listing showed the key `dir/`."""
+        if not self._t.directories.get(ino).marker:
             with self._t.database.transaction():
-                self._t.directories.marked(ino, int(present))
+                self._t.directories.marked(ino, 1)
 
     # --- within the transaction of `merge` ---
 
@@ -120,7 +121,7 @@ class Lower:
             return row if row.ino is not None else None
         place = Place(directory.ino, name)
         if row is not None and row.ino is not None:
-            if not self._drop(row, evidence):
+            if not self._drop(row, epoch):
                 return row
         elif row is not None:
             self._t.dentries.delete(place)
@@ -130,8 +131,8 @@ class Lower:
             return self._add_directory(directory, place, evidence, epoch)
         return self._add_file(directory, place, evidence, epoch)
 
-    def _drop(self, row: Dentry, evidence: Evidence) -> bool:
-        """Forget a name that the store changed; False if something below it is still ours."""
+    def _drop(self, row: Dentry, epoch: Seq) -> bool:
+        """Forget a name that the store changed; False if something below it is ours, or newer than `epoch`."""
         t = self._t
         assert row.ino is not None
         if t.directories.find(row.ino) is None:
@@ -139,7 +140,7 @@ class Lower:
             t.inodes.update(t.inodes.get(row.ino), nlink=0)
             return True
         below = t.dentries.below(row.ino)
-        if any(child.ino is not None and t.tasks.all_of_inode(child.ino) for child in below):
+        if any(child.epoch > epoch or self._has_tasks(child) for child in below):
             return False
         for child in [*below, row]:
             if child.ino is not None:
@@ -147,6 +148,9 @@ class Lower:
                 t.inodes.update(t.inodes.get(child.ino), nlink=0)
             t.dentries.delete(child.place)
         return True
+
+    def _has_tasks(self, row: Dentry) -> bool:
+        return row.ino is not None and bool(self._t.tasks.all_of_inode(row.ino))
 
     def _add_directory(self, directory: Directory, place: Place, found: LowerPrefix, epoch: Seq) -> Dentry:
         t, d = self._t, self._defaults

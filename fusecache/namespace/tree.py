@@ -99,6 +99,19 @@ class Tree:
         with t.database.transaction():
             t.inodes.update(t.inodes.get(ino), blocks=blocks, base_size=base_size)
 
+    def made_whole(self, ino: InodeNo) -> None:
+        """Every byte of a dirty file is local now: it needs its base no more, which may be overwritten.
+
+        The uploader commits this before it sends the first byte: after a crash in between, the missing
+        blocks could come from nowhere.
+        """
+        t = self._t
+        inode = t.inodes.get(ino)
+        if inode.base_key is None:
+            return
+        with t.database.transaction():
+            t.inodes.update(inode, base_store=None, base_key=None, base_etag=None, base_size=None, blocks=None)
+
     def closed(self, inode: Inode, *, now_ns: int) -> None:
         """Size, times and block map of `inode` are final for now: its upload falls due."""
         t = self._t
