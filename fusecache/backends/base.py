@@ -73,7 +73,13 @@ class Backend(Protocol):
         ...
 
     async def list(
-        self, prefix: str, *, delimiter: str | None, token: str | None = None, start_after: str | None = None, limit: int = 1000
+        self,
+        prefix: str,
+        *,
+        delimiter: str | None,
+        token: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
     ) -> ListPage:
         """Return a page of at most `limit` keys that begin with `prefix`, bytewise ordered.
 
@@ -99,7 +105,13 @@ class Backend(Protocol):
         ...
 
     async def copy(
-        self, source: ObjectKey, target: ObjectKey, *, if_match: ETag | None, size: int, metadata: Mapping[str, str] | None
+        self,
+        source: ObjectKey,
+        target: ObjectKey,
+        *,
+        if_match: ETag | None,
+        size: int,
+        metadata: Mapping[str, str] | None,
     ) -> ETag:
         """Copy inside the store, of any size, and return the target's etag.
 
@@ -109,7 +121,7 @@ class Backend(Protocol):
         """
         ...
 
-    async def delete(self, keys: Sequence[ObjectKey]) -> list[DeleteOutcome]:
+    async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
         """Delete up to 1000 keys in one request; an absent key is a success. One outcome a key, in order."""
         ...
 

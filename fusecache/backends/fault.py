@@ -1,0 +1,115 @@
+"""A decorator that makes one call of a store fail, for tests that try every failure point."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from fusecache.backends.base import Backend, Source
+from fusecache.errors import BackendError
+from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey
+
+T = TypeVar("T")
+
+
+class FaultyBackend:
+    """`inner`, but its `fail_at`-th call (from 1; None: never) raises `failure`.
+
+    With `before` the call is not carried out at all; without, it is, and only its answer is lost.
+    """
+
+    def __init__(self, inner: Backend, *, fail_at: int | None, failure: BackendError, before: bool = True) -> None:
+        self._inner = inner
+        self._fail_at = fail_at
+        self._failure = failure
+        self._before = before
+        self._call_count = 0
+
+    @property
+    def fired(self) -> bool:
+        """Whether the failure has happened."""
+        return self._fail_at is not None and self._call_count >= self._fail_at
+
+    @property
+    def call_count(self) -> int:
+        return self._call_count
+
+    @property
+    def url(self) -> str:
+        return self._inner.url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._inner.capabilities
+
+    async def check(self) -> None:
+        await self._call(self._inner.check())
+
+    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> bytes:
+        return await self._call(self._inner.get(key, extent, if_match=if_match))
+
+    async def head(self, key: ObjectKey) -> ObjectInfo:
+        return await self._call(self._inner.head(key))
+
+    async def list(
+        self,
+        prefix: str,
+        *,
+        delimiter: str | None,
+        token: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+    ) -> ListPage:
+        listing = self._inner.list(prefix, delimiter=delimiter, token=token, start_after=start_after, limit=limit)
+        return await self._call(listing)
+
+    async def put(
+        self,
+        key: ObjectKey,
+        source: Source,
+        *,
+        metadata: Mapping[str, str],
+        if_match: ETag | None = None,
+        if_none_match: bool = False,
+    ) -> ETag:
+        putting = self._inner.put(key, source, metadata=metadata, if_match=if_match, if_none_match=if_none_match)
+        return await self._call(putting)
+
+    async def copy(
+        self,
+        source: ObjectKey,
+        target: ObjectKey,
+        *,
+        if_match: ETag | None,
+        size: int,
+        metadata: Mapping[str, str] | None,
+    ) -> ETag:
+        return await self._call(self._inner.copy(source, target, if_match=if_match, size=size, metadata=metadata))
+
+    async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
+        return await self._call(self._inner.delete(keys))
+
+    async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
+        return await self._call(self._inner.start_multipart(key, metadata=metadata))
+
+    async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
+        return await self._call(self._inner.put_part(key, upload_id, number, source))
+
+    async def complete_multipart(self, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
+        return await self._call(self._inner.complete_multipart(key, upload_id, etags))
+
+    async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
+        await self._call(self._inner.abort_multipart(key, upload_id))
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    async def _call(self, request: Coroutine[Any, Any, T]) -> T:
+        self._call_count += 1
+        if self._call_count != self._fail_at:
+            return await request
+        if self._before:
+            request.close()  # a coroutine that is never awaited warns
+        else:
+            await request
+        raise self._failure

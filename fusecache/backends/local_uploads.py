@@ -1,0 +1,69 @@
+"""Uploads in parts to a local store: a directory of parts aside, put together at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fusecache.backends.base import Source
+from fusecache.backends.local_tree import etag_of
+from fusecache.backends.local_writer import LocalWriter, fill_from_files, fill_from_source
+from fusecache.errors import NoSuchObject, StoreRefused
+from fusecache.types import ETag, ObjectKey
+
+_METADATA = "metadata.json"
+_ID = re.compile(r"upload-[0-9a-f]{32}")
+
+
+class LocalUploads:
+    """Parts are files named by their numbers; they outlive the process, until completed or aborted."""
+
+    def __init__(self, writer: LocalWriter) -> None:
+        self._writer = writer
+
+    def start(self, metadata: Mapping[str, str]) -> str:
+        upload_id = f"upload-{uuid.uuid4().hex}"
+        directory = self._writer.staging() / upload_id
+        directory.mkdir()
+        (directory / _METADATA).write_text(json.dumps(dict(metadata)))
+        return upload_id
+
+    def put_part(self, upload_id: str, number: int, source: Source) -> ETag:
+        part = self._directory(upload_id) / f"{number:05}"
+        temporary = part.with_suffix(f".{uuid.uuid4().hex}")
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            fill_from_source(source)(fd)
+            etag = etag_of(os.fstat(fd))
+        finally:
+            os.close(fd)
+        temporary.rename(part)
+        return etag
+
+    def complete(self, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
+        directory = self._directory(upload_id)
+        parts = [directory / f"{number:05}" for number in range(1, len(etags) + 1)]
+        for part, etag in zip(parts, etags, strict=True):
+            if not part.exists() or etag_of(part.stat()) != etag:
+                raise StoreRefused(f"{key}: part {part.name} is missing or another than the one named")
+        metadata: dict[str, str] = json.loads((directory / _METADATA).read_text())
+        etag = self._writer.put(key, fill_from_files(parts), metadata, None, False)
+        shutil.rmtree(directory)
+        return etag
+
+    def abort(self, upload_id: str) -> None:
+        try:
+            shutil.rmtree(self._directory(upload_id))
+        except (NoSuchObject, FileNotFoundError):
+            return
+
+    def _directory(self, upload_id: str) -> Path:
+        directory = self._writer.staging() / upload_id
+        if not _ID.fullmatch(upload_id) or not directory.is_dir():
+            raise NoSuchObject(f"upload {upload_id} is gone")
+        return directory

@@ -1,0 +1,184 @@
+"""A store in memory that passes the contract suite: for tests of everything above the backends."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from fusecache.backends.base import Source
+from fusecache.backends.checks import check_copy, check_metadata
+from fusecache.backends.paging import fold, page_of
+from fusecache.errors import NoSuchObject, PreconditionFailed, StoreRefused
+from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    data: bytes
+    info: ObjectInfo
+
+
+@dataclass(slots=True)
+class _Upload:
+    metadata: Mapping[str, str]
+    parts: dict[int, tuple[ETag, bytes]] = field(default_factory=dict)
+
+
+class MemoryBackend:
+    """Keys to bytes in a dict. Each call is one step: it happens whole, after one await point."""
+
+    def __init__(self, *, wall_ns: Callable[[], int] = time.time_ns, min_part_bytes: int = 5 << 20) -> None:
+        self._wall_ns = wall_ns
+        self._objects: dict[ObjectKey, _Stored] = {}
+        self._uploads: dict[str, _Upload] = {}
+        self._upload_count = 0
+        self._capabilities = Capabilities(min_part_bytes=min_part_bytes)
+
+    @property
+    def url(self) -> str:
+        return "memory://"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._capabilities
+
+    def content(self, key: str) -> bytes:
+        """Return what is stored under `key`, for assertions. Raises KeyError."""
+        return self._objects[ObjectKey(key)].data
+
+    def keys(self) -> list[str]:
+        """Return every key, sorted, for assertions."""
+        return sorted(self._objects)
+
+    async def check(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        stored = self._stored(key, if_match)
+        if extent.end > len(stored.data):
+            raise StoreRefused(f"{key}: has {len(stored.data)} bytes, {extent.end} were asked for")
+        return stored.data[extent.offset : extent.end]
+
+    async def head(self, key: ObjectKey) -> ObjectInfo:
+        await trio.lowlevel.checkpoint()
+        return self._stored(key, None).info
+
+    async def list(
+        self,
+        prefix: str,
+        *,
+        delimiter: str | None,
+        token: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+    ) -> ListPage:
+        await trio.lowlevel.checkpoint()
+        infos = (_without_metadata(self._objects[key].info) for key in sorted(self._objects))
+        return page_of(fold(infos, prefix, delimiter), token=token, start_after=start_after, limit=limit)
+
+    async def put(
+        self,
+        key: ObjectKey,
+        source: Source,
+        *,
+        metadata: Mapping[str, str],
+        if_match: ETag | None = None,
+        if_none_match: bool = False,
+    ) -> ETag:
+        check_metadata(metadata)
+        data = b"".join(source)
+        await trio.lowlevel.checkpoint()
+        self._check_condition(key, if_match, if_none_match)
+        return self._store(key, data, metadata)
+
+    async def copy(
+        self,
+        source: ObjectKey,
+        target: ObjectKey,
+        *,
+        if_match: ETag | None,
+        size: int,
+        metadata: Mapping[str, str] | None,
+    ) -> ETag:
+        check_copy(source, target, metadata)
+        await trio.lowlevel.checkpoint()
+        stored = self._stored(source, if_match)
+        kept = stored.info.metadata or {}
+        return self._store(target, stored.data, kept if metadata is None else metadata)
+
+    async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
+        await trio.lowlevel.checkpoint()
+        for key in keys:
+            self._objects.pop(key, None)
+        return [DeleteOutcome(key) for key in keys]
+
+    async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
+        check_metadata(metadata)
+        await trio.lowlevel.checkpoint()
+        self._upload_count += 1
+        upload_id = f"upload-{self._upload_count}"
+        self._uploads[upload_id] = _Upload(dict(metadata))
+        return upload_id
+
+    async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
+        data = b"".join(source)
+        await trio.lowlevel.checkpoint()
+        etag = _etag(data)
+        self._upload(upload_id).parts[number] = (etag, data)
+        return etag
+
+    async def complete_multipart(self, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
+        await trio.lowlevel.checkpoint()
+        upload = self._upload(upload_id)
+        parts = [upload.parts.get(number) for number in range(1, len(etags) + 1)]
+        if [part and part[0] for part in parts] != list(etags):
+            raise StoreRefused(f"{key}: a part is missing or another than the one named")
+        bodies = [part[1] for part in parts if part]
+        if any(len(body) < self._capabilities.min_part_bytes for body in bodies[:-1]):
+            raise StoreRefused(f"{key}: a part but the last is too small")
+        del self._uploads[upload_id]
+        return self._store(key, b"".join(bodies), upload.metadata)
+
+    async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self._uploads.pop(upload_id, None)
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    def _stored(self, key: ObjectKey, if_match: ETag | None) -> _Stored:
+        if key not in self._objects:
+            raise NoSuchObject(key)
+        self._check_condition(key, if_match, False)
+        return self._objects[key]
+
+    def _check_condition(self, key: ObjectKey, if_match: ETag | None, if_none_match: bool) -> None:
+        found = self._objects.get(key)
+        if if_none_match and found:
+            raise PreconditionFailed(f"{key}: exists")
+        if if_match is not None and (found is None or found.info.etag != if_match):
+            raise PreconditionFailed(f"{key}: no longer {if_match}")
+
+    def _store(self, key: ObjectKey, data: bytes, metadata: Mapping[str, str]) -> ETag:
+        named = {name.lower(): value for name, value in metadata.items()}
+        info = ObjectInfo(key, len(data), _etag(data), self._wall_ns(), named)
+        self._objects[key] = _Stored(data, info)
+        return info.etag
+
+    def _upload(self, upload_id: str) -> _Upload:
+        if upload_id not in self._uploads:
+            raise NoSuchObject(f"upload {upload_id} is gone")
+        return self._uploads[upload_id]
+
+
+def _etag(data: bytes) -> ETag:
+    return ETag(hashlib.md5(data, usedforsecurity=False).hexdigest())
+
+
+def _without_metadata(info: ObjectInfo) -> ObjectInfo:
+    return ObjectInfo(info.key, info.size, info.etag, info.mtime_ns)

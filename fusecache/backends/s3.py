@@ -1,0 +1,218 @@
+"""S3 and what speaks like it, by aiobotocore on trio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from fusecache.backends.base import Source
+from fusecache.backends.checks import check_copy, check_metadata
+from fusecache.backends.options import S3Options
+from fusecache.backends.s3_body import UploadBody, crc32_of
+from fusecache.backends.s3_bucket import S3Bucket
+from fusecache.backends.s3_client import S3Client, open_client
+from fusecache.backends.s3_copy import S3Copier, complete
+from fusecache.backends.s3_delete import delete_keys
+from fusecache.backends.s3_errors import translated
+from fusecache.backends.s3_headers import etag_of, for_new_object, info_of_entry, info_of_head, quoted
+from fusecache.backends.s3_probe import Probes
+from fusecache.errors import (
+    BackendUnavailable,
+    NoSuchObject,
+    PermanentBackendError,
+    PreconditionFailed,
+    StoreRefused,
+)
+from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey
+
+MAX_COPY_BYTES = 5 << 30
+"""CopyObject's limit at AWS."""
+READER_THREADS = 4
+"""Local files read at a time for uploads: more would only compete for the same disk."""
+
+
+@asynccontextmanager
+async def open_s3(options: S3Options, *, max_copy_bytes: int = MAX_COPY_BYTES) -> AsyncIterator[S3Backend]:
+    """Open a bucket; the connections close with the block. No request is made before the first call.
+
+    Raises:
+        ConfigError: the endpoint is no URL, or there is no such profile.
+    """
+    async with open_client(options) as client:
+        yield S3Backend(client, options, max_copy_bytes=max_copy_bytes)
+
+
+class S3Backend:
+    """A bucket, or the part of it below a prefix, as a `Backend`."""
+
+    def __init__(self, client: S3Client, options: S3Options, *, max_copy_bytes: int = MAX_COPY_BYTES) -> None:
+        self._client = client
+        self._options = options
+        self._bucket = S3Bucket(client, options)
+        self._probes = Probes(self._bucket, max_copy_bytes=max_copy_bytes)
+        self._copier = S3Copier(
+            self._bucket, max_copy_bytes=max_copy_bytes, on_no_part_copy=self._probes.part_copies_are_ignored
+        )
+        self._readers = trio.CapacityLimiter(READER_THREADS)
+
+    @property
+    def url(self) -> str:
+        return self._bucket.url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._probes.capabilities
+
+    async def check(self) -> None:
+        """List one key; if there is one, learn from it whether the server keeps conditions."""
+        page = await self.list("", delimiter=None, limit=1)
+        for info in page.objects:
+            try:
+                await self._probes.conditions(info.key)
+            except PermanentBackendError:
+                return  # listed, but not ours to read: the store itself is fine
+
+    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> bytes:
+        if not extent.length:  # HTTP has no name for an empty range
+            self._check_version(key, await self._bucket.head(key), if_match)
+            return b""
+        args = self._bucket.args(
+            key,
+            Range=f"bytes={extent.offset}-{extent.end - 1}",
+            IfMatch=None if if_match is None else quoted(if_match),
+        )
+        with translated(self._bucket.what("GET", key)):
+            answer = await self._client.get_object(**args)
+            async with answer["Body"] as body:
+                self._check_version(key, answer, if_match)
+                _check_length(key, answer, extent)
+                data: bytes = await body.read()
+        if len(data) != extent.length:
+            raise BackendUnavailable(f"{key}: the answer ended after {len(data)} of {extent.length} bytes")
+        return data
+
+    async def head(self, key: ObjectKey) -> ObjectInfo:
+        return info_of_head(key, await self._bucket.head(key))
+
+    async def list(
+        self,
+        prefix: str,
+        *,
+        delimiter: str | None,
+        token: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+    ) -> ListPage:
+        args = self._bucket.args(
+            Prefix=self._bucket.full_key(prefix),
+            Delimiter=delimiter,
+            MaxKeys=limit,
+            ContinuationToken=token,
+            StartAfter=None if start_after is None else self._bucket.full_key(start_after),
+        )
+        # botocore asks for encoding-type=url and decodes the answer itself.
+        with translated(self._bucket.what("LIST", prefix)):
+            answer = await self._client.list_objects_v2(**args)
+        relative = self._bucket.relative_key
+        objects = [info_of_entry(relative(entry["Key"]), entry) for entry in answer.get("Contents", [])]
+        prefixes = [relative(entry["Prefix"]) for entry in answer.get("CommonPrefixes", [])]
+        return ListPage(tuple(objects), tuple(prefixes), answer.get("NextContinuationToken"))
+
+    async def put(
+        self,
+        key: ObjectKey,
+        source: Source,
+        *,
+        metadata: Mapping[str, str],
+        if_match: ETag | None = None,
+        if_none_match: bool = False,
+    ) -> ETag:
+        check_metadata(metadata)
+        conditions: dict[str, Any] = {}
+        if if_match is not None or if_none_match:
+            await self._probes.check_write(key, if_match, if_none_match)
+            conditions = {"IfNoneMatch": "*"} if if_none_match else {"IfMatch": quoted(ETag(if_match or ""))}
+        args = self._bucket.args(
+            key,
+            Body=UploadBody(source, self._readers),
+            ChecksumCRC32=await crc32_of(source, self._readers),
+            Metadata=metadata,
+            **conditions,
+            **for_new_object(self._options),
+        )
+        if key.endswith("/"):
+            return await self._put_marker(key, args)
+        return await self._send(key, args)
+
+    async def copy(
+        self,
+        source: ObjectKey,
+        target: ObjectKey,
+        *,
+        if_match: ETag | None,
+        size: int,
+        metadata: Mapping[str, str] | None,
+    ) -> ETag:
+        check_copy(source, target, metadata)
+        return await self._copier.copy(source, target, if_match=if_match, metadata=metadata)
+
+    async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
+        return await delete_keys(self._bucket, keys)
+
+    async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
+        check_metadata(metadata)
+        args = self._bucket.args(key, Metadata=metadata, **for_new_object(self._options))
+        with translated(self._bucket.what("START upload of", key)):
+            answer = await self._client.create_multipart_upload(**args)
+        return str(answer["UploadId"])
+
+    async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
+        body = UploadBody(source, self._readers)
+        args = self._bucket.args(key, UploadId=upload_id, PartNumber=number, Body=body)
+        with translated(self._bucket.what(f"PUT part {number} of", key)):
+            return etag_of(await self._client.upload_part(**args))
+
+    async def complete_multipart(self, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
+        etag = await complete(self._bucket, key, upload_id, etags)
+        return await self._probes.settled_etag(key, etag)
+
+    async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
+        try:
+            with translated(self._bucket.what("ABORT upload of", key)):
+                await self._client.abort_multipart_upload(**self._bucket.args(key, UploadId=upload_id))
+        except NoSuchObject:
+            return  # aborted or completed before
+
+    async def aclose(self) -> None:
+        await self._client.close()
+
+    async def _send(self, key: ObjectKey, args: Mapping[str, Any]) -> ETag:
+        try:
+            with translated(self._bucket.what("PUT", key)):
+                return etag_of(await self._client.put_object(**args))
+        except NoSuchObject as exc:  # what a PUT with If-Match says of an absent key
+            raise PreconditionFailed(str(exc)) from exc
+
+    async def _put_marker(self, key: ObjectKey, args: Mapping[str, Any]) -> ETag:
+        watched = await self._probes.marker_stands_alone(key)
+        etag = await self._send(key, args)
+        if watched:
+            await self._probes.check_marker(key)
+        return etag
+
+    def _check_version(self, key: ObjectKey, answer: Mapping[str, Any], if_match: ETag | None) -> None:
+        """See for ourselves that the answer is of the version asked for: not every server does."""
+        if if_match is not None and etag_of(answer) != if_match:
+            self._probes.conditions_are_ignored()
+            raise PreconditionFailed(f"{key}: holds {etag_of(answer)}, {if_match} was asked for")
+
+
+def _check_length(key: ObjectKey, answer: Mapping[str, Any], extent: Extent) -> None:
+    """Refuse, before it is read, a body that cannot be the extent: short, or the whole object."""
+    length = answer.get("ContentLength", extent.length)
+    if length != extent.length:
+        where = answer.get("ContentRange") or "no range"
+        raise StoreRefused(f"{key}: {extent.length} bytes were asked for, {length} came ({where})")

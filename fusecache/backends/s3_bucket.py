@@ -1,0 +1,47 @@
+"""One bucket below a prefix: how our keys, conditions and names become the arguments of a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fusecache.backends.options import S3Options
+from fusecache.backends.s3_client import S3Client
+from fusecache.backends.s3_errors import translated
+from fusecache.backends.s3_headers import quoted
+from fusecache.types import ETag, ObjectKey
+
+
+class S3Bucket:
+    """The client together with what every request to this store says. Holds no state of its own."""
+
+    def __init__(self, client: S3Client, options: S3Options) -> None:
+        self.client = client
+        self.options = options
+        self.url = f"s3://{options.bucket}/{options.prefix}".rstrip("/")
+        self._common: dict[str, Any] = {"Bucket": options.bucket}
+        if options.requester_pays:
+            self._common["RequestPayer"] = "requester"
+
+    def args(self, key: ObjectKey | None = None, **more: Any) -> dict[str, Any]:
+        """Return the arguments of a request on `key`, or on the bucket; those that are None are left out."""
+        named = {} if key is None else {"Key": self.full_key(key)}
+        return self._common | named | {name: value for name, value in more.items() if value is not None}
+
+    def full_key(self, key: str) -> str:
+        return self.options.prefix + key
+
+    def relative_key(self, full_key: str) -> ObjectKey:
+        return ObjectKey(full_key.removeprefix(self.options.prefix))
+
+    def copy_source(self, key: ObjectKey) -> dict[str, str]:
+        return {"Bucket": self.options.bucket, "Key": self.full_key(key)}
+
+    def what(self, operation: str, key: str = "") -> str:
+        """Name a request in an error message."""
+        return f"{operation} s3://{self.options.bucket}/{self.full_key(key)}"
+
+    async def head(self, key: ObjectKey, *, if_match: ETag | None = None) -> dict[str, Any]:
+        """Return the raw HEAD of `key`."""
+        condition = None if if_match is None else quoted(if_match)
+        with translated(self.what("HEAD", key)):
+            return await self.client.head_object(**self.args(key, IfMatch=condition))

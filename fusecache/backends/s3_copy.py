@@ -1,0 +1,158 @@
+"""Copies inside a bucket, of any size, that lose nothing of the object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlencode
+
+import trio
+
+from fusecache.backends.s3_bucket import S3Bucket
+from fusecache.backends.s3_errors import translated
+from fusecache.backends.s3_headers import content_of, etag_of, metadata_of, placement_of, quoted
+from fusecache.errors import BackendError, PreconditionFailed, StoreRefused
+from fusecache.types import ETag, Extent, ObjectKey
+
+PART_BYTES = 512 << 20
+"""A copied part crosses no network: large ones only spare requests (AWS advises 100 MiB and more)."""
+MAX_PARTS = 10_000
+PARALLEL_PARTS = 8
+"""Copies of one object at a time: S3 copies a part at some 100 MB/s."""
+ABORT_TIMEOUT_S = 10
+
+
+class S3Copier:
+    """CopyObject, and above `max_copy_bytes` UploadPartCopy."""
+
+    def __init__(self, bucket: S3Bucket, *, max_copy_bytes: int, on_no_part_copy: Callable[[], None]) -> None:
+        self._bucket = bucket
+        self._max_copy_bytes = max_copy_bytes
+        self._on_no_part_copy = on_no_part_copy
+
+    async def copy(
+        self, source: ObjectKey, target: ObjectKey, *, if_match: ETag | None, metadata: Mapping[str, str] | None
+    ) -> ETag:
+        """Copy as `Backend.copy`; content headers, tags, class and encryption are the source's.
+
+        A HEAD comes first: S3 gives a copy the default class and, with new metadata, no content type;
+        and a server that ignores the condition on a copy's source (moto) is caught by it mostly.
+        """
+        head = await self._bucket.head(source)
+        if if_match is not None and etag_of(head) != if_match:
+            raise PreconditionFailed(f"{source}: holds {etag_of(head)}, {if_match} was to be copied")
+        if head["ContentLength"] > self._max_copy_bytes:
+            return await self._by_parts(source, target, head, metadata)
+        return await self._at_once(source, target, head, if_match, metadata)
+
+    async def _at_once(
+        self,
+        source: ObjectKey,
+        target: ObjectKey,
+        head: Mapping[str, Any],
+        if_match: ETag | None,
+        metadata: Mapping[str, str] | None,
+    ) -> ETag:
+        kept: dict[str, Any] = {"MetadataDirective": "COPY"}
+        if metadata is not None:
+            kept = {"MetadataDirective": "REPLACE", "Metadata": metadata, **content_of(head)}
+        args = self._bucket.args(
+            target,
+            CopySource=self._bucket.copy_source(source),
+            CopySourceIfMatch=None if if_match is None else quoted(if_match),
+            **kept,
+            **placement_of(head),
+        )
+        with translated(self._bucket.what("COPY", source)):
+            answer = await self._bucket.client.copy_object(**args)
+        # rclone does not tell the etag of an object copied onto itself.
+        return etag_of(answer.get("CopyObjectResult", {})) or etag_of(await self._bucket.head(target))
+
+    async def _by_parts(
+        self, source: ObjectKey, target: ObjectKey, head: Mapping[str, Any], metadata: Mapping[str, str] | None
+    ) -> ETag:
+        args = self._bucket.args(
+            target,
+            Metadata=metadata_of(head) if metadata is None else metadata,
+            Tagging=await self._tags(source, head),
+            **content_of(head),
+            **placement_of(head),
+        )
+        with translated(self._bucket.what("COPY", source)):
+            upload_id = str((await self._bucket.client.create_multipart_upload(**args))["UploadId"])
+        try:
+            etags = await self._copy_parts(source, target, upload_id, head)
+            return await complete(self._bucket, target, upload_id, etags)
+        except BaseException:
+            await self._abort(target, upload_id)
+            raise
+
+    async def _abort(self, target: ObjectKey, upload_id: str) -> None:
+        """Take the parts away as well as that goes now; what is left is for the bucket's lifecycle rule."""
+        what = self._bucket.what("ABORT copy to", target)
+        with trio.move_on_after(ABORT_TIMEOUT_S, shield=True), suppress(BackendError), translated(what):
+            await self._bucket.client.abort_multipart_upload(**self._bucket.args(target, UploadId=upload_id))
+
+    async def _tags(self, source: ObjectKey, head: Mapping[str, Any]) -> str | None:
+        if not head.get("TagCount"):
+            return None
+        with translated(self._bucket.what("GET tags of", source)):
+            tags = await self._bucket.client.get_object_tagging(**self._bucket.args(source))
+        return urlencode({tag["Key"]: tag["Value"] for tag in tags["TagSet"]})
+
+    async def _copy_parts(
+        self, source: ObjectKey, target: ObjectKey, upload_id: str, head: Mapping[str, Any]
+    ) -> list[ETag]:
+        """Copy every part of exactly the version that `head` saw; the first failure stops the others."""
+        extents = plan_parts(head["ContentLength"], min(PART_BYTES, self._max_copy_bytes))
+        etags: dict[int, ETag] = {}
+        failures: list[BackendError] = []
+        limit = trio.CapacityLimiter(PARALLEL_PARTS)
+
+        async def copy_part(number: int, extent: Extent) -> None:
+            args = self._bucket.args(
+                target,
+                UploadId=upload_id,
+                PartNumber=number,
+                CopySource=self._bucket.copy_source(source),
+                CopySourceIfMatch=quoted(etag_of(head)),
+                CopySourceRange=f"bytes={extent.offset}-{extent.end - 1}",
+            )
+            try:
+                async with limit:
+                    etags[number] = await self._copy_part(source, args)
+            except BackendError as exc:
+                failures.append(exc)
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for number, extent in enumerate(extents, start=1):
+                nursery.start_soon(copy_part, number, extent)
+        if failures:
+            raise failures[0]
+        return [etags[number] for number in sorted(etags)]
+
+    async def _copy_part(self, source: ObjectKey, args: Mapping[str, Any]) -> ETag:
+        with translated(self._bucket.what("COPY part of", source)):
+            answer = await self._bucket.client.upload_part_copy(**args)
+        if etag := etag_of(answer.get("CopyPartResult", {})):
+            return etag
+        # rclone takes the request for an upload of an empty part, and says nothing of an etag.
+        self._on_no_part_copy()
+        raise StoreRefused(f"{self._bucket.url}: this server cannot copy parts of objects; {source} is too large")
+
+
+def plan_parts(size: int, part_bytes: int) -> list[Extent]:
+    """Cut `size` bytes into at most `MAX_PARTS` extents of equal length but the last."""
+    step = max(part_bytes, -(-size // MAX_PARTS))
+    return [Extent(offset, min(step, size - offset)) for offset in range(0, size, step)]
+
+
+async def complete(bucket: S3Bucket, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
+    """Make the object of parts 1 … n appear and return its etag."""
+    parts = [{"ETag": quoted(etag), "PartNumber": number} for number, etag in enumerate(etags, start=1)]
+    args = bucket.args(key, UploadId=upload_id, MultipartUpload={"Parts": parts})
+    with translated(bucket.what("COMPLETE upload of", key)):
+        answer = await bucket.client.complete_multipart_upload(**args)
+    return etag_of(answer) or etag_of(await bucket.head(key))

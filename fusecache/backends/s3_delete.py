@@ -1,0 +1,52 @@
+"""Batches of deletes, with what became of each key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fusecache.backends.s3_bucket import S3Bucket
+from fusecache.backends.s3_errors import classified, translated
+from fusecache.errors import BackendError, NoSuchObject
+from fusecache.types import DeleteOutcome, ObjectKey
+
+
+async def delete_keys(bucket: S3Bucket, keys: Sequence[ObjectKey]) -> list[DeleteOutcome]:
+    """Delete up to 1000 keys; those that XML cannot carry go one by one."""
+    errors: dict[ObjectKey, BackendError] = {}
+    batch = [key for key in keys if _fits_xml(key)]
+    if batch:
+        errors.update(await _delete_batch(bucket, batch))
+    for key in keys:
+        if not _fits_xml(key) and (error := await _delete_one(bucket, key)):
+            errors[key] = error
+    return [DeleteOutcome(key, errors.get(key)) for key in keys]
+
+
+async def _delete_batch(bucket: S3Bucket, keys: Sequence[ObjectKey]) -> dict[ObjectKey, BackendError]:
+    wanted = {"Objects": [{"Key": bucket.full_key(key)} for key in keys], "Quiet": True}
+    with translated(bucket.what(f"DELETE of {len(keys)} keys from")):
+        answer = await bucket.client.delete_objects(**bucket.args(Delete=wanted))
+    errors: dict[ObjectKey, BackendError] = {}
+    for failed in answer.get("Errors", []):
+        key = bucket.relative_key(failed["Key"])
+        text = f"{bucket.what('DELETE', key)}: {failed.get('Code', '')}: {failed.get('Message', '')}"
+        error = classified(str(failed.get("Code", "")), 0, text)
+        if not isinstance(error, NoSuchObject):  # some servers report what was gone before
+            errors[key] = error
+    return errors
+
+
+async def _delete_one(bucket: S3Bucket, key: ObjectKey) -> BackendError | None:
+    try:
+        with translated(bucket.what("DELETE", key)):
+            await bucket.client.delete_object(**bucket.args(key))
+    except NoSuchObject:
+        return None
+    except BackendError as exc:
+        return exc
+    return None
+
+
+def _fits_xml(key: ObjectKey) -> bool:
+    """Control characters are no XML 1.0, and line ends are normalised by its readers."""
+    return all(char >= " " and char not in "\x7f\ufffe\uffff" for char in key)

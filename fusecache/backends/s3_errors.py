@@ -1,0 +1,166 @@
+"""What botocore and httpx raise, in the words of `fusecache.errors`: the one place that knows both.
+
+Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import botocore.exceptions as boto
+import httpx2
+
+from fusecache.errors import (
+    AccessDenied,
+    BackendError,
+    BackendUnavailable,
+    ConfigError,
+    FusecacheError,
+    NoSuchObject,
+    NoSuchStore,
+    PreconditionFailed,
+    StoreRefused,
+    Throttled,
+)
+
+_THROTTLED = {
+    "SlowDown", "RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException",
+    "TooManyRequests", "TooManyRequestsException", "BandwidthLimitExceeded", "RequestThrottled",
+}  # fmt: skip
+# 4xx whose cause is the moment or the wire, not the request.
+_UNAVAILABLE = {
+    "RequestTimeout", "ConditionalRequestConflict", "OperationAborted", "BadDigest", "IncompleteBody",
+    "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "InternalError", "ServiceUnavailable",
+}  # fmt: skip
+_DENIED = {
+    "AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidAccessKeyId", "SignatureDoesNotMatch",
+    "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestTimeTooSkewed", "InvalidPayer",
+}  # fmt: skip
+# Answered 403 or 5xx, and yet no matter of permission or of waiting.
+_REFUSED = {"InvalidObjectState", "NotImplemented", "MethodNotAllowed"}
+
+_ADVICE = {
+    "RequestTimeTooSkewed": "the clock of this machine is wrong",
+    "ExpiredToken": "the session token has expired: log in again",
+    "InvalidAccessKeyId": "the store does not know this access key",
+    "SignatureDoesNotMatch": "the secret does not fit the access key",
+    "AuthorizationHeaderMalformed": "probably the wrong --region",
+    "PermanentRedirect": "the bucket is in another region: give --region, or another --endpoint-url",
+    "InvalidObjectState": "the object is archived and must be restored first",
+}
+_CHAIN = "looked for in the environment, the profile and the instance role"
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn what a request raises into our errors; `what` names the request and begins the message."""
+    try:
+        yield
+    except boto.ClientError as exc:
+        raise from_response(what, exc.response) from exc
+    except (boto.BotoCoreError, httpx2.HTTPError, httpx2.StreamError) as exc:
+        raise _from_client(what, exc) from exc
+
+
+def from_response(what: str, response: Mapping[str, Any]) -> BackendError:
+    """Classify an error answer by its code, then by its status."""
+    error = response.get("Error", {})
+    meta = response.get("ResponseMetadata", {})
+    code, status = str(error.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
+    text = ": ".join(part for part in (what, code, error.get("Message") or "", _ADVICE.get(code, "")) if part)
+    return classified(code, status, text, retry_after_s=_retry_after_s(meta.get("HTTPHeaders", {})))
+
+
+def classified(code: str, status: int, text: str, *, retry_after_s: float = 0.0) -> BackendError:
+    """Return the error that a code, or where it says nothing the HTTP status, stands for."""
+    if code in _THROTTLED or status == 429:
+        return Throttled(text, retry_after_s=retry_after_s)
+    if code in _UNAVAILABLE:
+        return BackendUnavailable(text, retry_after_s=retry_after_s)
+    if code == "NoSuchBucket":
+        return NoSuchStore(text)
+    if code in {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}:
+        return NoSuchObject(text)
+    if code in _REFUSED or status in {405, 501}:
+        return StoreRefused(text)
+    if code in _DENIED or status in {401, 403}:
+        return AccessDenied(f"{text} (credentials: {_CHAIN})")
+    return _by_status(status, text, retry_after_s)
+
+
+def _by_status(status: int, text: str, retry_after_s: float) -> BackendError:
+    if status == 412:
+        return PreconditionFailed(text)
+    if status == 404:
+        return NoSuchObject(text)
+    if status == 409 or status >= 500:
+        return BackendUnavailable(text, retry_after_s=retry_after_s)
+    return StoreRefused(text)
+
+
+def _from_client(what: str, exc: Exception) -> Exception:
+    """Classify what never became an answer."""
+    cause = _root_cause(exc)
+    if isinstance(cause, FusecacheError):
+        return cause  # our own source, read while the body was sent
+    if isinstance(exc, boto.NoCredentialsError | boto.PartialCredentialsError | boto.TokenRetrievalError):
+        return AccessDenied(f"{what}: no usable AWS credentials, {_CHAIN} ({exc})")
+    if isinstance(exc, boto.ProfileNotFound | boto.ConfigParseError | boto.NoRegionError):
+        return ConfigError(f"{what}: {exc}")
+    if isinstance(exc, boto.ParamValidationError) or isinstance(cause, httpx2.LocalProtocolError | httpx2.InvalidURL):
+        return StoreRefused(f"{what}: {exc}")
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return StoreRefused(f"{what}: the server's certificate is not trusted: {cause.verify_message}")
+    if _is_connection_trouble(exc, cause):
+        return BackendUnavailable(f"{what}: {_described(exc, cause)}")
+    return cause  # neither the network nor the store: a bug, and shown as what it is
+
+
+def _is_connection_trouble(exc: Exception, cause: Exception) -> bool:
+    troubles = (
+        boto.ConnectionError,
+        boto.IncompleteReadError,
+        boto.ResponseStreamingError,
+        boto.CredentialRetrievalError,
+        boto.MetadataRetrievalError,
+        boto.ChecksumError,
+        boto.FlexibleChecksumError,
+        boto.ReadTimeoutError,
+        boto.ConnectionClosedError,
+    )
+    return isinstance(exc, troubles) or isinstance(cause, httpx2.HTTPError | httpx2.StreamError | OSError)
+
+
+def _root_cause(exc: Exception) -> Exception:
+    """Return what botocore's HTTPClientError and its kin were made from, or `exc` itself."""
+    inner = getattr(exc, "kwargs", {}).get("error")
+    found = inner if isinstance(inner, Exception) else exc
+    seen: BaseException | None = found
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError | FusecacheError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return found
+
+
+def _described(exc: Exception, cause: Exception) -> str:
+    """Say it in one line; httpx leaves the text of many of its errors empty."""
+    kind = type(cause).__name__
+    url = getattr(exc, "kwargs", {}).get("endpoint_url")
+    if isinstance(exc, boto.EndpointConnectionError):
+        return f"cannot connect to {_host(url)}: {str(cause) or kind}"
+    return str(cause) or kind
+
+
+def _host(url: object) -> str:
+    return "/".join(str(url).split("/", 3)[:3])
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float:
+    try:
+        return max(0.0, float(headers.get("retry-after", 0)))
+    except ValueError:
+        return 0.0  # the form with a date: nobody sends it, and our own backoff will do

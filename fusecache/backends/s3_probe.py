@@ -1,0 +1,124 @@
+"""What a server does with what it doesn't know. Nobody says so: it is found out once, by asking.
+
+`rclone serve s3` ignores every condition, makes a file `dir` of a marker `dir/`, answers UploadPartCopy
+with success and an empty part, and completes an upload with an etag that it never tells again.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from fusecache.backends.s3_bucket import S3Bucket
+from fusecache.backends.s3_headers import etag_of
+from fusecache.errors import NoSuchObject, PreconditionFailed, StoreRefused
+from fusecache.types import Capabilities, ETag, ObjectKey
+
+_NO_VERSION = ETag("0" * 32)
+_MAX_KEY_BYTES = 1024
+
+
+class Trust(Enum):
+    """What is known of one ability; what isn't known is assumed, as most servers have it."""
+
+    UNKNOWN = "not seen yet"
+    KEPT = "works"
+    IGNORED = "silently does nothing"
+
+
+class Probes:
+    """What has been found out about a server."""
+
+    def __init__(self, bucket: S3Bucket, *, max_copy_bytes: int) -> None:
+        self._bucket = bucket
+        self._max_copy_bytes = max_copy_bytes
+        self._conditions = Trust.UNKNOWN
+        self._markers = Trust.UNKNOWN
+        self._part_copy = Trust.UNKNOWN
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            conditional_read=self._conditions is not Trust.IGNORED,
+            conditional_write=self._conditions is not Trust.IGNORED,
+            multipart_copy=self._part_copy is not Trust.IGNORED,
+            max_key_bytes=_MAX_KEY_BYTES - len(self._bucket.options.prefix.encode()),
+            max_copy_bytes=self._max_copy_bytes,
+        )
+
+    def conditions_are_ignored(self) -> None:
+        """Note that a request was answered although its condition did not hold."""
+        self._conditions = Trust.IGNORED
+
+    def part_copies_are_ignored(self) -> None:
+        self._part_copy = Trust.IGNORED
+
+    async def conditions(self, key: ObjectKey) -> Trust:
+        """Find out with a HEAD of `key`, if it exists, whether conditions are kept."""
+        if self._conditions is Trust.UNKNOWN:
+            try:
+                await self._bucket.head(key, if_match=_NO_VERSION)
+            except PreconditionFailed:
+                self._conditions = Trust.KEPT
+            except NoSuchObject:
+                pass
+            else:
+                self._conditions = Trust.IGNORED
+        return self._conditions
+
+    async def check_write(self, key: ObjectKey, if_match: ETag | None, if_none_match: bool) -> None:
+        """Before a conditional write, look ourselves where the server is not known to.
+
+        Somebody else may come between the look and the write: `capabilities` says so.
+        """
+        if await self.conditions(key) is Trust.KEPT:
+            return
+        try:
+            found = etag_of(await self._bucket.head(key))
+        except NoSuchObject:
+            if if_match is not None:
+                raise PreconditionFailed(f"{key}: gone, {if_match} was expected") from None
+            return
+        if if_none_match or found != if_match:
+            raise PreconditionFailed(f"{key}: holds {found}")
+
+    async def settled_etag(self, key: ObjectKey, etag: ETag) -> ETag:
+        """Return the etag that `key`, just completed as `etag`, will be known by.
+
+        A server that keeps conditions must give the same one; of any other we ask.
+        """
+        if await self.conditions(key) is Trust.KEPT:
+            return etag
+        return etag_of(await self._bucket.head(key))
+
+    async def marker_stands_alone(self, key: ObjectKey) -> bool:
+        """Before the first marker is put: whether a file of the same name would be of its making."""
+        if self._markers is Trust.IGNORED:
+            raise self._no_markers(key)
+        return self._markers is Trust.UNKNOWN and not await self._exists(_bare(key))
+
+    async def check_marker(self, key: ObjectKey) -> None:
+        """After the first marker was put: if it became a file, take that away and refuse.
+
+        Raises:
+            StoreRefused: this server keeps no directory markers.
+        """
+        if not await self._exists(_bare(key)):
+            self._markers = Trust.KEPT
+            return
+        self._markers = Trust.IGNORED
+        await self._bucket.client.delete_object(**self._bucket.args(_bare(key)))
+        raise self._no_markers(key)
+
+    async def _exists(self, key: ObjectKey) -> bool:
+        try:
+            await self._bucket.head(key)
+        except NoSuchObject:
+            return False
+        return True
+
+    def _no_markers(self, key: ObjectKey) -> StoreRefused:
+        return StoreRefused(f"{self._bucket.url}: this server keeps no directory markers, {key} was not made")
+
+
+def _bare(key: ObjectKey) -> ObjectKey:
+    return ObjectKey(key.rstrip("/"))
