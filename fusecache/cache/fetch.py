@@ -1,0 +1,211 @@
+"""Missing blocks from the store: one fetch however many wait for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import trio
+
+from fusecache.backends.base import Backend
+from fusecache.cache.content import Base, Content
+from fusecache.errors import BackendUnavailable, FusecacheError
+from fusecache.types import Extent, InodeNo, StoreNo
+
+log = logging.getLogger(__name__)
+
+REQUEST_BYTES = 8 << 20
+"""Largest ranged GET: its body is in memory whole, once for each that the limiter lets through."""
+
+MAX_PREFETCHES = 8
+"""Requests that nobody waits for. Beyond it prefetching is skipped: readers come first."""
+
+
+class _Fetch:
+    """One ranged GET, and who waits for it."""
+
+    __slots__ = ("base", "blocks", "content", "done", "error", "kept", "scope", "waiters")
+
+    def __init__(self, content: Content, base: Base, blocks: range, *, kept: bool) -> None:
+        self.content = content
+        self.base = base
+        self.blocks = blocks
+        self.kept = kept
+        """A prefetch: goes on though nobody waits."""
+        self.waiters = 0
+        self.done = trio.Event()
+        self.error: Exception | None = None
+        self.scope = trio.CancelScope()
+
+    @property
+    def extent(self) -> Extent:
+        """The bytes that `base` had for these blocks when it was started."""
+        start = self.blocks.start * self.content.block_size
+        return Extent(start, min(self.blocks.stop * self.content.block_size, self.base.size) - start)
+
+    @property
+    def current(self) -> bool:
+        """Whether the content still takes its missing bytes from there."""
+        base = self.content.base
+        return base is not None and base.label == self.base.label and base.size <= self.base.size
+
+
+class Fetcher:
+    """Makes blocks present. Its requests run inside `run`, so a reader may leave at any time."""
+
+    def __init__(self, backends: Mapping[StoreNo, Backend], *, limiter: trio.CapacityLimiter) -> None:
+        """`limiter` bounds the GETs in flight, and with them `REQUEST_BYTES` each of memory."""
+        self._backends = backends
+        self._limiter = limiter
+        self._flying: dict[tuple[InodeNo, int], _Fetch] = {}
+        self._prefetch_count = 0
+        self._nursery: trio.Nursery | None = None
+
+    def __repr__(self) -> str:
+        return f"<Fetcher: {len(self._flying)} blocks in flight, {self._prefetch_count} prefetches>"
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Carry the requests until cancelled; then whoever still waits gets `BackendUnavailable`."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            try:
+                task_status.started()
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None
+
+    async def ensure(self, content: Content, blocks: Sequence[int]) -> None:
+        """Return when `blocks` are present; those in flight are waited for, the others requested.
+
+        A cancelled caller leaves the blocks as they are; a request that nobody waits for is cancelled.
+
+        Raises:
+            PreconditionFailed, NoSuchObject: the base is no longer what its key holds.
+            TransientBackendError: nothing was stored; ask again.
+            NoSpace: the cache disk has no room for them.
+        """
+        # The base may change while a request flies; then its bytes are not used, and asked for again.
+        while absent := content.absent(blocks):
+            await self._landed(self._joined(content, absent))
+
+    def prefetch(self, content: Content, blocks: Sequence[int]) -> None:
+        """Begin to fetch `blocks` without waiting; never raises, and does nothing when there is much to do."""
+        if self._nursery is None:
+            return
+        wanted = [n for n in content.absent(blocks) if (content.ino, n) not in self._flying]
+        for run in _runs(wanted, _longest(content)):
+            if self._prefetch_count >= MAX_PREFETCHES:
+                return
+            self._start(content, run, kept=True)
+
+    def _joined(self, content: Content, absent: Iterable[int]) -> list[_Fetch]:
+        """Become a waiter of every request that brings one of the blocks, new ones included."""
+        fetches: dict[int, _Fetch] = {}
+        new = []
+        for block_no in absent:
+            flying = self._flying.get((content.ino, block_no))
+            if flying is None:
+                new.append(block_no)
+            else:
+                fetches[id(flying)] = flying
+        for run in _runs(new, _longest(content)):
+            started = self._start(content, run, kept=False)
+            fetches[id(started)] = started
+        for fetch in fetches.values():
+            fetch.waiters += 1
+        return list(fetches.values())
+
+    async def _landed(self, fetches: list[_Fetch]) -> None:
+        try:
+            for fetch in fetches:
+                await fetch.done.wait()
+                if fetch.error is not None and fetch.current:  # a moved object is asked for under its new key
+                    raise fetch.error.with_traceback(None)
+        finally:
+            for fetch in fetches:
+                self._left(fetch)
+
+    def _left(self, fetch: _Fetch) -> None:
+        """One waiter less; a request that nobody wants ends, and no later reader joins it."""
+        fetch.waiters -= 1
+        if not fetch.waiters and not fetch.kept and not fetch.done.is_set():
+            self._forget(fetch)
+            fetch.scope.cancel()
+
+    def _start(self, content: Content, blocks: range, *, kept: bool) -> _Fetch:
+        if self._nursery is None:
+            raise BackendUnavailable("the file system is stopping: nothing is fetched any more")
+        assert content.base is not None, "without a base nothing is absent"
+        fetch = _Fetch(content, content.base, blocks, kept=kept)
+        self._nursery.start_soon(self._carry_out, fetch)
+        self._prefetch_count += kept
+        content.retain()
+        for block_no in blocks:
+            self._flying[content.ino, block_no] = fetch
+        return fetch
+
+    async def _carry_out(self, fetch: _Fetch) -> None:
+        """Fetch and store. An error belongs to those who wait, never to the nursery."""
+        fetch.error = BackendUnavailable("the file system is stopping")  # unless it comes to an end
+        try:
+            with fetch.scope:
+                async with self._limiter:
+                    body = await self._body(fetch)
+                await _store(fetch, body)
+                fetch.error = None
+            if fetch.scope.cancelled_caught:
+                fetch.error = None  # nobody is left to hear of it
+        except Exception as exc:  # also a bug is raised where somebody waits
+            fetch.error = exc
+        finally:
+            self._finish(fetch)
+
+    async def _body(self, fetch: _Fetch) -> bytes:
+        base, extent = fetch.base, fetch.extent
+        body = await self._backends[base.store].get(base.key, extent, if_match=base.etag)
+        if len(body) != extent.length:
+            raise BackendUnavailable(f"{base.key}: {len(body)} bytes came instead of {extent.length}")
+        return body
+
+    def _finish(self, fetch: _Fetch) -> None:
+        self._forget(fetch)
+        self._prefetch_count -= fetch.kept
+        fetch.done.set()
+        fetch.content.close()
+        if fetch.error is not None and not fetch.waiters:
+            known = isinstance(fetch.error, FusecacheError)  # who needs the blocks will ask, and hear it again
+            log.log(logging.DEBUG if known else logging.ERROR, "prefetch: %r: %r", fetch.content, fetch.error)
+
+    def _forget(self, fetch: _Fetch) -> None:
+        for block_no in fetch.blocks:
+            if self._flying.get((fetch.content.ino, block_no)) is fetch:
+                del self._flying[fetch.content.ino, block_no]
+
+
+async def _store(fetch: _Fetch, body: bytes) -> None:
+    """Fill block by block, letting requests through in between, while these are the bytes the content asks for."""
+    size = fetch.content.block_size
+    view = memoryview(body)
+    for nth, block_no in enumerate(fetch.blocks):
+        if not fetch.current:
+            return
+        fetch.content.fill(block_no, view[nth * size : (nth + 1) * size])
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+
+def _longest(content: Content) -> int:
+    return max(1, REQUEST_BYTES // content.block_size)
+
+
+def _runs(blocks: Iterable[int], longest: int) -> Iterator[range]:
+    """Yield the ascending `blocks` as runs of neighbours, none longer than `longest`."""
+    run = range(0)
+    for block_no in blocks:
+        if run and block_no == run.stop and len(run) < longest:
+            run = range(run.start, block_no + 1)
+            continue
+        if run:
+            yield run
+        run = range(block_no, block_no + 1)
+    if run:
+        yield run
