@@ -39,6 +39,7 @@ class Namespace:
         """
         self.database = Database(path, boot_id=boot_id)
         self.tables = Tables.of(self.database)
+        self.url = url
         self.store = self.database.bind_store(url)
         self.tree = Tree(self.tables, delay_ns=delay_ns, is_staging=is_staging)
         self.lower = Lower(self.tables, defaults)

@@ -125,7 +125,7 @@ class Tree:
         t = self._t
         with t.database.transaction():
             t.inodes.update(
-                inode,
+                t.inodes.get(inode.ino),
                 mode=inode.mode,
                 uid=inode.uid,
                 gid=inode.gid,

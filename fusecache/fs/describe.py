@@ -1,0 +1,186 @@
+"""What `stat` says of a path: its state on the way to the store, and what is local of it."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+import trio
+
+from fusecache.cache.content import Base
+from fusecache.cache.contents import Contents
+from fusecache.errors import Stale
+from fusecache.fs.names import Names
+from fusecache.namespace.namespace import Namespace
+from fusecache.namespace.records import Dentry, Inode, Task, TaskKind
+from fusecache.types import ROOT_INO, InodeNo
+
+STATES = ("local", "clean", "pending", "dirty", "uploading", "stuck")
+"""From the calmest to the worst: a directory is as bad as the worst below it."""
+
+_BATCH = 200  # rows between two looks at other requests
+
+
+class Describer:
+    """Answers `stat PATH`. `uploading` gives the inodes that are being sent now."""
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        names: Names,
+        contents: Contents,
+        *,
+        uploading: Callable[[], Collection[InodeNo]],
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self._ns = namespace
+        self._t = namespace.tables
+        self._names = names
+        self._contents = contents
+        self._uploading = uploading
+        self._wall_ns = wall_ns
+
+    async def resolve(self, path: bytes) -> tuple[InodeNo, Dentry | None]:
+        """Return the inode at `path` (relative to the root) and its name's row, None for the root.
+
+        Raises:
+            NotFound: nothing is there.
+        """
+        ino, row = ROOT_INO, None
+        for name in filter(None, path.split(b"/")):
+            row = await self._names.find(ino, name)
+            assert row.ino is not None
+            ino = row.ino
+        return ino, row
+
+    async def describe(self, path: bytes) -> dict[str, Any]:
+        """Return the facts of design's contract for `stat --json PATH`; a directory's are those below it.
+
+        Raises:
+            NotFound: nothing is there.
+        """
+        ino, row = await self.resolve(path)
+        inode = self._t.inodes.get(ino)
+        if inode.is_dir:
+            return await self._directory(path, inode)
+        assert row is not None
+        tasks = self._t.tasks.all_of_inode(ino)
+        cached, dirty = self._bytes(inode, tasks)
+        return {
+            "path": _text(path),
+            "type": _type(inode.mode),
+            "size": inode.size,
+            "state": self._state(ino, tasks),
+            "store": self._ns.url,
+            "key": row.key,
+            "etag": row.etag,
+            "cached_bytes": cached,
+            "dirty_bytes": dirty,
+            **_rest(tasks),
+        }
+
+    def may_read(self, path: bytes, uid: int, gids: Sequence[int]) -> bool:
+        """Whether this user could open `path`; for names that were never looked up, the nearest known one decides."""
+        ino = ROOT_INO
+        for name in filter(None, path.split(b"/")):
+            if not _allows(self._t.inodes.get(ino), uid, gids, 0o1):
+                return False
+            row = self._t.dentries.get(ino, name)
+            if row is None or row.ino is None:
+                break
+            ino = row.ino
+        return _allows(self._t.inodes.get(ino), uid, gids, 0o4)
+
+    async def _directory(self, path: bytes, inode: Inode) -> dict[str, Any]:
+        directory = self._t.directories.get(inode.ino)
+        own = self._t.tasks.all_of_inode(inode.ino)
+        worst, size, cached, dirty, every = self._state(inode.ino, own), 0, 0, 0, list(own)
+        for n, row in enumerate(self._t.dentries.below(inode.ino), 1):
+            if n % _BATCH == 0:
+                await trio.lowlevel.checkpoint()
+            child = self._child(row)
+            if child is None:
+                continue
+            tasks = self._t.tasks.all_of_inode(child.ino)
+            every += tasks
+            worst = max(worst, self._state(child.ino, tasks), key=STATES.index)
+            if not child.is_dir:
+                here, unsaved = self._bytes(child, tasks)
+                size, cached, dirty = size + child.size, cached + here, dirty + unsaved
+        return {
+            "path": _text(path),
+            "type": "dir",
+            "size": size,
+            "state": worst,
+            "store": self._ns.url,
+            "key": directory.prefix,
+            "etag": None,
+            "cached_bytes": cached,
+            "dirty_bytes": dirty,
+            **_rest(every),
+        }
+
+    def _child(self, row: Dentry) -> Inode | None:
+        try:
+            return None if row.ino is None else self._t.inodes.get(row.ino)
+        except Stale:
+            return None
+
+    def _state(self, ino: InodeNo, tasks: Iterable[Task]) -> str:
+        if ino in self._uploading():
+            return "uploading"
+        return max((self._task_state(task) for task in tasks), key=STATES.index, default="clean")
+
+    def _task_state(self, task: Task) -> str:
+        if task.stuck:
+            return "stuck"
+        if task.staged:
+            return "local"
+        if task.kind == TaskKind.MARKER:
+            return "clean" if task.attempts == 0 and self._has_children(task.ino) else "pending"
+        if task.due_ns is None or task.due_ns > self._wall_ns():
+            return "dirty" if task.kind == TaskKind.UPLOAD else "pending"
+        return "pending"
+
+    def _has_children(self, ino: InodeNo | None) -> bool:
+        return ino is not None and self._t.dentries.has_live(ino)
+
+    def _bytes(self, inode: Inode, tasks: Iterable[Task]) -> tuple[int, int]:
+        """How many bytes are local, and how many of them are in no store yet."""
+        if inode.symlink is not None:
+            return 0, 0
+        base = None
+        if inode.base is not None and inode.base_size is not None:
+            base = Base(*inode.base, size=inode.base_size)
+        content = self._contents.open(inode.ino, size=inode.size, base=base, local_blocks=inode.blocks)
+        try:
+            cached = content.cached_bytes
+        finally:
+            content.close()
+        unsaved = any(task.kind == TaskKind.UPLOAD for task in tasks)
+        return cached, cached if unsaved else 0
+
+
+def _rest(tasks: Sequence[Task]) -> dict[str, Any]:
+    errors = [task.error for task in tasks if task.error is not None]
+    return {
+        "pinned": False,
+        "replicas": 1,
+        "attempts": max((task.attempts for task in tasks), default=0),
+        "last_error": errors[-1] if errors else None,
+    }
+
+
+def _type(mode: int) -> str:
+    return {stat.S_IFREG: "file", stat.S_IFDIR: "dir", stat.S_IFLNK: "symlink"}.get(stat.S_IFMT(mode), "other")
+
+
+def _allows(inode: Inode, uid: int, gids: Sequence[int], bit: int) -> bool:
+    if uid in (0, inode.uid):
+        return uid == 0 or bool(inode.mode >> 6 & bit)
+    return bool(inode.mode >> (3 if inode.gid in gids else 0) & bit)
+
+
+def _text(path: bytes) -> str:
+    return "/" + path.decode("utf-8", "surrogateescape").strip("/")

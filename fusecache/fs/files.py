@@ -1,0 +1,235 @@
+"""Bytes of open files: read through the cache, written to the local file, committed at close."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import trio
+
+from fusecache.cache.content import Base, Content
+from fusecache.cache.contents import Contents
+from fusecache.cache.fetch import Fetcher
+from fusecache.cache.readahead import demand
+from fusecache.errors import NoSuchObject, PreconditionFailed, Stale
+from fusecache.fs.handles import Handle, Handles, OpenFile
+from fusecache.namespace.durability import Durability
+from fusecache.namespace.namespace import Namespace
+from fusecache.namespace.records import Inode
+from fusecache.types import Extent, HandleNo, InodeNo
+
+
+class Files:
+    """What open(2) to close(2) do. `changed` is called when a commit left something to persist."""
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        durability: Durability,
+        contents: Contents,
+        fetcher: Fetcher,
+        *,
+        wall_ns: Callable[[], int],
+        changed: Callable[[], None],
+    ) -> None:
+        self._ns = namespace
+        self._inodes = namespace.tables.inodes
+        self._durability = durability
+        self._contents = contents
+        self._fetcher = fetcher
+        self._wall_ns = wall_ns
+        self._changed = changed
+        self._handles = Handles()
+        self._fsyncs = trio.CapacityLimiter(8)  # what one disk does in parallel; more only queue there
+
+    def __repr__(self) -> str:
+        return f"<Files {self._handles!r}>"
+
+    # --- open and close ---
+
+    def open(self, inode: Inode, flags: int) -> HandleNo:
+        """Open an inode; with O_TRUNC its bytes are gone when this returns."""
+        file = self._handles.file(inode.ino)
+        if file is None:
+            file = OpenFile(inode.ino, self._content(inode))
+        number = self._handles.add(file, flags)
+        if flags & os.O_TRUNC and file.content.size:
+            self._cut(file, 0)
+        return number
+
+    def opened_new(self, inode: Inode, flags: int) -> HandleNo:
+        """Open an inode that was created just now: dirty already, and committed at close."""
+        content = self._contents.open(inode.ino, size=0, base=None, create=True)
+        file = OpenFile(inode.ino, content, dirtied=True, mtime_ns=inode.mtime_ns)
+        return self._handles.add(file, flags | os.O_WRONLY)
+
+    def flush(self, number: HandleNo) -> None:
+        """A descriptor was closed: commit what was written. Acknowledged, and not yet synced."""
+        handle = self._handles.get(number)
+        if handle.writable and handle.file.dirtied:
+            self._commit(handle.file)
+
+    def release(self, number: HandleNo) -> None:
+        """The last descriptor of an open(2) is gone."""
+        file = self._handles.remove(number)
+        if file.dirtied and not file.writers:
+            self._commit(file)
+        if file.handles:
+            return
+        file.content.close()
+        if file.unlinked:
+            self._contents.remove(file.ino)
+            self._ns.tree.reap(file.ino)
+
+    async def fsync(self, number: HandleNo) -> None:
+        """Make what was written survive a power loss: bytes first, then the rows that name them."""
+        file = self._handles.get(number).file
+        if file.content.size:
+            await trio.to_thread.run_sync(os.fdatasync, file.content.fd(), limiter=self._fsyncs)
+        if file.dirtied:
+            self._commit(file)
+        await self._durability.reached(self._ns.database.seq)
+
+    def is_open(self, ino: InodeNo) -> bool:
+        return self._handles.file(ino) is not None
+
+    def open_for_writing(self) -> list[InodeNo]:
+        """Inodes whose latest bytes wait for a close."""
+        return [file.ino for file in self._handles.open_for_writing() if not file.unlinked]
+
+    def unlinked(self, ino: InodeNo) -> None:
+        """An open inode lost its last name: its bytes live until the last close.
+
+        What is missing of them is fetched now: the object is about to go.
+        """
+        file = self._handles.file(ino)
+        if file is None:
+            return
+        file.unlinked = True
+        if missing := file.content.missing(Extent(0, file.content.size)):
+            self._fetcher.prefetch(file.content, missing)
+
+    # --- bytes ---
+
+    async def read(self, number: HandleNo, offset: int, length: int) -> bytes:
+        """Return the bytes there, fewer only at the end of the file.
+
+        Raises:
+            Stale: the version that was opened is gone from the store, and not whole here.
+        """
+        handle = self._handles.get(number)
+        content = handle.file.content
+        if not content.whole:
+            await self._fetch_for(handle, Extent(offset, min(length, max(0, content.size - offset))))
+        return content.pread(offset, length)
+
+    async def write(self, number: HandleNo, offset: int, data: bytes) -> int:
+        """Write; the bytes survive the death of this process when it returns."""
+        file = self._handles.get(number).file
+        content = file.content
+        if not content.whole and (missing := content.missing_for_write(Extent(offset, len(data)))):
+            await self._fetch(content, missing)
+        if not file.dirtied:
+            self._begin(file)
+        written = content.pwrite(offset, data)
+        if content.map_unsaved:
+            self._save_map(content)
+        file.mtime_ns = self._wall_ns()
+        return written
+
+    def truncate(self, inode: Inode, size: int) -> None:
+        """Cut or extend a file. Of a file that nobody has open for writing, this is the commit too."""
+        file = self._handles.file(inode.ino)
+        if file is not None:
+            self._cut(file, size)
+            if not file.writers:
+                self._commit(file)
+            return
+        content = self._content(inode)
+        try:
+            file = OpenFile(inode.ino, content)
+            self._cut(file, size)
+            self._commit(file)
+        finally:
+            content.close()
+
+    def attributes(self, inode: Inode) -> Inode:
+        """Return the inode with the size and times of what was written and not committed yet."""
+        file = self._handles.file(inode.ino)
+        if file is None or not file.dirtied:
+            return inode
+        return inode._replace(size=file.content.size, mtime_ns=file.mtime_ns, ctime_ns=file.mtime_ns)
+
+    def touched(self, ino: InodeNo, mtime_ns: int) -> None:
+        """The times of an open file were set: its commit must not undo that."""
+        if (file := self._handles.file(ino)) is not None:
+            file.mtime_ns = mtime_ns
+
+    # --- helpers ---
+
+    def _content(self, inode: Inode) -> Content:
+        base = None
+        if inode.base is not None and inode.base_size is not None:
+            base = Base(*inode.base, size=inode.base_size)
+        return self._contents.open(inode.ino, size=inode.size, base=base, local_blocks=inode.blocks)
+
+    def _begin(self, file: OpenFile) -> None:
+        """The first change since the last commit: the inode is dirty before its bytes are."""
+        content = file.content
+        if content.base is not None and content.whole:
+            content.relabel(None)  # nothing has to come from its object any more
+        base_size = content.base.size if content.base is not None else None
+        self._ns.tree.begin_write(
+            file.ino, blocks=content.block_map() or None, base_size=base_size, now_ns=self._wall_ns()
+        )
+        file.dirtied = True
+
+    def _save_map(self, content: Content) -> None:
+        assert content.base is not None
+        self._ns.tree.wrote_blocks(content.ino, blocks=content.block_map(), base_size=content.base.size)
+        content.map_saved()
+
+    def _cut(self, file: OpenFile, size: int) -> None:
+        content = file.content
+        if not size and content.base is not None:
+            content.truncate(0)
+            content.relabel(None)
+        if not file.dirtied:
+            self._begin(file)
+        content.truncate(size)
+        if content.map_unsaved:
+            self._save_map(content)
+        file.mtime_ns = self._wall_ns()
+
+    def _commit(self, file: OpenFile) -> None:
+        content, now_ns = file.content, self._wall_ns()
+        inode = self._inodes.get(file.ino)._replace(
+            size=content.size,
+            mtime_ns=file.mtime_ns,
+            ctime_ns=now_ns,
+            blocks=content.block_map() or None,
+            base_size=content.base.size if content.base is not None else None,
+        )
+        self._ns.tree.closed(inode, now_ns=now_ns)
+        content.map_saved()
+        file.dirtied = False
+        self._changed()
+
+    async def _fetch_for(self, handle: Handle, extent: Extent) -> None:
+        content = handle.file.content
+        ahead = handle.readahead.on_read(extent, content.size)
+        if ahead is not None and (later := content.missing(ahead)):
+            self._fetcher.prefetch(content, later)
+        if content.missing(extent):
+            await self._fetch(content, content.missing(demand(extent, content.size)))
+
+    async def _fetch(self, content: Content, missing: list[int]) -> None:
+        """Make blocks present; if their object was moved by us meanwhile, from where it is now."""
+        try:
+            await self._fetcher.ensure(content, missing)
+        except (NoSuchObject, PreconditionFailed) as exc:
+            inode = self._inodes.get(content.ino)
+            if inode.base is None or content.base is None or inode.base == content.base.label:
+                raise Stale(f"the object of inode {content.ino} was replaced in the store") from exc
+            content.rebase(Base(*inode.base, size=content.base.size))
+            await self._fetcher.ensure(content, content.absent(missing))

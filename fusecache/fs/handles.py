@@ -1,0 +1,87 @@
+"""What applications have open: handles, and the one state an inode's handles share."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from fusecache.cache.content import Content
+from fusecache.cache.readahead import Readahead
+from fusecache.errors import Stale
+from fusecache.types import HandleNo, InodeNo
+
+
+@dataclass(slots=True)
+class OpenFile:
+    """An inode with at least one handle."""
+
+    ino: InodeNo
+    content: Content
+    handles: int = 0
+    writers: int = 0
+    dirtied: bool = False
+    """Bytes or size changed since the last commit: `close` and `fsync` commit them."""
+    mtime_ns: int = 0
+    """Of the last change, while `dirtied`."""
+    unlinked: bool = False
+
+
+@dataclass(slots=True)
+class Handle:
+    """One open(2)."""
+
+    file: OpenFile
+    writable: bool
+    readahead: Readahead = field(default_factory=Readahead)
+
+
+class Handles:
+    """Numbers for what is open."""
+
+    def __init__(self) -> None:
+        self._files: dict[InodeNo, OpenFile] = {}
+        self._handles: dict[HandleNo, Handle] = {}
+        self._last = 0
+
+    def __repr__(self) -> str:
+        return f"<Handles {len(self._handles)} on {len(self._files)} files>"
+
+    def file(self, ino: InodeNo) -> OpenFile | None:
+        """The shared state of an inode, if it is open."""
+        return self._files.get(ino)
+
+    def get(self, number: HandleNo) -> Handle:
+        """Return the handle.
+
+        Raises:
+            Stale: there is none of that number.
+        """
+        try:
+            return self._handles[number]
+        except KeyError:
+            raise Stale(f"no handle {number}") from None
+
+    def add(self, file: OpenFile, flags: int) -> HandleNo:
+        """Count one more handle on `file`."""
+        self._files[file.ino] = file
+        writable = flags & os.O_ACCMODE != os.O_RDONLY
+        file.handles += 1
+        file.writers += writable
+        self._last += 1
+        number = HandleNo(self._last)
+        self._handles[number] = Handle(file, writable)
+        return number
+
+    def remove(self, number: HandleNo) -> OpenFile:
+        """Count one handle less; the caller closes the content when none is left."""
+        handle = self._handles.pop(number)
+        file = handle.file
+        file.handles -= 1
+        file.writers -= handle.writable
+        if not file.handles:
+            del self._files[file.ino]
+        return file
+
+    def open_for_writing(self) -> list[OpenFile]:
+        """Files whose last bytes are not committed yet."""
+        return [file for file in self._files.values() if file.writers]

@@ -1,0 +1,228 @@
+"""From a name to its inode: the rows where they know, the lower where they don't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import trio
+
+from fusecache.backends.base import Backend
+from fusecache.backends.metadata import attributes_of
+from fusecache.cache.listings import Listing, Listings, LowerEntry
+from fusecache.errors import NoSuchObject, NotADirectory, NotFound
+from fusecache.namespace.keys import component_of
+from fusecache.namespace.lower import Defaults, Evidence, LowerObject, LowerPrefix
+from fusecache.namespace.namespace import Namespace
+from fusecache.namespace.records import Dentry, Directory, Inode
+from fusecache.types import ROOT_INO, Attributes, ETag, InodeNo, ObjectInfo, ObjectKey, Seq, StoreNo
+
+_CHECKED = 200_000
+"""How many names are remembered as just compared with the store, ~ 100 bytes each."""
+_HEADS = 16
+"""HEAD requests at a time for one listing: zero-byte objects, which may be symbolic links."""
+
+
+class Entry(NamedTuple):
+    """An inode, and for how long the kernel may believe in it."""
+
+    inode: Inode
+    timeout_s: float
+
+
+class Names:
+    """Resolves names. Answers from the lower are believed for `ttl_s`, and never held against newer rows."""
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        listings: Listings,
+        backends: Mapping[StoreNo, Backend],
+        *,
+        defaults: Defaults,
+        ttl_s: float,
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self._ns = namespace
+        self._t = namespace.tables
+        self._listings = listings
+        self._backends = backends
+        self._defaults = defaults
+        self._ttl_s = ttl_s
+        self._wall_ns = wall_ns
+        self._checked: dict[InodeNo, float] = {}
+
+    async def find(self, parent: InodeNo, name: bytes) -> Dentry:
+        """Return the live row of a name, asking the lower if the rows don't settle it.
+
+        Raises:
+            NotFound: there is no such name. NotADirectory: nor such a directory.
+            StoreUnreachable: the lower must be asked and does not answer.
+        """
+        row = await self.find_any(parent, name)
+        if row is None:
+            raise NotFound(repr(name))
+        return row
+
+    async def find_any(self, parent: InodeNo, name: bytes) -> Dentry | None:
+        """Like `find`, with None for a name that is not there."""
+        row = self._t.dentries.get(parent, name)
+        if row is not None and row.ino is not None and self._is_fresh(row.ino):
+            return row
+        directory = self.directory(parent)
+        if directory.prefix is None or (row is not None and self._ns.lower.is_ours(row, directory)):
+            return row if row is not None and row.ino is not None else None
+        if self._vouched_s(directory) > 0.0:
+            return row if row is not None and row.ino is not None else None
+        evidence, epoch = await self._evidence(directory, name, row)
+        merged = self._ns.lower.merge(parent, [(name, evidence)], epoch=epoch)[0]
+        if merged is not None and merged.ino is not None:
+            self._check(merged.ino)
+        return merged
+
+    async def head(self, inode: Inode) -> Inode:
+        """Return the inode with the attributes of its object, asked for once a version."""
+        if inode.headed or inode.base_key is None or inode.is_dir:
+            return inode
+        rows = self._t.dentries.of_inode(inode.ino)
+        if not rows or rows[0].etag != inode.base_etag:
+            return inode
+        assert inode.base_store is not None
+        try:
+            info = await self._backends[inode.base_store].head(inode.base_key)
+        except NoSuchObject:
+            return inode
+        current = self._t.inodes.get(inode.ino)  # it may have changed while we asked
+        if current.headed or info.etag != current.base_etag:
+            return current
+        return self._ns.lower.headed(current, self._attributes(info))
+
+    def directory(self, ino: InodeNo) -> Directory:
+        """Return the directory.
+
+        Raises:
+            NotADirectory: it is a file.
+        """
+        directory = self._t.directories.find(ino)
+        if directory is None:
+            self._t.inodes.get(ino)
+            raise NotADirectory(f"inode {ino}")
+        return directory
+
+    def timeout_s(self, inode: Inode) -> float:
+        """How long the kernel may keep what it is told: until the lower would be asked again."""
+        expiry = self._checked.get(inode.ino)
+        if expiry is None:
+            return self._ttl_s
+        return max(0.0, expiry - trio.current_time())
+
+    async def listing(self, directory: Directory) -> Listing | None:
+        """The listing to be merged into a directory; None where the rows are all there is."""
+        if directory.prefix is None or self._vouched_s(directory) > 0.0:
+            return None
+        listing = await self._listings.open(directory.store, directory.prefix, self._ns.database.seq)
+        await listing.page(0)
+        if listing.marker is not None and directory.ino != ROOT_INO:
+            self._ns.lower.marker_seen(directory.ino)
+        return listing
+
+    async def merge_page(
+        self, directory: Directory, listing: Listing, entries: Sequence[tuple[bytes, LowerEntry]]
+    ) -> list[Dentry | None]:
+        """Take a page of a listing into the rows; zero-byte objects are asked for their type first."""
+        assert directory.prefix is not None
+        prefix = directory.prefix
+        found: list[tuple[bytes, Evidence]] = [(name, _evidence_of(prefix, entry)) for name, entry in entries]
+        await self._type_empty_objects(directory, found)
+        rows = self._ns.lower.merge(directory.ino, found, epoch=listing.epoch)
+        for row in rows:
+            if row is not None and row.ino is not None and row.ino not in self._checked:
+                self._check(row.ino)
+        return rows
+
+    def merge_absent(self, directory: Directory, names: Sequence[bytes], epoch: Seq) -> list[Dentry | None]:
+        """A complete listing lacks these names: those that are only the store's are gone."""
+        return self._ns.lower.merge(directory.ino, [(name, None) for name in names], epoch=epoch)
+
+    def forget(self, ino: InodeNo) -> None:
+        self._checked.pop(ino, None)
+
+    # --- asking the lower ---
+
+    async def _evidence(self, directory: Directory, name: bytes, row: Dentry | None) -> tuple[Evidence, Seq]:
+        listing = await self.listing(directory)
+        assert listing is not None
+        assert directory.prefix is not None
+        component = component_of(name)
+        entries = listing.known(component)
+        if entries is None:
+            return await self._probe(directory, component)
+        if any(entry.is_prefix for entry in entries):
+            return LowerPrefix(f"{directory.prefix}{component}/"), listing.epoch
+        if not entries:
+            return None, listing.epoch
+        if self._is_headed(row, entries[0].etag):
+            return _evidence_of(directory.prefix, entries[0]), listing.epoch
+        return await self._head_evidence(directory, ObjectKey(directory.prefix + component))
+
+    async def _probe(self, directory: Directory, component: str) -> tuple[Evidence, Seq]:
+        """In a directory too large to be listed for one name: is there an object, or anything below it?"""
+        epoch = self._ns.database.seq
+        prefix = f"{directory.prefix}{component}/"
+        backend = self._backends[directory.store]
+        page = await backend.list(prefix, delimiter=None, limit=1)
+        if page.objects or page.prefixes:
+            return LowerPrefix(prefix), epoch
+        return await self._head_evidence(directory, ObjectKey(f"{directory.prefix}{component}"))
+
+    async def _head_evidence(self, directory: Directory, key: ObjectKey) -> tuple[Evidence, Seq]:
+        epoch = self._ns.database.seq
+        try:
+            info = await self._backends[directory.store].head(key)
+        except NoSuchObject:
+            return None, epoch
+        return LowerObject(key, info.size, info.etag, info.mtime_ns, self._attributes(info)), epoch
+
+    async def _type_empty_objects(self, directory: Directory, found: list[tuple[bytes, Evidence]]) -> None:
+        limiter = trio.CapacityLimiter(_HEADS)
+
+        async def ask(index: int, name: bytes, key: ObjectKey) -> None:
+            async with limiter:
+                found[index] = (name, (await self._head_evidence(directory, key))[0])
+
+        async with trio.open_nursery(strict_exception_groups=False) as nursery:
+            for index, (name, evidence) in enumerate(found):
+                if isinstance(evidence, LowerObject) and not evidence.size:
+                    row = self._t.dentries.get(directory.ino, name)
+                    if not self._is_headed(row, evidence.etag):
+                        nursery.start_soon(ask, index, name, evidence.key)
+
+    # --- what is known already ---
+
+    def _is_fresh(self, ino: InodeNo) -> bool:
+        expiry = self._checked.get(ino)
+        return expiry is not None and expiry > trio.current_time()
+
+    def _is_headed(self, row: Dentry | None, etag: ETag) -> bool:
+        if row is None or row.ino is None or row.etag != etag:
+            return False
+        return bool(self._t.inodes.get(row.ino).headed)
+
+    def _attributes(self, info: ObjectInfo) -> Attributes:
+        d = self._defaults
+        return attributes_of(info, uid=d.uid, gid=d.gid, file_mode=d.file_mode)
+
+    def _vouched_s(self, directory: Directory) -> float:
+        """For how long a directory that was purely local is still known to have nothing else."""
+        return self._ttl_s - (self._wall_ns() - directory.vouched_ns) / 1e9
+
+    def _check(self, ino: InodeNo) -> None:
+        if len(self._checked) >= _CHECKED:
+            self._checked.clear()
+        self._checked[ino] = trio.current_time() + self._ttl_s
+
+
+def _evidence_of(prefix: str, entry: LowerEntry) -> Evidence:
+    if entry.is_prefix:
+        return LowerPrefix(f"{prefix}{entry.name}/")
+    return LowerObject(ObjectKey(prefix + entry.name), entry.size, entry.etag, entry.mtime_ns)

@@ -1,0 +1,119 @@
+"""Open directories: each an append-only index of the names it has shown."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import trio
+
+from fusecache.cache.listings import Listing, LowerEntry
+from fusecache.errors import NameTooLong
+from fusecache.fs.names import Names
+from fusecache.namespace.keys import TMP_PREFIX, name_of
+from fusecache.namespace.tree import Tables
+from fusecache.types import ROOT_INO, InodeNo
+
+log = logging.getLogger(__name__)
+
+_CHUNK = 250
+"""How many names of a page are merged between two looks at other requests, ~ 4 ms."""
+
+
+class Stream:
+    """The names of a directory in the order in which they were found; a position is an ordinal.
+
+    First what the lower lists, page by page, as merged with the rows; then the rows it lacks. A name is
+    shown once, and a position stays valid, whatever is created, removed or persisted meanwhile.
+    """
+
+    def __init__(self, ino: InodeNo, names: Names, tables: Tables) -> None:
+        self.ino = ino
+        self._names = names
+        self._t = tables
+        self._order: list[bytes] = []
+        self._shown: set[bytes] = set()
+        self._turn = trio.Lock()
+        self._listing: Listing | None = None
+        self._page_no = 0
+        self._pending: list[tuple[bytes, LowerEntry]] = []
+        self._phase = self._begin
+        self._after = b""
+        self.exhausted = False
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.ino}, {len(self._order)} names{'' if self.exhausted else ' so far'}>"
+
+    async def names(self, start: int, count: int) -> list[bytes]:
+        """Return up to `count` names from position `start`; none at the end."""
+        async with self._turn:
+            while len(self._order) < start + count and not self.exhausted:
+                await self._phase()
+        return self._order[start : start + count]
+
+    async def _begin(self) -> None:
+        directory = self._t.directories.find(self.ino)
+        if directory is None:  # removed while it was open: empty
+            self.exhausted = True
+            return
+        self._listing = await self._names.listing(directory)
+        self._phase = self._lower if self._listing is not None else self._upper
+
+    async def _lower(self) -> None:
+        assert self._listing is not None
+        directory = self._t.directories.find(self.ino)
+        if directory is None or directory.prefix != self._listing.prefix:
+            self._phase = self._upper  # its lower was moved while we read: the rest is in the new place
+            return
+        if not self._pending:
+            page = await self._listing.page(self._page_no)
+            self._page_no += 1
+            if page is None:
+                self._phase = self._upper
+                return
+            self._pending = list(self._named(page.entries))
+        chunk, self._pending = self._pending[:_CHUNK], self._pending[_CHUNK:]
+        for row in await self._names.merge_page(directory, self._listing, chunk):
+            if row is not None:
+                self._show(row.name)
+
+    async def _upper(self) -> None:
+        """The rows that no listing has shown: local ones, and those that the store has dropped."""
+        directory = self._t.directories.find(self.ino)
+        rows = self._t.dentries.children(self.ino, after=self._after, count=_CHUNK)
+        if not rows or directory is None:
+            self.exhausted = True
+            return
+        self._after = rows[-1].name
+        fresh = [row for row in rows if row.ino is not None and row.name not in self._shown]
+        if self._listing is not None and self._listing.complete and fresh:
+            names = [row.name for row in fresh]
+            kept = self._names.merge_absent(directory, names, self._listing.epoch)
+            fresh = [row for row in kept if row is not None]
+        for row in fresh:
+            self._show(row.name)
+        await trio.lowlevel.checkpoint()
+
+    def _show(self, name: bytes) -> None:
+        if name not in self._shown:
+            self._shown.add(name)
+            self._order.append(name)
+
+    def _named(self, entries: Iterable[LowerEntry]) -> Iterable[tuple[bytes, LowerEntry]]:
+        """The entries under their file names, less what is ours alone or can have no name."""
+        assert self._listing is not None
+        for entry in entries:
+            if self.ino == ROOT_INO and entry.is_prefix and f"{entry.name}/" == TMP_PREFIX:
+                continue
+            if not entry.is_prefix and self._is_shadowed(entry):
+                log.warning("%s%s is hidden by the directory of that name", self._listing.prefix, entry.name)
+                continue
+            try:
+                yield name_of(entry.name), entry
+            except NameTooLong as exc:
+                log.warning("not shown: %s", exc)
+
+    def _is_shadowed(self, entry: LowerEntry) -> bool:
+        """Both `a` and `a/…` exist: a path can be only one of them, and the tree is worth more."""
+        assert self._listing is not None
+        return any(other.is_prefix for other in self._listing.known(entry.name) or ())

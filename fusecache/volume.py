@@ -1,0 +1,186 @@
+"""Builds the parts of a mount and ties them together: the only place that knows them all."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from fusecache.backends.base import Backend
+from fusecache.backends.factory import open_backend
+from fusecache.backends.options import StoreOptions
+from fusecache.backends.retry import RetryingReader
+from fusecache.cache.contents import Contents
+from fusecache.cache.fetch import Fetcher
+from fusecache.cache.index import ContentIndex
+from fusecache.cache.listings import Listings, open_pages
+from fusecache.config import Config
+from fusecache.fs.describe import Describer
+from fusecache.fs.files import Files
+from fusecache.fs.filesystem import FileSystem
+from fusecache.fs.names import Names
+from fusecache.namespace.durability import Durability
+from fusecache.namespace.lower import Defaults
+from fusecache.namespace.namespace import Namespace
+from fusecache.persist.persister import Persister
+from fusecache.persist.settings import settings_of
+from fusecache.persist.staging import Patterns
+from fusecache.types import FlushProgress
+
+_INDEX_EVERY_S = 1.0
+"""How much of what was fetched a crash may forget: it is fetched again."""
+_MAX_GETS = 16
+"""Ranged GETs in flight, up to 8 MiB each in memory."""
+
+
+class Volume:
+    """One mount, less the kernel: the file system, the persister, and what people ask about them."""
+
+    def __init__(self, config: Config, backend: Backend, parts: _Parts) -> None:
+        self.config = config
+        self.filesystem = parts.filesystem
+        self._backend = backend
+        self._parts = parts
+
+    async def run(self) -> None:
+        """Do what goes on in the background, until cancelled."""
+        async with trio.open_nursery(strict_exception_groups=False) as nursery:
+            await nursery.start(self._parts.fetcher.run)
+            nursery.start_soon(self._parts.persister.run)
+            nursery.start_soon(self._remember_cache)
+
+    def stat_mount(self) -> dict[str, Any]:
+        """Return the facts of the contract for `stat --json` of a mount, less what only the daemon knows."""
+        report = self._parts.persister.report()
+        cache = {"bytes": self._parts.contents.used_bytes(), "limit": self.config.cache_size, "hit_ratio": None}
+        return {"stores": [self._backend.url], **report.as_dict(), "cache": cache}
+
+    async def stat_path(self, path: bytes) -> dict[str, Any]:
+        """Return the facts of a path, `b""` for the root. Raises NotFound."""
+        return await self._parts.describer.describe(path)
+
+    def may_read(self, path: bytes, uid: int, gids: Sequence[int]) -> bool:
+        return self._parts.describer.may_read(path, uid, gids)
+
+    async def flush(self, path: bytes, *, progress: Callable[[FlushProgress], None]) -> FlushProgress:
+        """Wait until what was acknowledged under `path` before this call is in the store, or stuck.
+
+        Raises:
+            NotFound: nothing is there.
+        """
+        ino, _ = await self._parts.describer.resolve(path)
+        return await self._parts.persister.flush(ino, progress=progress)
+
+    async def _remember_cache(self) -> None:
+        while True:
+            await trio.sleep(_INDEX_EVERY_S)
+            self._parts.contents.flush_index()
+
+
+class _Parts:
+    """What a volume is made of, in the order in which one needs the other."""
+
+    def __init__(self, config: Config, backend: Backend, reader: Backend, namespace: Namespace) -> None:
+        cache_dir = config.cache_dirs[0]
+        defaults = _defaults(config)
+        self.namespace = namespace
+        readers = {namespace.store: reader}
+        durability = Durability(namespace.database)
+        self.contents = Contents(cache_dir, ContentIndex(cache_dir), block_size=config.block_size, boot_id=_boot_id())
+        self.fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(_MAX_GETS))
+        self.listings = Listings(readers, open_pages(cache_dir), ttl_s=config.ttl_s, clock=time.time)
+        self.persister = Persister(
+            namespace,
+            durability,
+            self.contents,
+            self.fetcher,
+            {namespace.store: backend},
+            settings_of(config),
+            wall_ns=time.time_ns,
+            rng=random.Random(),
+            open_for_writing=lambda: self.files.open_for_writing(),
+        )
+        names = Names(namespace, self.listings, readers, defaults=defaults, ttl_s=config.ttl_s, wall_ns=time.time_ns)
+        self.files = Files(
+            namespace,
+            durability,
+            self.contents,
+            self.fetcher,
+            wall_ns=time.time_ns,
+            changed=self.persister.ring,
+        )
+        self.filesystem = FileSystem(
+            namespace,
+            names,
+            self.files,
+            self.contents,
+            durability,
+            cache_dir=cache_dir,
+            read_only=config.read_only,
+            max_key_bytes=backend.capabilities.max_key_bytes,
+            wall_ns=time.time_ns,
+            changed=self.persister.ring,
+        )
+        self.describer = Describer(
+            namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns
+        )
+
+
+@asynccontextmanager
+async def open_volume(config: Config) -> AsyncIterator[Volume]:
+    """Open the store, the namespace and the cache of a mount. Nobody else may use its directories.
+
+    Raises:
+        BackendError: the store cannot be used. NamespaceError: nor the namespace.
+    """
+    async with AsyncExitStack() as stack:
+        options = StoreOptions(**{name: getattr(config, name) for name in StoreOptions.__dataclass_fields__})
+        backend = await stack.enter_async_context(open_backend(config.store, options))
+        await backend.check()
+        namespace = stack.enter_context(contextlib.closing(_open_namespace(config, backend.url)))
+        reader = RetryingReader(backend, patience_s=config.patience_s, rng=random.Random())
+        parts = _Parts(config, backend, reader, namespace)
+        stack.callback(parts.contents.close)
+        _recover(namespace, parts.contents)
+        yield Volume(config, backend, parts)
+
+
+def _open_namespace(config: Config, url: str) -> Namespace:
+    patterns = Patterns(staging=config.staging, markers=config.markers)
+    return Namespace(
+        config.state_dir / "namespace.db",
+        url=url,
+        boot_id=_boot_id(),
+        delay_ns=int(config.persist_delay_s * 1e9),
+        defaults=_defaults(config),
+        is_staging=patterns.is_staging,
+        now_ns=time.time_ns(),
+    )
+
+
+def _recover(namespace: Namespace, contents: Contents) -> None:
+    """After a crash: what was being written has the size of its file, what was unlinked and open is gone."""
+    tables = namespace.tables
+    for task in tables.tasks.parked_uploads():
+        assert task.ino is not None
+        inode, found = tables.inodes.get(task.ino), contents.stat(task.ino)
+        if found is not None and inode.symlink is None and found.st_size != inode.size:
+            namespace.tree.closed(inode._replace(size=found.st_size, mtime_ns=found.st_mtime_ns), now_ns=time.time_ns())
+    for ino in tables.inodes.orphans():
+        contents.remove(ino)
+        namespace.tree.reap(ino)
+    namespace.tree.recover(now_ns=time.time_ns())
+
+
+def _defaults(config: Config) -> Defaults:
+    return Defaults(uid=config.uid, gid=config.gid, file_mode=config.file_mode, dir_mode=config.dir_mode)
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
