@@ -10,7 +10,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-import leftovers
+from script import leftovers
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT = ("unit", "fs", "backends", "mount")
@@ -52,12 +52,14 @@ def _folders(words: list[str]) -> list[Path]:
         ValueError: there is no such folder, or it holds no tests.
     """
     present = {path.parent.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/**/test_*.py")}
-    wanted = list(words or DEFAULT)
+    wanted = words or [name for name in DEFAULT if name in present]
     if "all" in wanted:
         wanted = sorted(present - NOT_IN_ALL)
     missing = [name for name in wanted if name not in present]
-    if missing:
-        raise ValueError(f"no tests in tests/{', tests/'.join(missing)}; there are: {' '.join(sorted(present))} all")
+    if missing or not wanted:
+        raise ValueError(
+            f"no tests in tests/{', tests/'.join(missing or DEFAULT)}; there are: {' '.join(sorted(present))} all"
+        )
     return [Path("tests", name) for name in wanted]
 
 
