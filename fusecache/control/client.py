@@ -23,6 +23,7 @@ from fusecache.control.protocol import (
 )
 
 Progress = Callable[[dict[str, object]], None]
+Connection = socket.socket
 _UCRED = struct.Struct("3i")  # unix(7): struct ucred
 
 

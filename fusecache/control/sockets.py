@@ -45,7 +45,11 @@ def make_directory(uid: int, *, environ: Mapping[str, str]) -> Path:
     """
     for directory in candidates(uid, environ=environ, me=uid):
         try:
-            directory.mkdir(mode=0o755 if uid == 0 else 0o700, parents=uid == 0, exist_ok=True)
+            directory.mkdir(mode=0o700, parents=uid == 0)
+            if uid == 0:
+                directory.chmod(0o755)  # whatever the umask
+        except FileExistsError:
+            pass
         except OSError:
             continue  # no /run/user/UID on this machine: the next place
         if is_trusted(directory, uid):

@@ -1,0 +1,47 @@
+"""A line that is rewritten while somebody waits at a terminal; silence elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from types import TracebackType
+from typing import Any, TextIO
+
+from fusecache.cli.units import files, size
+
+_BAR = 24
+
+
+class ProgressLine:
+    """Shows how far a drain is, on stderr: stdout is for results."""
+
+    def __init__(self, what: str, stream: TextIO | None = None) -> None:
+        self._what = what
+        self._stream = sys.stderr if stream is None else stream
+        self._is_shown = self._stream.isatty()
+        self._has_text = False
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        if self._has_text:
+            self._write("")
+
+    def show(self, told: dict[str, Any]) -> None:
+        """Draw `told`, the fields of `flush --json` so far."""
+        if self._is_shown and "files_left" in told:
+            self._write(progress_text(self._what, told)[: shutil.get_terminal_size().columns - 1])
+            self._has_text = True
+
+    def _write(self, text: str) -> None:
+        self._stream.write(f"\r\x1b[K{text}")  # erase the line, then write it anew
+        self._stream.flush()
+
+
+def progress_text(what: str, told: dict[str, Any]) -> str:
+    """Return the line: a bar over the bytes, and what is left."""
+    done, left = told.get("bytes_done") or 0, told.get("bytes_left") or 0
+    share = done / (done + left) if done + left else 1.0 if not told.get("files_left") else 0.0
+    bar = ("█" * int(share * _BAR)).ljust(_BAR, "░")
+    return f"{what} {bar} {share:4.0%}  {files(told['files_left'])}, {size(left)} left"

@@ -1,0 +1,111 @@
+"""What `stat` says in words: first what a person asks, then the rest, aligned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fusecache.cli.units import files, size, span
+
+Facts = Mapping[str, Any]
+_SHOWN_STUCK = 20
+
+
+def mount_report(facts: Facts) -> str:
+    """Return the lines for a mount, of the values of `stat --json`."""
+    rows = [*_stuck_rows(facts), *_local_rows(facts), *_pace_rows(facts), *_cache_rows(facts)]
+    rows.append(("mount", f"{facts.get('mountpoint')} · {facts.get('transport')} · pid {facts.get('pid')}"))
+    return "\n".join([headline(facts), *_aligned(rows)])
+
+
+def headline(facts: Facts) -> str:
+    """Return the answer to: is everything in the store, how much is left, how long will it take."""
+    store = stores(facts)
+    dirty, stuck = facts.get("files_dirty") or 0, facts.get("stuck") or []
+    if not dirty and not stuck:
+        return f"everything is in {store}"
+    parts = [f"{files(dirty)}, {size(facts.get('bytes_dirty') or 0)} not yet in {store}"]
+    if facts.get("oldest_dirty_s") is not None:
+        parts.append(f"oldest {span(facts['oldest_dirty_s'])}")
+    if facts.get("drain_bytes_per_s"):
+        parts.append(f"{size(facts['drain_bytes_per_s'])}/s")
+    if facts.get("eta_s") is not None:
+        parts.append(f"about {span(facts['eta_s'])} left")
+    return " · ".join(parts)
+
+
+def path_report(facts: Facts) -> str:
+    """Return the lines for a path, of the values of `stat --json`."""
+    rows = [
+        ("path", str(facts.get("path"))),
+        ("state", f"{facts.get('state')} · {_MEANING.get(str(facts.get('state')), '')}".rstrip(" ·")),
+        ("size", f"{size(facts.get('size'))} {facts.get('type')}"),
+    ]
+    if facts.get("key") is not None:
+        etag = f" · etag {facts['etag']}" if facts.get("etag") else ""
+        rows.append(("object", f"{str(facts.get('store')).rstrip('/')}/{facts['key']}{etag}"))
+    rows.append(
+        ("local", f"{size(facts.get('cached_bytes'))} cached · {size(facts.get('dirty_bytes'))} not yet stored")
+    )
+    if facts.get("last_error"):
+        rows.append(("error", f"{facts['last_error']} ({facts.get('attempts')} attempts)"))
+    return "\n".join(_aligned(rows))
+
+
+def stores(facts: Facts) -> str:
+    """Return the stores of a mount in one phrase."""
+    return " and ".join(_store_name(each) for each in facts.get("stores") or []) or "the store"
+
+
+def stuck_lines(stuck: Iterable[Facts]) -> list[str]:
+    """Return a line for each stuck file, the first few of many."""
+    everyone = list(stuck)
+    lines = [
+        f"{each.get('path')}: {each.get('error')} ({each.get('attempts')} attempts, for {span(each.get('since_s'))})"
+        for each in everyone[:_SHOWN_STUCK]
+    ]
+    rest = len(everyone) - len(lines)
+    return [*lines, f"… and {rest} more"] if rest else lines
+
+
+_MEANING = {
+    "local": "stays here: staging, or no file that a store could hold",
+    "clean": "in the store",
+    "pending": "waits to be uploaded",
+    "dirty": "open for writing, or just closed",
+    "uploading": "on its way",
+    "stuck": "the store refuses it; tried again for ever",
+}
+
+
+def _store_name(store: object) -> str:
+    return str(store.get("url") or store.get("store")) if isinstance(store, dict) else str(store)
+
+
+def _stuck_rows(facts: Facts) -> list[tuple[str, str]]:
+    return [("stuck" if not number else "", line) for number, line in enumerate(stuck_lines(facts.get("stuck") or []))]
+
+
+def _local_rows(facts: Facts) -> list[tuple[str, str]]:
+    count = facts.get("files_local") or 0
+    return [("local", f"{files(count)}, {size(facts.get('bytes_local') or 0)} stay here (staging)")] if count else []
+
+
+def _pace_rows(facts: Facts) -> list[tuple[str, str]]:
+    throttled = facts.get("throttled_per_s")
+    limited = [f"limited by {facts['limited_by']}"] if facts.get("limited_by") else []
+    told = [*limited, *([f"{throttled:.1f} refusals a second"] if throttled else [])]
+    return [("drain", " · ".join(told))] if told else []
+
+
+def _cache_rows(facts: Facts) -> list[tuple[str, str]]:
+    cache = facts.get("cache")
+    if not isinstance(cache, dict):
+        return []
+    limit = f" of {size(cache['limit'])}" if cache.get("limit") else ""
+    hits = f" · {cache['hit_ratio']:.0%} hits" if cache.get("hit_ratio") is not None else ""
+    return [("cache", f"{size(cache.get('bytes'))}{limit}{hits}")]
+
+
+def _aligned(rows: Iterable[tuple[str, str]]) -> list[str]:
+    return [f"{label:<8}{text}" for label, text in rows]

@@ -1,0 +1,88 @@
+"""A mount's process: `python -m fusecache.daemon --config-fd N [--ready-fd M]`, started by `fusecache mount`."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import logging
+import os
+import resource
+import sys
+
+from fusecache.config import Config
+from fusecache.control import detach
+from fusecache.daemon import checks
+from fusecache.daemon.lock import locked
+from fusecache.daemon.logs import log_file, start_logging
+from fusecache.daemon.reporting import Starter, exit_code, explain
+from fusecache.daemon.unmounting import own_mount
+from fusecache.errors import FusecacheError, MountError
+
+log = logging.getLogger("fusecache.daemon")
+
+
+def main() -> int:
+    """Mount, serve, and return the exit status; what goes wrong before is told to the starter in one line."""
+    parser = argparse.ArgumentParser(prog="fusecache.daemon")
+    parser.add_argument("--config-fd", type=int, required=True)
+    parser.add_argument("--ready-fd", type=int)
+    given = parser.parse_args()
+    starter = Starter(given.ready_fd)
+    with os.fdopen(given.config_fd) as text:
+        config = Config.from_json(text.read())
+    os.chdir("/")  # a working directory on a mount, ours or another, would keep it busy
+    os.umask(0o077)
+    _allow_many_files()
+    try:
+        _mount(config, starter)
+    except FusecacheError as exc:
+        log.log(exc.level, "%s", exc)
+        starter.failed(explain(exc, config.store), exit_code(exc))
+        return exit_code(exc)
+    except Exception as exc:
+        log.exception("a bug took the mount down; what is not persisted is kept for the next mount")
+        where = "" if config.foreground else f"; see {log_file(config.state_dir)}"
+        starter.failed(f"internal error: {type(exc).__name__}: {exc}{where}", 1)
+        return 1
+    return 0
+
+
+def _mount(config: Config, starter: Starter) -> None:
+    uid = os.geteuid()
+    checks.check_machine(config, uid=uid)
+    checks.check_mountpoint(config.mountpoint, uid=uid)
+    directories = (*config.cache_dirs, config.state_dir)
+    checks.prepare_directories(directories)
+    with locked(directories, config.mountpoint):
+        start_logging(config.log_level, state_dir=config.state_dir, foreground=config.foreground)
+        faulthandler.enable()
+        _run(config, starter)
+
+
+def _allow_many_files() -> None:
+    """Each cached file in use is a descriptor; the soft limit of 1024 is for programs that use select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _run(config: Config, starter: Starter) -> None:
+    """Imports what is slow only after the checks: a typo is told at once."""
+    import trio
+
+    from fusecache.daemon import runner
+
+    was_mounted = own_mount(config.mountpoint, config.store) is not None
+    try:
+        trio.run(runner.run, config, starter)
+    finally:
+        left = None if was_mounted else own_mount(config.mountpoint, config.store)
+        if left is not None and detach.probe(config.mountpoint, timeout_s=1.0) is not detach.Health.ALIVE:
+            try:
+                detach.detach(left)
+            except MountError as exc:
+                log.error("%s", exc)  # noqa: TRY400  # the error that brought us here has the traceback
+
+
+if __name__ == "__main__":
+    sys.exit(main())

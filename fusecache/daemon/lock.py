@@ -1,0 +1,50 @@
+"""One daemon a cache: two would write the same namespace."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from fusecache.errors import MountError
+
+
+@contextmanager
+def locked(directories: Iterable[Path], mountpoint: Path) -> Iterator[None]:
+    """Hold the locks of `directories`, which exist; the kernel drops them however the process ends.
+
+    Raises:
+        MountError: somebody holds one; the message says who.
+    """
+    with ExitStack() as held:
+        for directory in dict.fromkeys(directories):
+            held.enter_context(_locked(directory, mountpoint))
+        yield
+
+
+@contextmanager
+def _locked(directory: Path, mountpoint: Path) -> Iterator[None]:
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as exc:
+        raise MountError(f"{directory} cannot be written: {exc.strerror}; name another with --cache-dir") from exc
+    try:
+        _take(descriptor, directory)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()} {mountpoint}\n".encode(errors="surrogateescape"), 0)
+        yield  # the file stays: unlinking it would let two processes hold two different ones
+    finally:
+        os.close(descriptor)
+
+
+def _take(descriptor: int, directory: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        pid, _, where = os.pread(descriptor, 4096 + 32, 0).decode(errors="surrogateescape").strip().partition(" ")
+        raise MountError(
+            f"{directory} is in use by the fusecache on {where or 'another mount point'} (pid {pid or 'unknown'}): "
+            "unmount that first, or name another --cache-dir"
+        ) from exc

@@ -1,0 +1,130 @@
+"""The life of one mount: made, announced, served, left."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import trio
+
+from fusecache.config import Config
+from fusecache.control.server import ControlServer
+from fusecache.daemon.commands import Commands, Inspectable
+from fusecache.daemon.departure import Departure
+from fusecache.daemon.groups import cause_of
+from fusecache.daemon.reporting import Starter, Supervisor
+from fusecache.errors import FusecacheError
+
+log = logging.getLogger(__name__)
+_LAST_WORDS_S = 2.0  # for the answers of commands that ended with the mount
+
+Transport = Callable[[Callable[[], None]], Awaitable[None]]
+"""Mounts, calls back once the kernel is answered, and serves until unmounted or cancelled."""
+
+
+class Runnable(Inspectable, Protocol):
+    async def run(self) -> None: ...
+
+
+class Service:
+    """Runs a volume behind a transport until somebody unmounts it, or a signal asks for it.
+
+    The first SIGTERM or SIGINT drains, then unmounts; the second unmounts at once. Whatever is
+    not persisted then stays in the cache and goes on with the next mount.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        volume: Runnable,
+        *,
+        transport: Transport,
+        unmount: Callable[[], Awaitable[None]],
+        control_socket: Callable[[], AbstractContextManager[socket.socket]],
+        starter: Starter,
+        supervisor: Supervisor,
+    ) -> None:
+        self._config = config
+        self._volume = volume
+        self._transport = transport
+        self._control_socket = control_socket
+        self._starter = starter
+        self._supervisor = supervisor
+        self._departure = Departure(volume, unmount)
+        self._commands = Commands(config, volume, self._departure)
+        self._server = ControlServer(self._commands.answer)
+        self._mounted = trio.Event()
+        self._asked_to_leave = trio.Event()
+        self._serving = trio.CancelScope()
+        self._settling = trio.CancelScope()
+
+    async def run(self) -> None:
+        """Mount and serve; return when it is unmounted.
+
+        Raises:
+            FusecacheError: it couldn't be mounted. Anything else is a bug; it is unmounted then, too.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._volume.run)
+                nursery.start_soon(self._leave_when_asked)
+                nursery.start_soon(self._announce)
+                with self._serving:
+                    await self._transport(self._mounted.set)
+                await self._last_words()
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise cause_of(group) from group
+
+    def signalled(self, number: int) -> None:
+        """Heed a SIGTERM or SIGINT."""
+        name = signal.Signals(number).name
+        if self._mounted.is_set() and not self._asked_to_leave.is_set():
+            log.warning("%s: draining, then unmounting; a second signal unmounts at once", name)
+            self._asked_to_leave.set()
+        else:
+            log.warning("%s: unmounting at once; the next mount goes on with what is left", name)
+            self._serving.cancel()
+            self._settling.cancel()
+
+    async def _announce(self) -> None:
+        """Once mounted: open the control socket, then tell whoever waits."""
+        await self._mounted.wait()
+        with self._control_socket() as listener:
+            self._starter.ready()
+            self._supervisor.ready(str(self._config.mountpoint), self._config.store)
+            log.info("%s is mounted on %s", self._config.store, self._config.mountpoint)
+            await self._server.serve(listener)
+
+    async def _leave_when_asked(self) -> None:
+        await self._asked_to_leave.wait()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """Drain and unmount as a signal asks for it: stuck or open files do not keep the mount up."""
+        self._supervisor.stopping()
+        try:
+            drained, unmounted = await self._departure.leave(
+                flush=True, deadline_s=None, tell=self._supervisor.draining
+            )
+        except FusecacheError as exc:
+            log.warning("unmounting without a complete drain: %s", exc)
+            unmounted = False
+        else:
+            if drained.progress.stuck:
+                log.warning("%d files are stuck; the next mount goes on with them", len(drained.progress.stuck))
+        if not unmounted:
+            self._serving.cancel()  # the transport detaches: open files fail, what they wrote is kept
+
+    async def _last_words(self) -> None:
+        """The mount is gone: let departures finish their drain, and everybody get an answer."""
+        self._commands.release_barriers()
+        with self._settling:
+            await self._departure.settled()
+        with trio.move_on_after(_LAST_WORDS_S):
+            await self._server.idle()
+        log.info("%s is unmounted", self._config.mountpoint)
