@@ -113,7 +113,7 @@ def _from_client(what: str, exc: Exception) -> Exception:
     if isinstance(exc, boto.ParamValidationError) or isinstance(cause, httpx2.LocalProtocolError | httpx2.InvalidURL):
         return StoreRefused(f"{what}: {exc}")
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return StoreRefused(f"{what}: the server's certificate is not trusted: {cause.verify_message}")
+        return StoreRefused(f"{what}: the server's certificate is not trusted: {cause}")
     if _is_connection_trouble(exc, cause):
         return BackendUnavailable(f"{what}: {_described(exc, cause)}")
     return cause  # neither the network nor the store: a bug, and shown as what it is

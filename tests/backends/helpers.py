@@ -1,0 +1,41 @@
+"""Short words for what the tests of stores do all the time."""
+
+from __future__ import annotations
+
+from fusecache.backends.base import Backend
+from fusecache.backends.sources import BytesSource
+from fusecache.types import ETag, Extent, ListPage, ObjectInfo, ObjectKey
+
+WRONG = ETag("11111111111111111111111111111111")
+
+
+def key(name: str) -> ObjectKey:
+    return ObjectKey(name)
+
+
+async def put(store: Backend, at: str, data: bytes = b"data", **metadata: str) -> ETag:
+    return await store.put(key(at), BytesSource(data), metadata=metadata)
+
+
+async def read(store: Backend, name: str) -> bytes:
+    info = await store.head(key(name))
+    return await store.get(key(name), Extent(0, info.size), if_match=info.etag)
+
+
+async def list_all(store: Backend, prefix: str, *, delimiter: str | None = None, limit: int = 1000) -> ListPage:
+    """Follow the pages to the end and lay them together."""
+    objects: list[ObjectInfo] = []
+    prefixes: list[ObjectKey] = []
+    token: str | None = None
+    while True:
+        page = await store.list(prefix, delimiter=delimiter, token=token, limit=limit)
+        assert len(page.objects) + len(page.prefixes) <= limit
+        objects += page.objects
+        prefixes += page.prefixes
+        token = page.next_token
+        if token is None:
+            return ListPage(tuple(objects), tuple(prefixes), None)
+
+
+async def names(store: Backend, prefix: str = "") -> list[str]:
+    return [info.key for info in (await list_all(store, prefix)).objects]

@@ -1,0 +1,115 @@
+"""What every store promises of copies, deletes and uploads in parts."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from fusecache.backends.base import Backend
+from fusecache.backends.sources import BytesSource
+from fusecache.errors import BackendError, NoSuchObject, PermanentBackendError, PreconditionFailed, StoreRefused
+from fusecache.types import Extent
+from tests.backends.helpers import WRONG, key, names, put, read
+
+PART = 5 << 20
+
+
+async def test_copy_keeps_metadata(store: Backend) -> None:
+    etag = await put(store, "a", b"data", mode="1")
+    copied = await store.copy(key("a"), key("dir/b"), if_match=etag, size=4, metadata=None)
+    info = await store.head(key("dir/b"))
+    assert (info.etag, info.metadata) == (copied, {"mode": "1"})
+    assert await read(store, "dir/b") == b"data"
+    assert await names(store) == ["a", "dir/b"]
+
+
+async def test_copy_with_new_metadata(store: Backend) -> None:
+    etag = await put(store, "a", b"data", mode="1", uid="0")
+    await store.copy(key("a"), key("b"), if_match=etag, size=4, metadata={"mode": "2"})
+    assert (await store.head(key("b"))).metadata == {"mode": "2"}
+    assert (await store.head(key("a"))).metadata == {"mode": "1", "uid": "0"}
+
+
+async def test_copy_onto_itself(store: Backend) -> None:
+    etag = await put(store, "a", b"data", mode="1")
+    copied = await store.copy(key("a"), key("a"), if_match=etag, size=4, metadata={"mode": "2"})
+    info = await store.head(key("a"))
+    assert (info.etag, info.metadata) == (copied, {"mode": "2"})
+    assert await read(store, "a") == b"data"
+    with pytest.raises(StoreRefused):
+        await store.copy(key("a"), key("a"), if_match=None, size=4, metadata=None)
+
+
+async def test_copy_replaces_its_target(store: Backend) -> None:
+    await put(store, "a", b"new")
+    await put(store, "b", b"older")
+    await store.copy(key("a"), key("b"), if_match=None, size=3, metadata=None)
+    assert await read(store, "b") == b"new"
+
+
+async def test_copy_of_another_version(store: Backend) -> None:
+    old = await put(store, "a", b"one")
+    await put(store, "a", b"two")
+    with pytest.raises(PreconditionFailed):
+        await store.copy(key("a"), key("b"), if_match=old, size=3, metadata=None)
+    assert await names(store) == ["a"]
+
+
+async def test_copy_of_nothing(store: Backend) -> None:
+    for if_match in None, WRONG:
+        with pytest.raises(NoSuchObject):
+            await store.copy(key("absent"), key("b"), if_match=if_match, size=3, metadata=None)
+    assert await names(store) == []
+
+
+async def test_delete_is_idempotent(store: Backend) -> None:
+    await put(store, "a")
+    await put(store, "b")
+    for _ in range(2):
+        outcomes = await store.delete([key("a"), key("absent/x")])
+        assert [(outcome.key, outcome.error) for outcome in outcomes] == [("a", None), ("absent/x", None)]
+    assert await names(store) == ["b"]
+    assert list(await store.delete([])) == []
+
+
+@pytest.mark.slow
+async def test_multipart(store: Backend) -> None:
+    bodies = [os.urandom(PART), os.urandom(PART), b"the tail"]
+    upload_id = await store.start_multipart(key("dir/big"), metadata={"mode": "1"})
+    etags = [
+        await store.put_part(key("dir/big"), upload_id, number, BytesSource(body))
+        for number, body in enumerate(bodies, start=1)
+    ]
+    assert await names(store) == []
+    etag = await store.complete_multipart(key("dir/big"), upload_id, etags)
+    info = await store.head(key("dir/big"))
+    assert (info.etag, info.size, info.metadata) == (etag, 2 * PART + 8, {"mode": "1"})
+    across = Extent(PART - 100, PART + 104)
+    assert await store.get(key("dir/big"), across, if_match=etag) == bodies[0][-100:] + bodies[1] + b"the "
+
+
+async def test_multipart_aborted(store: Backend) -> None:
+    upload_id = await store.start_multipart(key("big"), metadata={})
+    await store.put_part(key("big"), upload_id, 1, BytesSource(b"x" * 1000))
+    for _ in range(2):
+        await store.abort_multipart(key("big"), upload_id)
+    assert await names(store) == []
+    with pytest.raises(BackendError):
+        await store.complete_multipart(key("big"), upload_id, [WRONG])
+
+
+async def test_multipart_with_a_wrong_part(store: Backend) -> None:
+    upload_id = await store.start_multipart(key("big"), metadata={})
+    await store.put_part(key("big"), upload_id, 1, BytesSource(b"x" * 1000))
+    with pytest.raises(PermanentBackendError):
+        await store.complete_multipart(key("big"), upload_id, [WRONG])
+    assert await names(store) == []
+    await store.abort_multipart(key("big"), upload_id)
+
+
+async def test_a_part_of_an_unknown_upload(store: Backend) -> None:
+    upload_id = await store.start_multipart(key("big"), metadata={})
+    await store.abort_multipart(key("big"), upload_id)
+    with pytest.raises(NoSuchObject):
+        await store.put_part(key("big"), upload_id, 1, BytesSource(b"x"))

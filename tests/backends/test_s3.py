@@ -1,0 +1,250 @@
+"""What is S3's alone: the promises of the adapter that no other store can keep or break."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import trio
+
+from fusecache.backends.base import Backend
+from fusecache.backends.options import S3Options
+from fusecache.backends.s3 import open_s3
+from fusecache.backends.s3_copy import MAX_PARTS, plan_parts
+from fusecache.backends.sources import BytesSource, FileRange
+from fusecache.errors import (
+    AccessDenied,
+    BackendUnavailable,
+    ConfigError,
+    NoSuchStore,
+    PreconditionFailed,
+    StoreRefused,
+    TransientBackendError,
+)
+from fusecache.types import ETag, Extent
+from tests.backends.helpers import WRONG, key, names, put, read
+from tests.servers import S3Server, free_port
+
+MIB = 1 << 20
+
+
+def options(server: S3Server, bucket: str, prefix: str = "") -> S3Options:
+    return S3Options(bucket=bucket, prefix=prefix, endpoint_url=server.endpoint_url, force_path_style=True)
+
+
+async def test_keys_are_below_the_prefix(s3_server: S3Server, bucket: str) -> None:
+    """An independent client sees the prefix; we see neither it nor what is beside it."""
+    client = s3_server.client()
+    client.put_object(Bucket=bucket, Key="x/yz/beside", Body=b"")
+    client.put_object(Bucket=bucket, Key="x/y/theirs é", Body=b"theirs")
+    async with open_s3(options(s3_server, bucket, "x/y/")) as store:
+        await put(store, "ours", b"ours", mode="1")
+        assert await names(store) == ["ours", "theirs é"]
+        assert await read(store, "theirs é") == b"theirs"
+        assert store.capabilities.max_key_bytes == 1024 - len("x/y/")
+        assert store.url == f"s3://{bucket}/x/y"
+    answer = client.get_object(Bucket=bucket, Key="x/y/ours")
+    assert (answer["Body"].read(), {k.lower(): v for k, v in answer["Metadata"].items()}) == (b"ours", {"mode": "1"})
+
+
+async def test_no_such_bucket(s3_server: S3Server) -> None:
+    async with open_s3(options(s3_server, "no-such-bucket-here")) as store:
+        with pytest.raises(NoSuchStore, match="no-such-bucket-here"):
+            await store.check()
+        with pytest.raises(NoSuchStore):
+            await put(store, "a")
+
+
+async def test_nobody_listens(moto: S3Server) -> None:
+    nowhere = replace(options(moto, "bucket"), endpoint_url=f"http://127.0.0.1:{free_port()}")
+    async with open_s3(nowhere) as store:
+        with pytest.raises(BackendUnavailable, match=r"cannot connect to http://127\.0\.0\.1"):
+            await store.check()
+        with pytest.raises(BackendUnavailable):
+            await put(store, "a", b"x" * MIB)
+
+
+async def test_wrong_credentials(s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not s3_server.checks_credentials:
+        pytest.skip(f"{s3_server.name} checks no credentials")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    async with open_s3(options(s3_server, bucket)) as store:
+        with pytest.raises(AccessDenied, match="credentials"):
+            await store.check()
+
+
+async def test_no_credentials(moto: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    async with open_s3(options(moto, "bucket")) as store:
+        with pytest.raises(AccessDenied, match="environment, the profile and the instance role"):
+            await store.check()
+
+
+@pytest.mark.parametrize(("endpoint_url", "profile"), [("not a url", None), (None, "no-such-profile")])
+async def test_wrong_configuration(moto: S3Server, endpoint_url: str | None, profile: str | None) -> None:
+    with pytest.raises(ConfigError, match=endpoint_url or profile):
+        async with open_s3(S3Options(bucket="b", endpoint_url=endpoint_url, profile=profile)):
+            pass
+
+
+async def test_ignored_conditions_are_found_out(s3_server: S3Server, bucket: str) -> None:
+    """By `check`, or else by the first answer that should not have come; and until then assumed."""
+    async with open_s3(options(s3_server, bucket)) as store:
+        await put(store, "a")
+        assert store.capabilities.conditional_read
+        with pytest.raises(PreconditionFailed):
+            await store.get(key("a"), Extent(0, 1), if_match=WRONG)
+        kept = s3_server.name != "rclone"
+        assert store.capabilities.conditional_read == kept
+    async with open_s3(options(s3_server, bucket)) as store:
+        await store.check()
+        assert (store.capabilities.conditional_read, store.capabilities.conditional_write) == (kept, kept)
+
+
+async def test_markers_are_kept_or_refused(s3_server: S3Server, bucket: str) -> None:
+    async with open_s3(options(s3_server, bucket)) as store:
+        if s3_server.name != "rclone":
+            await put(store, "dir/", b"")
+            await put(store, "other/", b"")
+            assert await names(store) == ["dir/", "other/"]
+            return
+        for name in "dir/", "other/":
+            with pytest.raises(StoreRefused, match="no directory markers"):
+                await put(store, name, b"")
+        assert await names(store) == []
+        await put(store, "dir/child")
+
+
+async def test_large_copy_by_parts(s3_server: S3Server, bucket: str) -> None:
+    """Above the limit a copy is made of parts, and still has everything of its source."""
+    body = os.urandom(12 * MIB)
+    client = s3_server.client()
+    client.put_object(Bucket=bucket, Key="a", Body=body, ContentType="text/x-test", Metadata={"mode": "1"})
+    async with open_s3(options(s3_server, bucket), max_copy_bytes=5 * MIB) as store:
+        info = await store.head(key("a"))
+        with pytest.raises(PreconditionFailed):
+            await store.copy(key("a"), key("b"), if_match=WRONG, size=info.size, metadata=None)
+        if s3_server.name == "rclone":
+            with pytest.raises(StoreRefused, match="cannot copy parts"):
+                await store.copy(key("a"), key("b"), if_match=info.etag, size=info.size, metadata=None)
+            assert not store.capabilities.multipart_copy
+            assert await names(store) == ["a"]
+            return
+        etag = await store.copy(key("a"), key("b"), if_match=info.etag, size=info.size, metadata=None)
+        await store.copy(key("a"), key("c"), if_match=None, size=info.size, metadata={"mode": "2"})
+        assert await read(store, "b") == body
+        assert (await store.head(key("b"))).etag == etag
+        assert store.capabilities.multipart_copy
+    for name, mode in ("b", "1"), ("c", "2"):
+        head = client.head_object(Bucket=bucket, Key=name)
+        assert (head["ContentType"], head["Metadata"]) == ("text/x-test", {"mode": mode})
+    assert not client.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
+async def test_copies_keep_what_the_source_has(moto: S3Server) -> None:
+    """Content headers, class, encryption and tags, at once and by parts."""
+    moto.create_bucket("copies")
+    client = moto.client()
+    kept = {"ContentType": "text/x", "CacheControl": "no-store", "StorageClass": "STANDARD_IA"}
+    client.put_object(
+        Bucket="copies", Key="a", Body=b"x" * 6 * MIB, Tagging="k=v%20w", ServerSideEncryption="AES256", **kept
+    )
+    for limit in 5 * MIB, 5 << 30:
+        async with open_s3(options(moto, "copies"), max_copy_bytes=limit) as store:
+            await store.copy(key("a"), key("b"), if_match=None, size=6 * MIB, metadata={"m": "1"})
+        head = client.head_object(Bucket="copies", Key="b")
+        assert {name: head[name] for name in kept} == kept
+        assert (head["Metadata"], head["ServerSideEncryption"]) == ({"m": "1"}, "AES256")
+        assert client.get_object_tagging(Bucket="copies", Key="b")["TagSet"] == [{"Key": "k", "Value": "v w"}]
+
+
+async def test_new_objects_get_what_the_user_wants(moto: S3Server) -> None:
+    moto.create_bucket("wishes")
+    wanted = replace(options(moto, "wishes"), sse="AES256", storage_class="STANDARD_IA", requester_pays=True)
+    async with open_s3(wanted) as store:
+        await put(store, "a")
+        upload_id = await store.start_multipart(key("b"), metadata={})
+        etag = await store.put_part(key("b"), upload_id, 1, BytesSource(b"x"))
+        await store.complete_multipart(key("b"), upload_id, [etag])
+    for name in "a", "b":
+        head = moto.client().head_object(Bucket="wishes", Key=name)
+        assert (head["StorageClass"], head["ServerSideEncryption"]) == ("STANDARD_IA", "AES256")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("s3_server", ["rclone", "versitygw"], indirect=True)
+async def test_a_large_put_stays_out_of_memory(s3_server: S3Server, bucket: str, tmp_path: Path) -> None:
+    """On servers in processes of their own: what grows here is ours."""
+    local = tmp_path / "body"
+    with local.open("wb") as file:
+        file.truncate(64 * MIB)
+    async with open_s3(options(s3_server, bucket)) as store:
+        await put(store, "warm", b"x" * MIB)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        await store.put(key("a"), FileRange(local, 0, 64 * MIB), metadata={})
+        assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10 < 20 * MIB
+        assert (await store.head(key("a"))).size == 64 * MIB
+
+
+class Answering:
+    """A server that gives the same answer to everything and hangs up."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self.request_count = 0
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[Backend]:
+        """Serve, and open a store on it."""
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        endpoint_url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, self._serve, [listener])
+            async with open_s3(S3Options(bucket="b", endpoint_url=endpoint_url)) as store:
+                yield store
+            nursery.cancel_scope.cancel()
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        self.request_count += 1
+        async with stream:
+            await stream.receive_some(65536)
+            await stream.send_all(self._answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b'HTTP/1.1 206 OK\r\nETag: "e"\r\nContent-Length: 10\r\n\r\nshort', BackendUnavailable),
+        (b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 20\r\n\r\n' + b"x" * 20, StoreRefused),
+        (b'HTTP/1.1 206 OK\r\nETag: "other"\r\nContent-Length: 10\r\n\r\n' + b"x" * 10, PreconditionFailed),
+        (b"HTTP/1.1 503 Slow Down\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", TransientBackendError),
+        (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", BackendUnavailable),
+        (b"garbage\r\n\r\n", BackendUnavailable),
+        (b"", BackendUnavailable),
+    ],
+    ids=["truncated", "range-ignored", "other-version", "slow-down", "500", "garbage", "hang-up"],
+)
+async def test_bad_answers(moto: S3Server, answer: bytes, error: type[Exception]) -> None:
+    """Each is an error of ours, of one request: only the caller retries."""
+    server = Answering(answer)
+    async with server.store() as store:
+        with trio.fail_after(5), pytest.raises(error) as caught:
+            await store.get(key("a"), Extent(0, 10), if_match=ETag("e"))
+    assert server.request_count == 1
+    if isinstance(caught.value, TransientBackendError) and b"Retry-After" in answer:
+        assert caught.value.retry_after_s == 7.0
+
+
+@pytest.mark.parametrize("size", [1, 5 * MIB, 12 * MIB + 1, 5 << 40])
+def test_parts_cover_everything_once(size: int) -> None:
+    extents = plan_parts(size, 5 * MIB)
+    assert len(extents) <= MAX_PARTS
+    assert extents[0].offset == 0
+    assert extents[-1].end == size
+    assert all(left.end == right.offset for left, right in pairwise(extents))

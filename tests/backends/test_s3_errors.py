@@ -1,0 +1,111 @@
+"""Each answer's and each exception's place in our error tree."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import botocore.exceptions as boto
+import httpx2
+import pytest
+
+from fusecache.backends.s3_errors import from_response, translated
+from fusecache.backends.sources import SourceTruncated
+from fusecache.errors import (
+    AccessDenied,
+    BackendUnavailable,
+    ConfigError,
+    NoSuchObject,
+    NoSuchStore,
+    PreconditionFailed,
+    StoreRefused,
+    Throttled,
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "error"),
+    [
+        ("SlowDown", 503, Throttled),
+        ("RequestLimitExceeded", 503, Throttled),
+        ("", 429, Throttled),
+        ("ServiceUnavailable", 503, BackendUnavailable),
+        ("InternalError", 500, BackendUnavailable),
+        ("InternalError", 200, BackendUnavailable),
+        ("RequestTimeout", 400, BackendUnavailable),
+        ("BadDigest", 400, BackendUnavailable),
+        ("ConditionalRequestConflict", 409, BackendUnavailable),
+        ("OperationAborted", 409, BackendUnavailable),
+        ("502", 502, BackendUnavailable),
+        ("NotImplemented", 501, StoreRefused),
+        ("NoSuchBucket", 404, NoSuchStore),
+        ("NoSuchKey", 404, NoSuchObject),
+        ("NoSuchUpload", 404, NoSuchObject),
+        ("404", 404, NoSuchObject),
+        ("PreconditionFailed", 412, PreconditionFailed),
+        ("412", 412, PreconditionFailed),
+        ("AccessDenied", 403, AccessDenied),
+        ("403", 403, AccessDenied),
+        ("ExpiredToken", 400, AccessDenied),
+        ("InvalidObjectState", 403, StoreRefused),
+        ("KeyTooLongError", 400, StoreRefused),
+        ("InvalidRange", 416, StoreRefused),
+        ("PermanentRedirect", 301, StoreRefused),
+    ],
+)
+def test_answers(code: str, status: int, error: type[Exception]) -> None:
+    response = {"Error": {"Code": code, "Message": "why"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    found = from_response("GET s3://b/k", response)
+    assert type(found) is error
+    assert str(found).startswith("GET s3://b/k: ")
+    assert "why" in str(found)
+
+
+@pytest.mark.parametrize(("header", "wanted"), [("3", 3.0), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)])
+def test_retry_after(header: str, wanted: float) -> None:
+    meta = {"HTTPStatusCode": 503, "HTTPHeaders": {"retry-after": header}}
+    found = from_response("GET", {"Error": {"Code": "SlowDown"}, "ResponseMetadata": meta})
+    assert isinstance(found, Throttled)
+    assert found.retry_after_s == wanted
+
+
+def wrapped(error: Exception) -> boto.HTTPClientError:
+    return boto.HTTPClientError(error=error)
+
+
+def chained(cause: Exception) -> httpx2.ConnectError:
+    error = httpx2.ConnectError("failed")
+    error.__cause__ = cause
+    return error
+
+
+URL: dict[str, Any] = {"endpoint_url": "http://h:1/b"}
+
+
+@pytest.mark.parametrize(
+    ("raised", "error"),
+    [
+        (boto.EndpointConnectionError(error=httpx2.ConnectError(""), **URL), BackendUnavailable),
+        (boto.ConnectTimeoutError(error=httpx2.ConnectTimeout(""), **URL), BackendUnavailable),
+        (boto.ReadTimeoutError(error=httpx2.ReadTimeout(""), **URL), BackendUnavailable),
+        (boto.ResponseStreamingError(error=httpx2.ReadError("")), BackendUnavailable),
+        (boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), BackendUnavailable),
+        (boto.CredentialRetrievalError(provider="iam", error_msg="down"), BackendUnavailable),
+        (wrapped(httpx2.RemoteProtocolError("disconnected")), BackendUnavailable),
+        (wrapped(OSError(104, "reset")), BackendUnavailable),
+        (httpx2.ReadError("reset"), BackendUnavailable),
+        (wrapped(httpx2.LocalProtocolError("bad header")), StoreRefused),
+        (boto.SSLError(error=chained(ssl.SSLCertVerificationError(1, "self-signed")), **URL), StoreRefused),
+        (boto.ParamValidationError(report="bad"), StoreRefused),
+        (boto.NoCredentialsError(), AccessDenied),
+        (boto.PartialCredentialsError(provider="env", cred_var="secret"), AccessDenied),
+        (boto.ProfileNotFound(profile="p"), ConfigError),
+        (wrapped(SourceTruncated("ends early")), SourceTruncated),
+        (wrapped(ZeroDivisionError("a bug of ours")), ZeroDivisionError),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
+)
+def test_exceptions(raised: Exception, error: type[Exception]) -> None:
+    with pytest.raises(Exception) as caught, translated("GET s3://b/k"):
+        raise raised
+    assert type(caught.value) is error
