@@ -19,8 +19,9 @@ from fusecache.backends.retry import RetryingReader
 from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
-from fusecache.cache.listings import Listings, open_pages
+from fusecache.cache.listings import Listings, PageStore
 from fusecache.config import Config
+from fusecache.errors import cause_of
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
@@ -50,10 +51,13 @@ class Volume:
 
     async def run(self) -> None:
         """Do what goes on in the background, until cancelled."""
-        async with trio.open_nursery(strict_exception_groups=False) as nursery:
-            await nursery.start(self._parts.fetcher.run)
-            nursery.start_soon(self._parts.persister.run)
-            nursery.start_soon(self._remember_cache)
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._parts.fetcher.run)
+                nursery.start_soon(self._parts.persister.run)
+                nursery.start_soon(self._remember_cache)
+        except BaseExceptionGroup as group:
+            raise cause_of(group) from group
 
     def stat_mount(self) -> dict[str, Any]:
         """Return the facts of the contract for `stat --json` of a mount, less what only the daemon knows."""
@@ -92,9 +96,13 @@ class _Parts:
         self.namespace = namespace
         readers = {namespace.store: reader}
         durability = Durability(namespace.database)
-        self.contents = Contents(cache_dir, ContentIndex(cache_dir), block_size=config.block_size, boot_id=_boot_id())
+        self.contents = Contents(
+            cache_dir, ContentIndex(cache_dir / "index.db"), block_size=config.block_size, boot_id=_boot_id()
+        )
         self.fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(_MAX_GETS))
-        self.listings = Listings(readers, open_pages(cache_dir), ttl_s=config.ttl_s, clock=time.time)
+        self.listings = Listings(
+            readers, PageStore(cache_dir / "listings", tag=str(config.mountpoint)), ttl_s=config.ttl_s, clock=time.time
+        )
         self.persister = Persister(
             namespace,
             durability,

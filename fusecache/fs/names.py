@@ -10,7 +10,7 @@ import trio
 from fusecache.backends.base import Backend
 from fusecache.backends.metadata import attributes_of
 from fusecache.cache.listings import Listing, Listings, LowerEntry
-from fusecache.errors import NoSuchObject, NotADirectory, NotFound
+from fusecache.errors import NoSuchObject, NotADirectory, NotFound, cause_of
 from fusecache.namespace.keys import component_of
 from fusecache.namespace.lower import Defaults, Evidence, LowerObject, LowerPrefix
 from fusecache.namespace.namespace import Namespace
@@ -190,12 +190,19 @@ class Names:
             async with limiter:
                 found[index] = (name, (await self._head_evidence(directory, key))[0])
 
-        async with trio.open_nursery(strict_exception_groups=False) as nursery:
-            for index, (name, evidence) in enumerate(found):
-                if isinstance(evidence, LowerObject) and not evidence.size:
-                    row = self._t.dentries.get(directory.ino, name)
-                    if not self._is_headed(row, evidence.etag):
-                        nursery.start_soon(ask, index, name, evidence.key)
+        untyped = [
+            (index, name, evidence.key)
+            for index, (name, evidence) in enumerate(found)
+            if isinstance(evidence, LowerObject)
+            and not evidence.size
+            and not self._is_headed(self._t.dentries.get(directory.ino, name), evidence.etag)
+        ]
+        try:
+            async with trio.open_nursery() as nursery:
+                for each in untyped:
+                    nursery.start_soon(ask, *each)
+        except BaseExceptionGroup as group:
+            raise cause_of(group) from group
 
     # --- what is known already ---
 

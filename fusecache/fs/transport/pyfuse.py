@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterable
 
 import pyfuse3
-import trio
 
 from fusecache.errors import MountError
 from fusecache.fs.filesystem import FileSystem
@@ -15,7 +14,6 @@ from fusecache.fs.operations import FuseOperations
 log = logging.getLogger(__name__)
 
 NAME = "pyfuse3"
-_SUBTYPE = "subtype=fusecache"
 
 
 async def serve(
@@ -36,19 +34,12 @@ async def serve(
     """
     operations = FuseOperations(filesystem, entry_timeout_s=entry_timeout_s, attr_timeout_s=attr_timeout_s)
     try:
-        pyfuse3.init(operations, mountpoint, {*options, _SUBTYPE})
+        pyfuse3.init(operations, mountpoint, set(options))
     except RuntimeError as exc:
         raise MountError(f"cannot mount on {mountpoint}: {exc}; see what fusermount3 says above") from exc
     try:
-        async with trio.open_nursery(strict_exception_groups=False) as nursery:
-            nursery.start_soon(_answer, nursery.cancel_scope)
-            ready()
+        ready()
+        await pyfuse3.main()
+        log.info("unmounted from outside")
     finally:
         pyfuse3.close(unmount=True)
-
-
-async def _answer(scope: trio.CancelScope) -> None:
-    """Carry the requests; the session ends when the file system is unmounted from outside."""
-    await pyfuse3.main()
-    log.info("unmounted from outside")
-    scope.cancel()
