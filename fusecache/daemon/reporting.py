@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 
 import sdnotify
 
@@ -67,17 +68,21 @@ class Starter:
 class Supervisor:
     """systemd, if it started us (sd_notify(3)); else the calls do nothing."""
 
-    def __init__(self) -> None:
-        self._notifier = sdnotify.SystemdNotifier()
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._notifier = sdnotify.SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None
 
     def ready(self, mountpoint: str, store: str) -> None:
-        self._notifier.notify(f"READY=1\nSTATUS={store} on {mountpoint}")
+        self._tell(f"READY=1\nSTATUS={store} on {mountpoint}")
 
     def stopping(self) -> None:
-        self._notifier.notify("STOPPING=1")
+        self._tell("STOPPING=1")
 
     def draining(self, progress: FlushProgress) -> None:
-        self._notifier.notify(f"STATUS=draining: {progress.files_left} files, {progress.bytes_left} bytes left")
+        self._tell(f"STATUS=draining: {progress.files_left} files, {progress.bytes_left} bytes left")
+
+    def _tell(self, state: str) -> None:
+        if self._notifier is not None:
+            self._notifier.notify(state)
 
 
 def explain(exc: FusecacheError, store: str) -> str:

@@ -70,7 +70,7 @@ def _service(config: Config, volume: Volume, starter: Starter) -> Service:
         unmount=partial(unmount, config.mountpoint, config.store),
         control_socket=partial(control_socket, config),
         starter=starter,
-        supervisor=Supervisor(),
+        supervisor=Supervisor(os.environ),
     )
 
 

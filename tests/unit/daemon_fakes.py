@@ -1,0 +1,117 @@
+"""A volume and a transport that a test drives by hand, for the daemon's own logic."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import trio
+
+from fusecache.config import Config
+from fusecache.control.protocol import ControlError
+from fusecache.control.server import listen
+from fusecache.daemon.departure import StillBusy
+from fusecache.daemon.reporting import Starter, Supervisor
+from fusecache.daemon.service import Service
+from fusecache.errors import NotFound
+from fusecache.types import FlushProgress
+
+
+class FakeVolume:
+    """Has `files_left` dirty files until a test calls `store`; `b"secret"` is nobody else's to read."""
+
+    def __init__(self, files_left: int = 0) -> None:
+        self.files_left = files_left
+        self.stuck: tuple[dict[str, object], ...] = ()
+        self.flushed: list[bytes] = []
+        self.bug: Exception | None = None
+        self.crash = trio.Event()
+        self.flushing = trio.Event()
+        self._stored = trio.Event()
+
+    def store(self) -> None:
+        """Everything reaches the store now."""
+        self.files_left = 0
+        self._stored.set()
+        self._stored = trio.Event()
+
+    async def run(self) -> None:
+        await self.crash.wait()
+        raise self.bug or AssertionError("a crash without a bug")
+
+    def stat_mount(self) -> dict[str, object]:
+        return {"files_dirty": self.files_left, "stores": ["s3://b/p"]}
+
+    async def stat_path(self, path: bytes) -> dict[str, object]:
+        if path == b"absent":
+            raise NotFound
+        return {"path": path.decode(), "state": "clean"}
+
+    def may_read(self, path: bytes, uid: int, gids: Sequence[int]) -> bool:
+        return path != b"secret"
+
+    async def flush(self, path: bytes, *, progress: Callable[[FlushProgress], None]) -> FlushProgress:
+        self.flushed.append(path)
+        self.flushing.set()
+        while True:
+            now = FlushProgress(files_left=self.files_left, stuck=self.stuck)
+            progress(now)
+            if self.files_left == len(self.stuck):
+                await trio.lowlevel.checkpoint()
+                return now
+            await self._stored.wait()
+
+
+class FakeMount:
+    """The kernel's side: mounted at once, unmounted when `unmount` is called and nobody has files open."""
+
+    def __init__(self) -> None:
+        self.mounted = False
+        self.is_busy = False
+        self.refuses = False
+        self.on_unmount: Callable[[], None] = lambda: None
+        self.gone = trio.Event()
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        self.mounted = True
+        try:
+            ready()
+            await self.gone.wait()
+        finally:
+            self.mounted = False
+
+    async def unmount(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.is_busy:
+            raise StillBusy("busy", kind="busy")
+        if self.refuses:
+            raise ControlError("refused")
+        self.on_unmount()
+        self.gone.set()
+
+
+def make_config(directory: Path) -> Config:
+    return Config(
+        store="s3://b/p", mountpoint=directory / "m", cache_dirs=(directory / "c",), state_dir=directory / "c/state"
+    )
+
+
+def make_service(directory: Path, volume: FakeVolume, mount: FakeMount) -> Service:
+    """Return a service on a control socket at `directory`/s."""
+
+    @contextmanager
+    def control_socket() -> Iterator[socket.socket]:
+        with listen(directory / "s", mode=0o600) as listener:
+            yield listener
+
+    return Service(
+        make_config(directory),
+        volume,
+        transport=mount.serve,
+        unmount=mount.unmount,
+        control_socket=control_socket,
+        starter=Starter(None),
+        supervisor=Supervisor({}),
+    )

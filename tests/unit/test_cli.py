@@ -1,0 +1,195 @@
+"""What the commands print, and with which status they end."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fusecache.cli import main, units
+from fusecache.cli.flush import flush_exit, flush_lines
+from fusecache.cli.progress import ProgressLine, progress_text
+from fusecache.cli.report import headline, mount_report, path_report
+from fusecache.control.protocol import ExitCode
+
+SLOW = ("trio", "aiobotocore", "botocore", "pyfuse3", "asyncio", "importlib.metadata", "sqlite3")
+
+
+def test_a_command_imports_nothing_that_is_slow() -> None:
+    """`fusecache stat` in a prompt or a loop: the interpreter and click, no more."""
+    script = f"import sys, fusecache.cli; print([m for m in {SLOW} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["stat", "/proc"], 4, "/proc is not on a fusecache mount"),
+        (["flush", "/proc"], 4, "not on a fusecache mount"),
+        (["umount", "/proc"], 4, "not on a fusecache mount"),
+        (["flush", "--deadline", "soon"], 2, "no duration"),
+        (["mount"], 2, "no store"),
+        (["mount", "s3://b"], 2, "no mount point"),
+        (["mount", "s3://b", "/m", "--config", "/absent.toml"], 2, "No such file"),
+        (["mount", "s3://b", "/m", "--block-size", "3M"], 2, "power of two"),
+        (["mount", "s3://b", "/m", "--colour", "red"], 2, "No such option"),
+        (["mount", "s3://b", "/m", "-o", "persist-dely=1s"], 2, "persist_delay"),
+        (["mount", "s3://b", "/m", "--transport", "direct"], 2, "not in this version"),
+        (["fly"], 2, "No such command"),
+    ],
+)
+def test_bad_input_ends_with_a_line_and_a_status(arguments: list[str], status: int, words: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, words in result.output) == (status, True), result.output
+    assert "Traceback" not in result.output
+
+
+def test_version_and_help() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output.startswith("fusecache ")
+    for command in ("mount", "umount", "stat", "flush"):
+        assert CliRunner().invoke(main, [command, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (None, "–"),
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (12 << 20, "12.0 MiB"),
+        (1024**2 - 1, "1.0 MiB"),
+        (5 << 50, "5.0 PiB"),
+    ],
+)
+def test_sizes(count: int | None, text: str) -> None:
+    assert units.size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (0, "0 s"),
+        (0.2, "less than 1 s"),
+        (4.4, "4 s"),
+        (180, "3 min"),
+        (7500, "2 h 5 min"),
+        (7200, "2 h"),
+        (300000, "3 d"),
+    ],
+)
+def test_spans(seconds: float | None, text: str) -> None:
+    assert units.span(seconds) == text
+
+
+def test_the_first_line_answers_the_question() -> None:
+    assert headline({"stores": ["s3://b/p"], "files_dirty": 0, "stuck": []}) == "everything is in s3://b/p"
+    left = {
+        "stores": ["s3://b/p"],
+        "files_dirty": 3,
+        "bytes_dirty": 12 << 20,
+        "oldest_dirty_s": 4.0,
+        "drain_bytes_per_s": 11.2 * (1 << 20),
+        "eta_s": 1.1,
+    }
+    assert headline(left) == "3 files, 12.0 MiB not yet in s3://b/p · oldest 4 s · 11.2 MiB/s · about 1 s left"
+
+
+def test_the_whole_report() -> None:
+    facts = {
+        "mountpoint": "/mnt/x",
+        "transport": "pyfuse3",
+        "pid": 7,
+        "stores": ["s3://b"],
+        "files_dirty": 1,
+        "bytes_dirty": 10,
+        "files_local": 2,
+        "bytes_local": 2048,
+        "oldest_dirty_s": None,
+        "drain_bytes_per_s": 0,
+        "eta_s": None,
+        "throttled_per_s": 2.0,
+        "limited_by": "the store",
+        "cache": {"bytes": 1 << 30, "limit": 2 << 30, "hit_ratio": 0.934},
+        "stuck": [{"path": "a/b", "error": "denied", "attempts": 4, "since_s": 180}],
+    }
+    assert mount_report(facts).splitlines() == [
+        "1 file, 10 B not yet in s3://b",
+        "stuck   a/b: denied (4 attempts, for 3 min)",
+        "local   2 files, 2.0 KiB stay here (staging)",
+        "drain   limited by the store · 2.0 refusals a second",
+        "cache   1.0 GiB of 2.0 GiB · 93% hits",
+        "mount   /mnt/x · pyfuse3 · pid 7",
+    ]
+
+
+def test_a_path() -> None:
+    facts = {
+        "path": "/mnt/x/a",
+        "type": "file",
+        "size": 4096,
+        "state": "clean",
+        "store": "s3://b/p",
+        "key": "a",
+        "etag": "0f",
+        "cached_bytes": 4096,
+        "dirty_bytes": 0,
+    }
+    assert path_report(facts).splitlines() == [
+        "path    /mnt/x/a",
+        "state   clean · in the store",
+        "size    4.0 KiB file",
+        "object  s3://b/p/a · etag 0f",
+        "local   4.0 KiB cached · 0 B not yet stored",
+    ]
+
+
+def test_stuck_beats_a_deadline() -> None:
+    assert flush_exit({"stuck": [{}], "deadline_passed": True}) == ExitCode.STUCK
+    assert flush_exit({"stuck": [], "deadline_passed": True}) == ExitCode.DEADLINE
+    assert flush_exit({"stuck": [], "open_files": ["a"], "waiting_open": 1}) == ExitCode.OK
+
+
+def test_flush_says_what_it_does_not_cover() -> None:
+    lines = flush_lines({"files_done": 1, "bytes_done": 10, "elapsed_s": 0.5, "open_files": ["log"]}, "/mnt/x")
+    assert lines == [
+        "everything under /mnt/x is in the store · 1 file, 10 B stored in less than 1 s",
+        "1 file open for writing, not covered until closed:",
+        "  log",
+    ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_for_terminals_only() -> None:
+    told = {"files_left": 3, "bytes_left": 3 << 20, "bytes_done": 1 << 20}
+    assert progress_text("flush", told) == "flush ██████░░░░░░░░░░░░░░░░░░  25%  3 files, 3.0 MiB left"
+    terminal, plain = Terminal(), io.StringIO()
+    for stream in (terminal, plain):
+        with ProgressLine("flush", stream) as line:
+            line.show({})
+            line.show(told)
+    assert "25%" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r\x1b[K")
+    assert plain.getvalue() == ""
+
+
+@pytest.mark.slow
+def test_a_mount_that_cannot_be_leaves_nothing(tmp_path: Path) -> None:
+    """The whole way to the mount's own process and back."""
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m/file").touch()
+    arguments = ["mount", "s3://b", str(tmp_path / "m"), "--cache-dir", str(tmp_path / "c")]
+    done = subprocess.run([sys.executable, "-m", "fusecache", *arguments], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"fusecache: {tmp_path}/m is not empty: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "c").exists()
