@@ -114,7 +114,6 @@ class _Parts:
             rng=random.Random(),
             open_for_writing=lambda: self.files.open_for_writing(),
         )
-        names = Names(namespace, self.listings, readers, defaults=defaults, ttl_s=config.ttl_s, wall_ns=time.time_ns)
         self.files = Files(
             namespace,
             durability,
@@ -122,6 +121,15 @@ class _Parts:
             self.fetcher,
             wall_ns=time.time_ns,
             changed=self.persister.ring,
+        )
+        names = Names(
+            namespace,
+            self.listings,
+            readers,
+            defaults=defaults,
+            ttl_s=config.ttl_s,
+            wall_ns=time.time_ns,
+            dropped=self.files.dropped,
         )
         self.filesystem = FileSystem(
             namespace,

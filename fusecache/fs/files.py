@@ -109,6 +109,15 @@ class Files:
         if missing := file.content.missing(Extent(0, file.content.size)):
             self._fetcher.prefetch(file.content, missing)
 
+    def dropped(self, ino: InodeNo) -> None:
+        """The store has another version than this inode, or none: old handles read on what is whole here."""
+        file = self._handles.file(ino)
+        if file is not None:
+            file.unlinked = True
+            return
+        self._contents.remove(ino)
+        self._ns.tree.reap(ino)
+
     # --- bytes ---
 
     async def read(self, number: HandleNo, offset: int, length: int) -> bytes:

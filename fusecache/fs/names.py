@@ -42,7 +42,9 @@ class Names:
         defaults: Defaults,
         ttl_s: float,
         wall_ns: Callable[[], int],
+        dropped: Callable[[InodeNo], None],
     ) -> None:
+        """`dropped` is told of inodes that the store has replaced or taken away."""
         self._ns = namespace
         self._t = namespace.tables
         self._listings = listings
@@ -50,6 +52,7 @@ class Names:
         self._defaults = defaults
         self._ttl_s = ttl_s
         self._wall_ns = wall_ns
+        self._dropped = dropped
         self._checked: dict[InodeNo, float] = {}
 
     async def find(self, parent: InodeNo, name: bytes) -> Dentry:
@@ -75,7 +78,7 @@ class Names:
         if self._vouched_s(directory) > 0.0:
             return row if row is not None and row.ino is not None else None
         evidence, epoch = await self._evidence(directory, name, row)
-        merged = self._ns.lower.merge(parent, [(name, evidence)], epoch=epoch)[0]
+        merged = self._merge(parent, [(name, evidence)], epoch)[0]
         if merged is not None and merged.ino is not None:
             self._check(merged.ino)
         return merged
@@ -134,7 +137,7 @@ class Names:
         prefix = directory.prefix
         found: list[tuple[bytes, Evidence]] = [(name, _evidence_of(prefix, entry)) for name, entry in entries]
         await self._type_empty_objects(directory, found)
-        rows = self._ns.lower.merge(directory.ino, found, epoch=listing.epoch)
+        rows = self._merge(directory.ino, found, listing.epoch)
         for row in rows:
             if row is not None and row.ino is not None and row.ino not in self._checked:
                 self._check(row.ino)
@@ -142,7 +145,7 @@ class Names:
 
     def merge_absent(self, directory: Directory, names: Sequence[bytes], epoch: Seq) -> list[Dentry | None]:
         """A complete listing lacks these names: those that are only the store's are gone."""
-        return self._ns.lower.merge(directory.ino, [(name, None) for name in names], epoch=epoch)
+        return self._merge(directory.ino, [(name, None) for name in names], epoch)
 
     def forget(self, ino: InodeNo) -> None:
         self._checked.pop(ino, None)
@@ -205,6 +208,13 @@ class Names:
             raise cause_of(group) from group
 
     # --- what is known already ---
+
+    def _merge(self, parent: InodeNo, found: Sequence[tuple[bytes, Evidence]], epoch: Seq) -> list[Dentry | None]:
+        rows = self._ns.lower.merge(parent, found, epoch=epoch)
+        for ino in self._ns.lower.take_dropped():
+            self._checked.pop(ino, None)
+            self._dropped(ino)
+        return rows
 
     def _is_fresh(self, ino: InodeNo) -> bool:
         expiry = self._checked.get(ino)

@@ -53,6 +53,7 @@ class Lower:
     def __init__(self, tables: Tables, defaults: Defaults) -> None:
         self._t = tables
         self._defaults = defaults
+        self._dropped: list[InodeNo] = []
 
     def is_ours(self, dentry: Dentry, directory: Directory) -> bool:
         """The row alone decides: no evidence from the store counts for this name now."""
@@ -74,6 +75,11 @@ class Lower:
             return [row if row is not None and row.ino is not None else None for _, _, row in plan]
         with self._t.database.transaction():
             return [self._take(directory, name, row, evidence, epoch) for name, evidence, row in plan]
+
+    def take_dropped(self) -> list[InodeNo]:
+        """Return, once, the inodes whose names the store has taken away: versions that are no more."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
 
     def headed(self, inode: Inode, attributes: Attributes | None) -> Inode:
         """A HEAD of this version was made: keep what it told."""
@@ -104,12 +110,14 @@ class Lower:
     def _differs(self, row: Dentry | None, evidence: Evidence, directory: Directory, epoch: Seq) -> bool:
         if row is None:
             return evidence is not None
-        if row.epoch > epoch or self.is_ours(row, directory):
+        if row.epoch > epoch:
+            return False
+        if isinstance(evidence, LowerObject) and row.etag == evidence.etag and row.key == evidence.key:
+            return False  # the most frequent answer, without a query
+        if self.is_ours(row, directory):
             return False
         if row.ino is None:
             return True  # a settled whiteout, and newer evidence
-        if isinstance(evidence, LowerObject):
-            return row.etag != evidence.etag or row.key != evidence.key
         if isinstance(evidence, LowerPrefix):
             return self._t.directories.find(row.ino) is None
         return True
@@ -137,7 +145,7 @@ class Lower:
         assert row.ino is not None
         if t.directories.find(row.ino) is None:
             t.dentries.delete(row.place)
-            t.inodes.update(t.inodes.get(row.ino), nlink=0)
+            self._orphan(row.ino)
             return True
         below = t.dentries.below(row.ino)
         if any(child.epoch > epoch or self._has_tasks(child) for child in below):
@@ -145,9 +153,13 @@ class Lower:
         for child in [*below, row]:
             if child.ino is not None:
                 t.directories.delete(child.ino)
-                t.inodes.update(t.inodes.get(child.ino), nlink=0)
+                self._orphan(child.ino)
             t.dentries.delete(child.place)
         return True
+
+    def _orphan(self, ino: InodeNo) -> None:
+        self._t.inodes.update(self._t.inodes.get(ino), nlink=0)
+        self._dropped.append(ino)
 
     def _has_tasks(self, row: Dentry) -> bool:
         return row.ino is not None and bool(self._t.tasks.all_of_inode(row.ino))
