@@ -44,9 +44,9 @@ class Dentries:
         """Insert the row, or replace the one of that name."""
         self._db.execute(_PUT, dentry)
 
-    def whiteout(self, place: Place, epoch: Seq) -> None:
-        """Hide whatever the lower shows under this name."""
-        self.put(Dentry(*place, None, None, None, None, None, epoch, 0))
+    def whiteout(self, place: Place, epoch: Seq, *, settled: bool) -> None:
+        """Hide whatever the lower shows under this name; `settled`: only what it showed before `epoch`."""
+        self.put(Dentry(*place, None, None, None, None, None, epoch, int(settled)))
 
     def delete(self, place: Place) -> None:
         self._db.execute("DELETE FROM dentry WHERE parent = ? AND name = ?", place)

@@ -37,23 +37,24 @@ class Directories:
         Raises:
             Stale: there is no directory of that number.
         """
+        directory = self.find(ino)
+        if directory is None:
+            raise Stale(f"no directory {ino}")
+        return directory
+
+    def find(self, ino: InodeNo) -> Directory | None:
+        """Like `get`, with None for what is no directory."""
         directory = self._cache.get(ino)
         if directory is None:
             row = self._db.execute(_GET, (ino,)).fetchone()
             if row is None:
-                raise Stale(f"no directory {ino}")
+                return None
             *columns, parent, name = row
             directory = Directory._make((*columns, parent or InodeNo(0), name or b""))
             if len(self._cache) >= _CACHED:
                 self._cache.clear()
             self._cache[ino] = directory
         return directory
-
-    def find(self, ino: InodeNo) -> Directory | None:
-        try:
-            return self.get(ino)
-        except Stale:
-            return None
 
     def insert(self, ino: InodeNo, store: StoreNo, prefix: str | None, *, marker: int = 0, vouched_ns: int = 0) -> None:
         self._db.execute(_INSERT, (ino, store, prefix, prefix is not None, marker, vouched_ns))
@@ -118,6 +119,11 @@ class Directories:
             Stale: a directory above it was removed.
         """
         return ObjectKey("/".join(component_of(name) for name in self.names(place)))
+
+    def read_prefix(self, ino: InodeNo) -> str:
+        """Where the store has what it has of a directory: where it is read, else at its path."""
+        prefix = self.get(ino).prefix
+        return prefix if prefix is not None else self.home_prefix(ino)
 
     def home_prefix(self, ino: InodeNo) -> str:
         """The prefix that belongs to a directory: its path and a slash; '' for the root."""

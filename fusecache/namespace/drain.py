@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fusecache.namespace.keys import ancestors
 from fusecache.namespace.records import Dentry, Inode, Place, Task, TaskKind
-from fusecache.namespace.tree import Tables
+from fusecache.namespace.tables import Tables
 from fusecache.types import ETag, InodeNo, LowerId, ObjectKey, Seq, StoreNo
 
 
@@ -35,6 +35,8 @@ class Relocated:
     """The known name whose object it is; None: no row knows it."""
     target: LowerId | None
     """The copy; None: it is only to be deleted."""
+    stray: Place | None = None
+    """The name was removed while its object was copied: what hides the copy, which has to go."""
 
 
 class Drain:
@@ -59,6 +61,7 @@ class Drain:
                 pending = t.tasks.of_inode(task.ino, TaskKind.COPY)
                 if pending is not None:  # the upload sends the attributes, to the right place
                     t.tasks.drop(pending.task)
+                    t.tasks.goes_back_to(task.task, pending.since_seq)
             for ino in (place.parent, *t.directories.ancestors(place.parent)):
                 self._use(ino, now_ns=now_ns)
         return Started(task, key, seq)
@@ -70,7 +73,7 @@ class Drain:
         """
         t = self._t
         with t.database.transaction():
-            finished = t.tasks.done(started.task, started_seq=started.seq)
+            finished = t.tasks.done(started.task, started_seq=started.seq, now_ns=now_ns)
             dentry = self._dentry(started)
             if dentry is None:
                 self._orphaned(started, lower.key, now_ns=now_ns)
@@ -79,7 +82,8 @@ class Drain:
             current = t.inodes.get(inode.ino)
             clean = finished and current.generation == inode.generation
             t.inodes.rebased(current, lower, clean=clean)
-            self._identify(dentry, lower, generation=inode.generation, now_ns=now_ns)
+            since_seq = started.task.since_seq
+            self._identify(dentry, lower, generation=inode.generation, now_ns=now_ns, since_seq=since_seq)
             self._child_persisted(dentry.parent, now_ns=now_ns)
             return clean
 
@@ -87,14 +91,35 @@ class Drain:
         """The object of the task's inode was copied to `lower`: it is read from there now."""
         t = self._t
         with t.database.transaction():
-            t.tasks.done(started.task, started_seq=started.seq)
+            t.tasks.done(started.task, started_seq=started.seq, now_ns=now_ns)
             dentry = self._dentry(started)
             if dentry is None or dentry.generation is None:
                 self._orphaned(started, lower.key, now_ns=now_ns)
                 return
             self._overwritten(dentry, lower)
-            self._relabel(dentry, lower, now_ns=now_ns)
+            self._relabel(dentry, lower, now_ns=now_ns, since_seq=started.task.since_seq)
             self._child_persisted(dentry.parent, now_ns=now_ns)
+
+    def upload_instead(self, task: Task, *, now_ns: int) -> None:
+        """What a copy was to read is gone, and every byte of it is local: send those."""
+        t = self._t
+        assert task.ino is not None
+        with t.database.transaction():
+            t.tasks.drop(task.task)
+            t.inodes.dirtied(t.inodes.get(task.ino), blocks=None, base_size=None)
+            t.tasks.want(
+                TaskKind.UPLOAD,
+                task.ino,
+                task.store,
+                seq=t.database.next_seq(),
+                due_ns=now_ns,
+                now_ns=now_ns,
+                since_seq=task.since_seq,
+            )
+            if task.key is not None and task.target is not None:
+                upload = t.tasks.of_inode(task.ino, TaskKind.UPLOAD)
+                assert upload is not None
+                t.tasks.record_target(upload, task.key, task.target)
 
     def relocated(self, task: Task, page: Sequence[Relocated], position: str, *, now_ns: int) -> None:
         """These keys of a relocation were copied; their sources go once nothing reads the old prefix."""
@@ -105,6 +130,16 @@ class Drain:
                 row = t.dentries.get(*moved.place) if moved.place is not None else None
                 if row is not None and row.key == moved.source and moved.target is not None:
                     self._relabel(row, moved.target, now_ns=now_ns)
+                if moved.stray is not None and moved.target is not None:
+                    t.tasks.want_deleted(
+                        task.store,
+                        moved.target.key,
+                        etag=None,
+                        seq=seq,
+                        due_ns=now_ns,
+                        now_ns=now_ns,
+                        shield=moved.stray,
+                    )
                 t.tasks.want_deleted(
                     task.store,
                     moved.source,
@@ -116,21 +151,48 @@ class Drain:
                 )
             t.tasks.move(task.task, position)
 
-    def flipped(self, task: Task, target: str, *, now_ns: int) -> None:
-        """All keys of a relocation are copied: the directory reads `target` from now on."""
+    def flipped(self, task: Task, *, now_ns: int) -> None:
+        """All keys of a relocation are copied: the directory reads the recorded target from now on.
+
+        The task stays, to look for strays; it shields the place that the target belonged to.
+        """
+        t = self._t
+        assert task.ino is not None
+        assert task.source is not None
+        assert task.key is not None
+        with t.database.transaction():
+            t.tasks.settle_at(task)
+            directory = t.directories.get(task.ino)
+            if directory.prefix is None:
+                t.directories.open(task.ino, task.key, now_ns=now_ns)
+            else:
+                t.directories.redirect(task.ino, task.source, task.key)
+            self._unmark(task.ino, now_ns=now_ns)
+            for row in t.dentries.below(task.ino):
+                self._flip_row(row, task, now_ns=now_ns)
+            t.tasks.release_below(task.store, task.source, now_ns)
+            self._child_persisted(directory.parent, now_ns=now_ns)
+            self._settle(task.shield, t.database.next_seq(), now_ns=now_ns)
+
+    def swept(self, task: Task, strays: Sequence[tuple[ObjectKey, Place | None]], *, now_ns: int) -> None:
+        """Keys that a relocation copied and that no name stands for: they have to go; the place hides each."""
+        t = self._t
+        with t.database.transaction():
+            seq = t.database.next_seq()
+            for key, place in strays:
+                t.tasks.want_deleted(task.store, key, etag=None, seq=seq, due_ns=now_ns, now_ns=now_ns, shield=place)
+
+    def relocated_all(self, task: Task, *, now_ns: int) -> None:
+        """No strays are left. If the directory has another name by now, its tree follows."""
         t = self._t
         assert task.ino is not None
         assert task.source is not None
         with t.database.transaction():
             t.tasks.drop(task.task)
-            directory = t.directories.get(task.ino)
-            if directory.prefix is None:
-                t.directories.open(task.ino, target, now_ns=now_ns)
-            else:
-                t.directories.redirect(task.ino, task.source, target)
-            t.tasks.release_below(task.store, task.source, now_ns)
+            if t.directories.find(task.ino) is None:
+                return
             seq = t.database.next_seq()
-            if t.directories.home_prefix(task.ino) != target:
+            if t.directories.home_prefix(task.ino) != task.source:
                 t.tasks.want(
                     TaskKind.RELOCATE,
                     task.ino,
@@ -138,22 +200,15 @@ class Drain:
                     seq=seq,
                     due_ns=now_ns,
                     now_ns=now_ns,
-                    source=target,
-                    shield=task.target,
+                    source=task.source,
+                    shield=task.shield,
+                    since_seq=task.since_seq,
                 )
-            self._child_persisted(directory.parent, now_ns=now_ns)
+                return
             self._settle(task.shield, seq, now_ns=now_ns)
             for row in t.dentries.below(task.ino):
                 if row.ino is None and not row.settled:
                     self._settle(row.place, seq, now_ns=now_ns)
-
-    def swept(self, task: Task, keys: Sequence[ObjectKey], *, now_ns: int) -> None:
-        """Keys that a relocation copied and that no name stands for: they have to go."""
-        t = self._t
-        with t.database.transaction():
-            seq = t.database.next_seq()
-            for key in keys:
-                t.tasks.want_deleted(task.store, key, etag=None, seq=seq, due_ns=now_ns, now_ns=now_ns, shield=None)
 
     def abandoned(self, task: Task, *, now_ns: int) -> None:
         """The task's file or directory is gone, or needs nothing: forget the task."""
@@ -179,11 +234,16 @@ class Drain:
         t = self._t
         assert started.task.ino is not None
         with t.database.transaction():
-            t.tasks.done(started.task, started_seq=started.seq)
+            t.tasks.done(started.task, started_seq=started.seq, now_ns=now_ns)
             directory = t.directories.find(started.task.ino)
             if directory is None or t.directories.home_prefix(directory.ino) != started.key:
                 self._orphaned(started, started.key, now_ns=now_ns)
+                if directory is not None:
+                    self._want_marker(directory.ino, now_ns=now_ns)
                 return
+            for delete in t.tasks.deletes_of(started.task.store, started.key):
+                t.tasks.drop(delete.task)  # of an earlier marker here: it would hit this one
+                self._settle(delete.shield, t.database.next_seq(), now_ns=now_ns)
             t.directories.marked(directory.ino, 1)
             t.dentries.stamp(Place(directory.parent, directory.name), t.database.next_seq())
             self._child_persisted(directory.parent, now_ns=now_ns)
@@ -198,6 +258,17 @@ class Drain:
         with self._t.database.transaction():
             for task, due_ns in changes:
                 self._t.tasks.postpone(task.task, due_ns)
+
+    def put_off(self, task: Task, *, due_ns: int) -> None:
+        """A worker could not finish, for no fault of the store."""
+        with self._t.database.transaction():
+            self._t.tasks.put_off(task.task, due_ns)
+
+    def hurried(self, tasks: Sequence[Task], *, now_ns: int) -> None:
+        """Somebody waits for these tasks."""
+        with self._t.database.transaction():
+            for task in tasks:
+                self._t.tasks.hurry(task.task, now_ns)
 
     def staged(self, tasks: Sequence[Task]) -> None:
         """These tasks are about names below a staging name: local until renamed out."""
@@ -247,19 +318,62 @@ class Drain:
             if task.shield != dentry.place:
                 self._settle(task.shield, t.database.next_seq(), now_ns=0)
 
-    def _identify(self, dentry: Dentry, lower: LowerId, *, generation: int, now_ns: int) -> None:
+    def _flip_row(self, row: Dentry, task: Task, *, now_ns: int) -> None:
+        """A name below a directory that reads its target now."""
+        t = self._t
+        assert task.source is not None
+        if row.ino is None:
+            return
+        directory = t.directories.find(row.ino)
+        if directory is not None:
+            if directory.prefix is None or directory.prefix.startswith(task.key or ""):
+                self._unmark(row.ino, now_ns=now_ns)
+            return
+        if row.key is None or not row.key.startswith(task.source):
+            return
+        kinds = {each.kind for each in t.tasks.all_of_inode(row.ino)}
+        if not kinds & {TaskKind.UPLOAD, TaskKind.COPY}:  # it became known after its page was copied
+            seq = t.database.next_seq()
+            t.tasks.want(
+                TaskKind.COPY, row.ino, task.store, seq=seq, due_ns=now_ns, now_ns=now_ns, source=row.key
+            )
+
+    def _unmark(self, ino: InodeNo, *, now_ns: int) -> None:
+        """The marker of a known directory is not copied along: whether it needs one is looked into again."""
+        if self._t.directories.get(ino).marker:
+            self._t.directories.marked(ino, 0)
+            self._want_marker(ino, now_ns=now_ns)
+
+    def _want_marker(self, ino: InodeNo, *, now_ns: int) -> None:
+        t = self._t
+        seq = t.database.next_seq()
+        t.tasks.want(TaskKind.MARKER, ino, t.directories.get(ino).store, seq=seq, due_ns=now_ns, now_ns=now_ns)
+
+    def _identify(
+        self, dentry: Dentry, lower: LowerId, *, generation: int, now_ns: int, since_seq: Seq | None = None
+    ) -> None:
         """This name's object is `lower`. If that is not where the name is by now, it has to follow."""
         t = self._t
         assert dentry.ino is not None
         seq = t.database.next_seq()
         t.dentries.identify(dentry, lower, generation=generation, epoch=seq)
+        t.tasks.reads(dentry.ino, lower.key)
         if dentry.key is not None and dentry.key != lower.key:
             self._leave_key(dentry, seq=seq, now_ns=now_ns)
         if t.directories.home_key(dentry.place) == lower.key or self._moves_with_its_directory(dentry, lower.key):
             return
-        t.tasks.want(TaskKind.COPY, dentry.ino, lower.store, seq=seq, due_ns=now_ns, now_ns=now_ns, source=lower.key)
+        t.tasks.want(
+            TaskKind.COPY,
+            dentry.ino,
+            lower.store,
+            seq=seq,
+            due_ns=now_ns,
+            now_ns=now_ns,
+            source=lower.key,
+            since_seq=since_seq,
+        )
 
-    def _relabel(self, dentry: Dentry, lower: LowerId, *, now_ns: int) -> None:
+    def _relabel(self, dentry: Dentry, lower: LowerId, *, now_ns: int, since_seq: Seq | None = None) -> None:
         """The same bytes are now read from `lower`."""
         t = self._t
         assert dentry.ino is not None
@@ -267,7 +381,7 @@ class Drain:
         inode = t.inodes.get(dentry.ino)
         if inode.base_key is not None:
             t.inodes.update(inode, base_store=lower.store, base_key=lower.key, base_etag=lower.etag)
-        self._identify(dentry, lower, generation=dentry.generation, now_ns=now_ns)
+        self._identify(dentry, lower, generation=dentry.generation, now_ns=now_ns, since_seq=since_seq)
 
     def _leave_key(self, dentry: Dentry, *, seq: Seq, now_ns: int) -> None:
         """A name no longer reads its old key: the delete that waited for it may go ahead."""
@@ -303,7 +417,11 @@ class Drain:
         directory = t.directories.find(ino)
         if directory is None or not directory.marker:
             return
-        prefix = directory.prefix if directory.prefix is not None else t.directories.home_prefix(ino)
+        prefix = directory.prefix
+        if prefix is None:
+            moving = t.tasks.of_inode(ino, TaskKind.RELOCATE)
+            prefix = moving.source if moving is not None else t.directories.home_prefix(ino)
+        assert prefix is not None
         t.directories.marked(ino, 0)
         seq = t.database.next_seq()
         t.tasks.want_deleted(

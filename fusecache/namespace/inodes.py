@@ -10,13 +10,14 @@ from fusecache.namespace.records import Inode
 from fusecache.types import InodeNo, LowerId
 
 _GET = f"SELECT {', '.join(Inode._fields)} FROM inode WHERE ino = ?"
-_INSERT = f"INSERT INTO inode ({', '.join(Inode._fields[1:])}) VALUES ({', '.join('?' * (len(Inode._fields) - 1))})"
+_INSERT = f"INSERT INTO inode ({', '.join(Inode._fields)}) VALUES ({', '.join('?' * len(Inode._fields))})"
 _WRITTEN = """
     UPDATE inode SET size = ?, mtime_ns = ?, ctime_ns = ?, mode = ?, base_size = ?, blocks = ? WHERE ino = ?"""
 _DIRTIED = """
     UPDATE inode SET generation = generation + 1,
            blocks = ?, base_size = ?, base_store = ?, base_key = ?, base_etag = ? WHERE ino = ?"""
 _TOUCHED = "UPDATE inode SET mtime_ns = ?, ctime_ns = ? WHERE ino = ?"
+_CHANGED = "UPDATE inode SET ctime_ns = ? WHERE ino = ?"
 _BASE = "UPDATE inode SET base_store = ?, base_key = ?, base_etag = ?, base_size = ?, blocks = ? WHERE ino = ?"
 _ORPHANS = "SELECT ino FROM inode WHERE nlink = 0"
 
@@ -29,6 +30,7 @@ class Inodes:
 
     def __init__(self, database: Database) -> None:
         self._db = database.connection
+        self._database = database
         self._cache: dict[InodeNo, Inode] = {}
         database.on_rollback(self._cache.clear)
 
@@ -48,15 +50,22 @@ class Inodes:
 
     def insert(self, inode: Inode) -> Inode:
         """Insert a new inode, whatever number it carries, and return it with the one it got."""
-        number = self._db.execute(_INSERT, inode[1:]).lastrowid
-        assert number is not None
-        return self._keep(inode._replace(ino=InodeNo(number)))
+        numbered = inode._replace(ino=InodeNo(self._database.next_seq()))
+        self._db.execute(_INSERT, numbered)
+        return self._keep(numbered)
 
     def written(self, inode: Inode) -> None:
-        """Store what a write or truncate changed: size, times, mode (set-id bits), local blocks."""
-        row = (inode.size, inode.mtime_ns, inode.ctime_ns, inode.mode, inode.base_size, inode.blocks, inode.ino)
-        self._db.execute(_WRITTEN, row)
-        self._keep(inode)
+        """Store what a write or truncate changed: size, times, mode (set-id bits), local blocks.
+
+        The rest of `inode` may be older than the row: it is a writer's copy.
+        """
+        _, mode, _, _, _, size, _, mtime_ns, ctime_ns, *_, base_size, blocks = inode
+        self._db.execute(_WRITTEN, (size, mtime_ns, ctime_ns, mode, base_size, blocks, inode.ino))
+        self._keep(
+            self.get(inode.ino)._replace(
+                size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, mode=mode, base_size=base_size, blocks=blocks
+            )
+        )
 
     def dirtied(self, inode: Inode, *, blocks: bytes | None, base_size: int | None) -> Inode:
         """Begin a new generation of the inode's bytes; `base_size` None: nothing of its base counts any more."""
@@ -73,11 +82,16 @@ class Inodes:
         if (inode := self._cache.get(ino)) is not None:
             self._keep(inode._replace(mtime_ns=now_ns, ctime_ns=now_ns))
 
+    def changed(self, inode: Inode, now_ns: int) -> None:
+        """Its name changed."""
+        self._db.execute(_CHANGED, (now_ns, inode.ino))
+        self._keep(self.get(inode.ino)._replace(ctime_ns=now_ns))
+
     def update(self, inode: Inode, **columns: Any) -> Inode:
-        """Set some columns."""
+        """Set some columns; what else `inode` says may be older than the row."""
         assignments = ", ".join(f"{name} = ?" for name in columns)
         self._db.execute(f"UPDATE inode SET {assignments} WHERE ino = ?", (*columns.values(), inode.ino))
-        return self._keep(inode._replace(**columns))
+        return self._keep(self.get(inode.ino)._replace(**columns))
 
     def rebased(self, inode: Inode, lower: LowerId, *, clean: bool) -> Inode:
         """The inode's bytes are now `lower`'s. Not `clean`: they changed since, and all of them are local."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fusecache.namespace.records import Dentry, Directory, Inode, Place
-from fusecache.namespace.tree import Tables
+from fusecache.namespace.tables import Tables
 from fusecache.types import Attributes, ETag, InodeNo, LowerId, ObjectKey, Seq, StoreNo
 
 

@@ -10,7 +10,8 @@ from fusecache.namespace.database import Database
 from fusecache.namespace.drain import Drain
 from fusecache.namespace.lower import Defaults, Lower
 from fusecache.namespace.records import Inode
-from fusecache.namespace.tree import Tables, Tree
+from fusecache.namespace.tables import Tables
+from fusecache.namespace.tree import Tree
 from fusecache.types import ROOT_INO, InodeNo
 
 

@@ -60,6 +60,12 @@ class Dentry(NamedTuple):
         return Place(self.parent, self.name)
 
     @property
+    def inode_no(self) -> InodeNo:
+        """Of a live name; a whiteout has none."""
+        assert self.ino is not None
+        return self.ino
+
+    @property
     def lower(self) -> LowerId | None:
         if self.store is None or self.key is None or self.etag is None:
             return None

@@ -15,7 +15,7 @@ CREATE TABLE store (
 -- One row per inode that is dirty or that the kernel has looked up. The number is the FUSE nodeid.
 -- A version that replaced another in the store behind our back is a new inode.
 CREATE TABLE inode (
-    ino        INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused
+    ino        INTEGER PRIMARY KEY,  -- from the counter of seq: never reused
     mode       INTEGER NOT NULL,   -- st_mode, type included
     uid        INTEGER NOT NULL,
     gid        INTEGER NOT NULL,
@@ -64,12 +64,13 @@ CREATE INDEX directory_prefix ON directory (store, prefix) WHERE prefix IS NOT N
 
 -- What the store still lacks. In flight lives in memory only: after a crash it is simply due.
 CREATE TABLE task (
-    task       INTEGER PRIMARY KEY AUTOINCREMENT,
+    task       INTEGER PRIMARY KEY,  -- from the counter of seq: never reused, what is in flight may outlive its row
     kind       INTEGER NOT NULL,   -- records.TaskKind
     ino        INTEGER,            -- all but delete: whose object, or whose tree
     store      INTEGER NOT NULL,
     key        TEXT,               -- delete: what goes. Else the target, recorded before the first request to it
-    source     TEXT,               -- copy: key, relocate: prefix, that is read until this is done
+    source     TEXT,               -- copy: key, relocate: prefix, that is read until this is done. Relocate with
+                                   --   source = key: all is copied and read there, strays are looked for
     etag       TEXT,               -- delete: the version that was meant
     position   TEXT,               -- relocate: the last source key that was copied
     generation INTEGER NOT NULL,   -- of the task: a change while it is in flight makes it stay
@@ -87,7 +88,9 @@ CREATE TABLE task (
     target_name   BLOB
 ) STRICT;
 CREATE UNIQUE INDEX task_ino ON task (ino, kind) WHERE ino IS NOT NULL;
-CREATE INDEX task_due ON task (due_ns) WHERE due_ns IS NOT NULL;
+-- Two queues: deletes go a thousand to a request, and must not be searched for among the others.
+CREATE INDEX task_due ON task (due_ns) WHERE due_ns IS NOT NULL AND kind <> 5;
+CREATE INDEX task_delete_due ON task (due_ns) WHERE due_ns IS NOT NULL AND kind = 5;
 CREATE INDEX task_since ON task (since_seq);
 CREATE INDEX task_key ON task (store, key) WHERE key IS NOT NULL;
 CREATE INDEX task_source ON task (store, source) WHERE source IS NOT NULL;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fusecache.namespace.database import Database
 from fusecache.namespace.keys import after
@@ -12,32 +12,45 @@ from fusecache.types import ETag, InodeNo, ObjectKey, Seq, StoreNo
 _COLUMNS = ", ".join(Task._fields)
 _DUE = f"""
     SELECT {_COLUMNS} FROM task
-     WHERE due_ns <= :now_ns AND seq <= :synced_seq ORDER BY due_ns LIMIT :count"""
-# One row an inode and kind: a newer acknowledgement moves seq and generation, never since_seq.
+     WHERE due_ns <= :now_ns AND kind <> 5 AND seq <= :synced_seq ORDER BY due_ns"""
+_DELETES_DUE = f"""
+    SELECT {_COLUMNS} FROM task
+     WHERE due_ns <= :now_ns AND kind = 5 AND seq <= :synced_seq ORDER BY due_ns"""
+_NEXT_DUE = """
+    SELECT min(due_ns) FROM (
+        SELECT min(due_ns) AS due_ns FROM task WHERE due_ns > :now_ns AND kind <> 5 UNION ALL
+        SELECT min(due_ns) FROM task WHERE due_ns > :now_ns AND kind = 5)"""
+_UNFINISHED = f"""
+    SELECT {_COLUMNS} FROM task WHERE since_seq >= ? AND since_seq < ? AND staged = 0 ORDER BY since_seq"""
+# One row an inode and kind: a newer acknowledgement moves seq and generation, never since_seq. A file's object
+# may be elsewhere by now than where a pending copy would read it; a directory is read where it was.
 _UPSERT = """
-    INSERT INTO task (kind, ino, store, source,
+    INSERT INTO task (task, kind, ino, store, source,
         generation, seq, since_seq, due_ns, since_ns, shield_parent, shield_name)
-    VALUES (:kind, :ino, :store, :source, 1, :seq, :seq, :due_ns, :now_ns, :shield_parent, :shield_name)
+    VALUES (:task, :kind, :ino, :store, :source, 1, :seq, :since_seq, :due_ns, :now_ns, :shield_parent, :shield_name)
     ON CONFLICT (ino, kind) WHERE ino IS NOT NULL DO UPDATE SET
         generation = generation + 1, seq = excluded.seq, due_ns = excluded.due_ns,
         stuck = 0, attempts = 0, error = NULL,
-        source = coalesce(source, excluded.source),
-        staged = CASE WHEN excluded.due_ns IS NULL THEN staged ELSE 0 END"""
+        source = CASE WHEN kind = 2 THEN coalesce(excluded.source, source) ELSE coalesce(source, excluded.source) END,
+        since_seq = min(since_seq, excluded.since_seq),
+        staged = 0"""
 _DELETE_KEY = """
-    INSERT INTO task (kind, store, key, etag, generation, seq, since_seq, due_ns, since_ns, shield_parent, shield_name)
-    VALUES (5, :store, :key, :etag, 1, :seq, :seq, :due_ns, :now_ns, :shield_parent, :shield_name)"""
+    INSERT INTO task (task, kind, store, key, etag,
+        generation, seq, since_seq, due_ns, since_ns, shield_parent, shield_name)
+    VALUES (:task, 5, :store, :key, :etag, 1, :seq, :seq, :due_ns, :now_ns, :shield_parent, :shield_name)"""
 _CLOSED = """
     UPDATE task SET generation = generation + 1, seq = :seq, staged = 0,
            due_ns = min(:due_ns, since_ns + :cap_ns) WHERE ino = :ino AND kind = 1"""
 _RECORDED = "UPDATE task SET key = ?, target_parent = ?, target_name = ? WHERE task = ?"
 # A change while it was in flight raised `generation`: then the row stays, for what came later.
 _DONE = "DELETE FROM task WHERE task = ? AND generation = ?"
-_AGAIN = (
-    "UPDATE task SET key = NULL, target_parent = NULL, target_name = NULL, since_seq = ?, attempts = 0 WHERE task = ?"
-)
+_AGAIN = """
+    UPDATE task SET key = NULL, target_parent = NULL, target_name = NULL, since_seq = ?, since_ns = ?, attempts = 0
+     WHERE task = ?"""
 _FAILED = """
     UPDATE task SET attempts = attempts + 1, error = ?, stuck = ?, due_ns = ?
      WHERE task = ? AND due_ns IS NOT NULL"""
+_ARRIVED = "UPDATE task SET source = ?, position = NULL, shield_parent = ?, shield_name = ? WHERE task = ?"
 _RELEASE = "UPDATE task SET due_ns = ? WHERE kind = 5 AND due_ns IS NULL AND store = ? AND key = ?"
 _RELEASE_BELOW = "UPDATE task SET due_ns = ? WHERE kind = 5 AND due_ns IS NULL AND store = ? AND key >= ? AND key < ?"
 _RELEASE_SHIELDED = (
@@ -52,18 +65,25 @@ class Tasks:
 
     def __init__(self, database: Database) -> None:
         self._db = database.connection
+        self._database = database
 
     # --- asking ---
 
-    def due(self, *, now_ns: int, synced_seq: Seq, count: int) -> list[Task]:
-        """The tasks that may be carried out now, the longest due first."""
-        rows = self._db.execute(_DUE, {"now_ns": now_ns, "synced_seq": synced_seq, "count": count})
-        return [Task._make(row) for row in rows]
+    def due(self, *, now_ns: int, synced_seq: Seq) -> Iterable[Task]:
+        """The tasks that may be carried out now, the longest due first, lazily. Without deletes.
 
-    def next_due_ns(self) -> int | None:
-        """Wall time at which the next task falls due; None if none is waiting."""
-        row = self._db.execute("SELECT min(due_ns) FROM task WHERE due_ns IS NOT NULL").fetchone()
-        return None if row is None else row[0]
+        To be finished with before anything is changed.
+        """
+        return map(Task._make, self._db.execute(_DUE, {"now_ns": now_ns, "synced_seq": synced_seq}))
+
+    def deletes_due(self, *, now_ns: int, synced_seq: Seq) -> Iterable[Task]:
+        """The deletes that may be carried out now, likewise."""
+        return map(Task._make, self._db.execute(_DELETES_DUE, {"now_ns": now_ns, "synced_seq": synced_seq}))
+
+    def next_due_ns(self, *, after_ns: int) -> int | None:
+        """Wall time at which the next task falls due, of those that are not yet; None if none is waiting."""
+        due_ns: int | None = self._db.execute(_NEXT_DUE, {"now_ns": after_ns}).fetchone()[0]
+        return due_ns
 
     def get(self, task: int) -> Task | None:
         return self._one("task = ?", task)
@@ -92,10 +112,31 @@ class Tasks:
         """Unfinished business acknowledged up to `seq`, oldest first."""
         return self._all("since_seq <= ? ORDER BY since_seq", seq)
 
-    def first_unfinished(self, *, before: Seq, not_in: set[int]) -> Iterable[Task]:
-        """Tasks acknowledged before `before`, oldest first, lazily."""
-        rows = self._db.execute(f"SELECT {_COLUMNS} FROM task WHERE since_seq < ? ORDER BY since_seq", (before,))
-        return (task for row in rows if (task := Task._make(row)).task not in not_in)
+    def unfinished(self, *, first: Seq, before: Seq) -> Iterable[Task]:
+        """What is not only local and was acknowledged from `first` on and before `before`, oldest first, lazily."""
+        return map(Task._make, self._db.execute(_UNFINISHED, (first, before)))
+
+    def any_delete_of(self, store: StoreNo, keys: Sequence[str]) -> bool:
+        """Whether one of these keys has to go."""
+        marks = ", ".join("?" * len(keys))
+        statement = f"SELECT 1 FROM task WHERE kind = 5 AND store = ? AND key IN ({marks}) LIMIT 1"
+        return self._db.execute(statement, (store, *keys)).fetchone() is not None
+
+    def relocations_over(self, store: StoreNo, prefixes: Sequence[str]) -> list[Task]:
+        """Relocations whose source, or recorded target, is one of these prefixes."""
+        marks = ", ".join("?" * len(prefixes))
+        return self._all(
+            f"kind = 3 AND store = ? AND source IN ({marks}) OR kind = 3 AND store = ? AND key IN ({marks})",
+            store, *prefixes, store, *prefixes,
+        )  # fmt: skip
+
+    def relocations_below(self, store: StoreNo, prefix: str) -> list[Task]:
+        """Relocations whose source, or recorded target, lies below `prefix`."""
+        bounds = (store, prefix, after(prefix))
+        return self._all(
+            "kind = 3 AND store = ? AND source > ? AND source < ? OR kind = 3 AND store = ? AND key > ? AND key < ?",
+            *bounds, *bounds,
+        )  # fmt: skip
 
     def stuck(self) -> list[Task]:
         return self._all("stuck = 1")
@@ -113,11 +154,18 @@ class Tasks:
         now_ns: int,
         source: str | None = None,
         shield: Place | None = None,
+        since_seq: Seq | None = None,
     ) -> None:
-        """Note that something about `ino` has to be done; one task an inode and kind."""
+        """Note that something about `ino` has to be done; one task an inode and kind.
+
+        `since_seq`: of the acknowledgement that it goes back to, if that is an earlier one than `seq`.
+        """
         parent, name = shield if shield is not None else (None, None)
-        row = {"kind": kind, "ino": ino, "store": store, "source": source, "seq": seq, "due_ns": due_ns}
-        self._db.execute(_UPSERT, {**row, "now_ns": now_ns, "shield_parent": parent, "shield_name": name})
+        row: dict[str, object] = {"kind": kind, "ino": ino, "store": store, "source": source}
+        row |= {"seq": seq, "due_ns": due_ns}
+        row["since_seq"] = seq if since_seq is None else since_seq
+        row |= {"task": self._database.next_seq(), "now_ns": now_ns, "shield_parent": parent, "shield_name": name}
+        self._db.execute(_UPSERT, row)
 
     def want_deleted(
         self,
@@ -134,8 +182,10 @@ class Tasks:
         if any(task.shield == shield for task in self.deletes_of(store, key)):
             return
         parent, name = shield if shield is not None else (None, None)
-        row = {"store": store, "key": key, "etag": etag, "seq": seq, "due_ns": due_ns, "now_ns": now_ns}
-        self._db.execute(_DELETE_KEY, {**row, "shield_parent": parent, "shield_name": name})
+        row: dict[str, object] = {"store": store, "key": key, "etag": etag}
+        row |= {"seq": seq, "due_ns": due_ns, "now_ns": now_ns}
+        row |= {"task": self._database.next_seq(), "shield_parent": parent, "shield_name": name}
+        self._db.execute(_DELETE_KEY, row)
 
     def closed(self, ino: InodeNo, *, seq: Seq, due_ns: int, cap_ns: int) -> bool:
         """The parked upload of `ino` falls due, at most `cap_ns` after its first change; False if there is none."""
@@ -148,11 +198,11 @@ class Tasks:
         self._db.execute(_RECORDED, (key, parent, name, task.task))
         return task._replace(key=key, target_parent=parent, target_name=name)
 
-    def done(self, task: Task, *, started_seq: Seq) -> bool:
+    def done(self, task: Task, *, started_seq: Seq, now_ns: int) -> bool:
         """Forget `task`; False if it was wanted again while it was in flight: then only what came later is left."""
         if self._db.execute(_DONE, (task.task, task.generation)).rowcount == 1:
             return True
-        self._db.execute(_AGAIN, (started_seq + 1, task.task))
+        self._db.execute(_AGAIN, (started_seq + 1, now_ns, task.task))
         return False
 
     def drop(self, task: int) -> None:
@@ -165,6 +215,18 @@ class Tasks:
     def postpone(self, task: int, due_ns: int | None) -> None:
         self._db.execute("UPDATE task SET due_ns = ? WHERE task = ?", (due_ns, task))
 
+    def put_off(self, task: int, due_ns: int) -> None:
+        """Look at it again at `due_ns`, unless it was parked meanwhile."""
+        self._db.execute("UPDATE task SET due_ns = ? WHERE task = ? AND due_ns IS NOT NULL", (due_ns, task))
+
+    def goes_back_to(self, task: int, since_seq: Seq) -> None:
+        """It stands for an earlier acknowledgement, too."""
+        self._db.execute("UPDATE task SET since_seq = min(since_seq, ?) WHERE task = ?", (since_seq, task))
+
+    def hurry(self, task: int, due_ns: int) -> None:
+        """It is due now, if it was to be later."""
+        self._db.execute("UPDATE task SET due_ns = ? WHERE task = ? AND due_ns > ?", (due_ns, task, due_ns))
+
     def stage(self, task: int) -> None:
         """Park it for as long as its name is below a staging name."""
         self._db.execute("UPDATE task SET due_ns = NULL, staged = 1 WHERE task = ?", (task,))
@@ -174,12 +236,16 @@ class Tasks:
         row = (due_ns, seq, seq, task)
         self._db.execute("UPDATE task SET due_ns = ?, staged = 0, seq = ?, since_seq = ? WHERE task = ?", row)
 
+    def settle_at(self, task: Task) -> None:
+        """All of a relocation is copied: its target is where the directory reads; strays are looked for."""
+        self._db.execute(_ARRIVED, (task.key, *(task.target or (None, None)), task.task))
+
     def move(self, task: int, position: str) -> None:
         self._db.execute("UPDATE task SET position = ? WHERE task = ?", (position, task))
 
-    def reads(self, task: int, source: str) -> None:
-        """A copy's source is elsewhere now."""
-        self._db.execute("UPDATE task SET source = ? WHERE task = ?", (source, task))
+    def reads(self, ino: InodeNo, source: str) -> None:
+        """The object of `ino` is at `source` now: a copy that is still wanted is made from there."""
+        self._db.execute("UPDATE task SET source = ? WHERE ino = ? AND kind = 2", (source, ino))
 
     def release(self, store: StoreNo, key: str, due_ns: int) -> None:
         """Nobody reads `key` any more: its parked delete falls due."""

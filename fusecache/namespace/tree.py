@@ -10,32 +10,20 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fusecache.errors import AlreadyExists, InvalidArgument, NotFound
-from fusecache.namespace.database import Database
-from fusecache.namespace.dentries import Dentries
-from fusecache.namespace.directories import Directories
-from fusecache.namespace.inodes import Inodes
+from fusecache.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    IsADirectory,
+    NotFound,
+)
+from fusecache.namespace.departures import Departures
+from fusecache.namespace.keys import UNSTORABLE
 from fusecache.namespace.records import Dentry, Inode, Place, TaskKind
-from fusecache.namespace.tasks import Tasks
+from fusecache.namespace.tables import Tables as Tables
 from fusecache.types import InodeNo, Seq
 
 _MAX_DELAY_FACTOR = 10
 """A file that is rewritten again and again is uploaded at the latest after so many delays."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """The repositories of one database."""
-
-    database: Database
-    inodes: Inodes
-    dentries: Dentries
-    directories: Directories
-    tasks: Tasks
-
-    @classmethod
-    def of(cls, database: Database) -> Tables:
-        return cls(database, Inodes(database), Dentries(database), Directories(database), Tasks(database))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +42,13 @@ class Tree:
         self._t = tables
         self._delay_ns = delay_ns
         self._is_staging = is_staging
+        self._departures = Departures(tables, delay_ns=delay_ns)
 
     def create(self, place: Place, owner: Owner, *, now_ns: int, symlink: bytes | None = None) -> Inode:
         """Make a file, open for writing, or a symbolic link.
 
         Raises:
-            AlreadyExists: the name is taken.
+            AlreadyExists: the name is taken. InvalidArgument: no store could keep it.
         """
         t = self._t
         with t.database.transaction():
@@ -139,26 +128,32 @@ class Tree:
         """Remove a file's name; `keep` its inode, which is open. Returns the inode as it is now.
 
         Raises:
-            NotFound: there is no such name.
+            NotFound: there is no such name. IsADirectory: that is for `rmdir`.
         """
         t = self._t
         with t.database.transaction():
             seq = t.database.next_seq()
             dentry = self._live(place)
-            inode = self._unname(dentry, seq=seq, now_ns=now_ns, keep=keep)
-            self._vacate(place, seq)
+            if t.inodes.get(dentry.inode_no).is_dir:
+                raise IsADirectory(repr(place.name))
+            inode = self._departures.unname(dentry, seq=seq, now_ns=now_ns, keep=keep)
+            self._departures.vacate(place, seq)
             t.inodes.touched(place.parent, now_ns)
             self._maybe_empty(place.parent, seq=seq, now_ns=now_ns)
         return inode
 
     def rmdir(self, place: Place, *, now_ns: int) -> None:
-        """Remove a directory which the caller knows to be empty, here and in the store."""
+        """Remove a directory which the caller knows to be empty in the store.
+
+        Raises:
+            NotFound: there is no such name. NotADirectory. DirectoryNotEmpty: it has a name here.
+        """
         t = self._t
         with t.database.transaction():
             seq = t.database.next_seq()
             dentry = self._live(place)
-            self._unname_directory(dentry, seq=seq, now_ns=now_ns)
-            self._vacate(place, seq)
+            self._departures.unname_directory(dentry, seq=seq, now_ns=now_ns)
+            self._departures.vacate(place, seq)
             t.inodes.touched(place.parent, now_ns)
             self._maybe_empty(place.parent, seq=seq, now_ns=now_ns)
 
@@ -167,25 +162,32 @@ class Tree:
 
         One transaction whatever the size. `keep` the inode that is replaced: it is open.
         Raises:
-            NotFound: there is no `old`. InvalidArgument: `new` is below `old`.
+            NotFound: there is no `old`. InvalidArgument: `new` is below `old`, or no store could keep it.
+            IsADirectory, NotADirectory, DirectoryNotEmpty: what is at `new` cannot be replaced by this.
         """
         t = self._t
+        if old == new:
+            self._live(old)
+            return None
+        _check_name(new.name)
         with t.database.transaction():
             seq = t.database.next_seq()
             moved = self._live(old)
-            assert moved.ino is not None
-            if moved.ino == new.parent or moved.ino in t.directories.ancestors(new.parent):
+            inode = t.inodes.get(moved.inode_no)
+            if inode.is_dir and inode.ino in (new.parent, *t.directories.ancestors(new.parent)):
                 raise InvalidArgument("a directory cannot be moved below itself")
-            replaced = self._replace(new, moved.ino, seq=seq, now_ns=now_ns, keep=keep)
+            replaced = self._replace(new, inode, seq=seq, now_ns=now_ns, keep=keep)
             was_staging = self._is_staging(t.directories.names(old))
-            self._leave(moved, seq=seq, now_ns=now_ns)
-            t.dentries.delete(old)
+            if inode.is_dir:
+                self._departures.leave_tree(moved, seq=seq, now_ns=now_ns)
+            else:
+                self._departures.leave(moved, seq=seq, now_ns=now_ns)
             t.dentries.put(moved._replace(parent=new.parent, name=new.name, epoch=seq))
-            t.directories.moved(moved.ino)
-            self._vacate(old, seq)
-            t.inodes.update(t.inodes.get(moved.ino), ctime_ns=now_ns)
+            t.directories.moved(inode.ino)
+            self._departures.vacate(old, seq)
+            t.inodes.changed(inode, now_ns)
             if was_staging:
-                self._left_staging(moved.ino, seq=seq, now_ns=now_ns)
+                self._left_staging(inode, seq=seq, now_ns=now_ns)
             for parent in {old.parent, new.parent}:
                 t.inodes.touched(parent, now_ns)
             self._maybe_empty(old.parent, seq=seq, now_ns=now_ns)
@@ -205,6 +207,7 @@ class Tree:
 
     def _new(self, place: Place, owner: Owner, *, now_ns: int, symlink: bytes | None) -> tuple[Seq, Inode]:
         t = self._t
+        _check_name(place.name)
         present = t.dentries.get(*place)
         if present is not None and present.ino is not None:
             raise AlreadyExists(repr(place.name))
@@ -223,124 +226,27 @@ class Tree:
             raise NotFound(repr(place.name))
         return dentry
 
-    def _unname(self, dentry: Dentry, *, seq: Seq, now_ns: int, keep: bool) -> Inode:
-        """Take a file's name away: its objects, finished or begun, have to go."""
-        t = self._t
-        assert dentry.ino is not None
-        inode = t.inodes.get(dentry.ino)
-        directory = t.directories.get(dentry.parent)
-        due_ns = now_ns + self._delay_ns
-        for task in t.tasks.all_of_inode(inode.ino):
-            if task.key is not None:
-                t.tasks.want_deleted(
-                    task.store, task.key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=dentry.place
-                )
-            t.tasks.drop(task.task)
-        if dentry.key is not None:
-            t.tasks.want_deleted(
-                directory.store,
-                dentry.key,
-                etag=dentry.etag,
-                seq=seq,
-                due_ns=due_ns,
-                now_ns=now_ns,
-                shield=dentry.place,
-            )
-            t.tasks.release(directory.store, dentry.key, due_ns)
-        t.tasks.release_shielded(dentry.place, due_ns)
-        if keep:
-            return t.inodes.update(inode, nlink=0, ctime_ns=now_ns)
-        t.inodes.delete(inode.ino)
-        return inode._replace(nlink=0, ctime_ns=now_ns)
-
-    def _unname_directory(self, dentry: Dentry, *, seq: Seq, now_ns: int) -> None:
-        """Take a directory away: its marker has to go, what was being deleted below it stays hidden."""
-        t = self._t
-        assert dentry.ino is not None
-        directory = t.directories.get(dentry.ino)
-        due_ns = now_ns + self._delay_ns
-        keys: set[str] = set()
-        if directory.marker:
-            keys.add(directory.prefix if directory.prefix is not None else t.directories.home_prefix(dentry.ino))
-        for task in t.tasks.all_of_inode(dentry.ino):
-            if task.kind == TaskKind.RELOCATE and task.key is not None:
-                continue  # it finds its directory gone, and removes what it has copied
-            if task.key is not None:
-                keys.add(task.key)
-            t.tasks.drop(task.task)
-        for key in keys:
-            t.tasks.want_deleted(
-                directory.store, key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=dentry.place
-            )
-        t.tasks.shield_instead(dentry.ino, dentry.place)
-        t.dentries.delete_below(dentry.ino)
-        t.directories.delete(dentry.ino)
-        t.inodes.delete(dentry.ino)
-
-    def _replace(self, new: Place, ino: InodeNo, *, seq: Seq, now_ns: int, keep: bool) -> Inode | None:
+    def _replace(self, new: Place, by: Inode, *, seq: Seq, now_ns: int, keep: bool) -> Inode | None:
         t = self._t
         present = t.dentries.get(*new)
-        if present is None or present.ino is None or present.ino == ino:
+        if present is None or present.ino is None or present.ino == by.ino:
             return None
         inode = t.inodes.get(present.ino)
-        if inode.is_dir:
-            self._unname_directory(present, seq=seq, now_ns=now_ns)
+        if by.is_dir:
+            self._departures.unname_directory(present, seq=seq, now_ns=now_ns)
             return inode
-        return self._unname(present, seq=seq, now_ns=now_ns, keep=keep)
+        if inode.is_dir:
+            raise IsADirectory(repr(new.name))
+        return self._departures.unname(present, seq=seq, now_ns=now_ns, keep=keep)
 
-    def _leave(self, moved: Dentry, *, seq: Seq, now_ns: int) -> None:
-        """The lower of a name that moves stays behind for now: note what has to follow."""
-        t = self._t
-        assert moved.ino is not None
-        due_ns = now_ns + self._delay_ns
-        store = t.directories.get(moved.parent).store
-        directory = t.directories.find(moved.ino)
-        if directory is not None:
-            source = directory.prefix
-            if source is None and directory.used:
-                source = t.directories.home_prefix(moved.ino)
-            if source is not None:
-                t.tasks.want(
-                    TaskKind.RELOCATE,
-                    moved.ino,
-                    store,
-                    seq=seq,
-                    due_ns=due_ns,
-                    now_ns=now_ns,
-                    source=source,
-                    shield=moved.place,
-                )
-            return
-        tasks = {task.kind: task for task in t.tasks.all_of_inode(moved.ino)}
-        for task in tasks.values():
-            if task.key is not None and task.key != moved.key:
-                t.tasks.want_deleted(
-                    store, task.key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=moved.place
-                )
-        if moved.key is None:
-            return
-        t.tasks.want_deleted(store, moved.key, etag=moved.etag, seq=seq, due_ns=None, now_ns=now_ns, shield=moved.place)
-        if TaskKind.UPLOAD not in tasks:
-            t.tasks.want(TaskKind.COPY, moved.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns, source=moved.key)
-
-    def _vacate(self, place: Place, seq: Seq) -> None:
-        """Nothing of ours is under this name any more: hide what the lower, or an older listing of it, shows."""
-        t = self._t
-        shielded = t.tasks.shielded_by(place)
-        if t.directories.get(place.parent).prefix is None and not shielded:
-            t.dentries.delete(place)
-            return
-        t.dentries.whiteout(place, seq)
-        if not shielded:
-            t.dentries.settle(place, seq)
-
-    def _left_staging(self, ino: InodeNo, *, seq: Seq, now_ns: int) -> None:
+    def _left_staging(self, inode: Inode, *, seq: Seq, now_ns: int) -> None:
         t = self._t
         due_ns = now_ns + self._delay_ns
-        if (directory := t.directories.find(ino)) is not None:
-            t.tasks.want(TaskKind.ADOPT, ino, directory.store, seq=seq, due_ns=due_ns, now_ns=now_ns)
+        if inode.is_dir:
+            store = t.directories.get(inode.ino).store
+            t.tasks.want(TaskKind.ADOPT, inode.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
             return
-        for task in t.tasks.all_of_inode(ino):
+        for task in t.tasks.all_of_inode(inode.ino):
             if task.staged:
                 t.tasks.unstage(task.task, seq=seq, due_ns=due_ns)
 
@@ -370,9 +276,20 @@ class Tree:
     def _maybe_empty(self, ino: InodeNo, *, seq: Seq, now_ns: int) -> None:
         """The directory may be empty now: it may need its marker, which is looked into later."""
         t = self._t
-        if (directory := t.directories.find(ino)) is not None and directory.parent:
-            due_ns = now_ns + self._delay_ns
-            t.tasks.want(TaskKind.MARKER, ino, directory.store, seq=seq, due_ns=due_ns, now_ns=now_ns)
+        directory = t.directories.get(ino)
+        if not directory.parent:
+            return  # the root
+        pending = t.tasks.of_inode(ino, TaskKind.MARKER)
+        if pending is not None and pending.key is None and not pending.attempts:
+            return  # it will look at what is there then
+        due_ns = now_ns + self._delay_ns
+        t.tasks.want(TaskKind.MARKER, ino, directory.store, seq=seq, due_ns=due_ns, now_ns=now_ns)
+
+
+def _check_name(name: bytes) -> None:
+    """Refuse the few names whose key would be that of a directory, or no key at all."""
+    if name in UNSTORABLE:
+        raise InvalidArgument(f"{name!r} would have the key of something else")
 
 
 def _values(owner: Owner) -> tuple[int, int, int]:

@@ -1,0 +1,123 @@
+"""What a name leaves behind in the store when it goes: objects to be moved or deleted, and hidden until then."""
+
+from __future__ import annotations
+
+from fusecache.errors import DirectoryNotEmpty, NotADirectory
+from fusecache.namespace.records import Dentry, Inode, Place, TaskKind
+from fusecache.namespace.tables import Tables
+from fusecache.types import Seq
+
+
+class Departures:
+    """Parts of unlink, rmdir and rename, within their transaction."""
+
+    def __init__(self, tables: Tables, *, delay_ns: int) -> None:
+        self._t = tables
+        self._delay_ns = delay_ns
+
+    def unname(self, dentry: Dentry, *, seq: Seq, now_ns: int, keep: bool) -> Inode:
+        """Take a file's name away: its objects, finished or begun, have to go."""
+        t = self._t
+        inode = t.inodes.get(dentry.inode_no)
+        directory = t.directories.get(dentry.parent)
+        due_ns = now_ns + self._delay_ns
+        for task in t.tasks.all_of_inode(inode.ino):
+            if task.key is not None:
+                t.tasks.want_deleted(
+                    task.store, task.key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=dentry.place
+                )
+            t.tasks.drop(task.task)
+        if dentry.key is not None:
+            t.tasks.want_deleted(
+                directory.store,
+                dentry.key,
+                etag=dentry.etag,
+                seq=seq,
+                due_ns=due_ns,
+                now_ns=now_ns,
+                shield=dentry.place,
+            )
+            t.tasks.release(directory.store, dentry.key, due_ns)
+        t.tasks.release_shielded(dentry.place, due_ns)
+        if keep:
+            return t.inodes.update(inode, nlink=0, ctime_ns=now_ns)
+        t.inodes.delete(inode.ino)
+        return inode._replace(nlink=0, ctime_ns=now_ns)
+
+    def unname_directory(self, dentry: Dentry, *, seq: Seq, now_ns: int) -> None:
+        """Take a directory away: its marker has to go, what was being deleted below it stays hidden."""
+        t = self._t
+        ino = dentry.inode_no
+        if not t.inodes.get(ino).is_dir:
+            raise NotADirectory(repr(dentry.name))
+        if t.dentries.has_live(ino):
+            raise DirectoryNotEmpty(repr(dentry.name))
+        directory = t.directories.get(ino)
+        due_ns = now_ns + self._delay_ns
+        shields: dict[str, Place] = {}
+        if directory.marker:
+            shields[t.directories.read_prefix(ino)] = dentry.place
+        for task in t.tasks.all_of_inode(ino):
+            if task.kind == TaskKind.RELOCATE:  # it finds its directory gone, removes what it has copied, and ends
+                if task.shield is not None and task.source in shields:
+                    shields[task.source] = task.shield  # a marker that was left behind shows up there
+                continue
+            if task.key is not None:
+                shields.setdefault(task.key, dentry.place)
+            t.tasks.drop(task.task)
+        for key, shield in shields.items():
+            t.tasks.want_deleted(directory.store, key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=shield)
+        t.tasks.shield_instead(ino, dentry.place)
+        t.dentries.delete_below(ino)
+        t.directories.delete(ino)
+        t.inodes.delete(ino)
+
+    def leave(self, moved: Dentry, *, seq: Seq, now_ns: int) -> None:
+        """The object of a file that moves stays behind for now: note what has to follow."""
+        t = self._t
+        due_ns = now_ns + self._delay_ns
+        store = t.directories.get(moved.parent).store
+        tasks = {task.kind: task for task in t.tasks.all_of_inode(moved.inode_no)}
+        for task in tasks.values():
+            if task.key is not None and task.key != moved.key:
+                t.tasks.want_deleted(
+                    store, task.key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=moved.place
+                )
+        if moved.key is None:
+            return
+        t.tasks.want_deleted(store, moved.key, etag=moved.etag, seq=seq, due_ns=None, now_ns=now_ns, shield=moved.place)
+        if TaskKind.UPLOAD not in tasks:
+            t.tasks.want(TaskKind.COPY, moved.inode_no, store, seq=seq, due_ns=due_ns, now_ns=now_ns, source=moved.key)
+
+    def leave_tree(self, moved: Dentry, *, seq: Seq, now_ns: int) -> None:
+        """What the store has of a directory that moves stays behind for now, and is read there."""
+        t = self._t
+        directory = t.directories.get(moved.inode_no)
+        store, due_ns = directory.store, now_ns + self._delay_ns
+        marking = t.tasks.of_inode(directory.ino, TaskKind.MARKER)
+        if marking is not None and marking.key is not None:  # the request may be under way
+            t.tasks.want_deleted(
+                store, marking.key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=moved.place
+            )
+            t.tasks.want(TaskKind.MARKER, directory.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
+        if directory.prefix is None and not directory.used and not directory.marker:
+            return
+        t.tasks.want(
+            TaskKind.RELOCATE,
+            directory.ino,
+            store,
+            seq=seq,
+            due_ns=due_ns,
+            now_ns=now_ns,
+            source=t.directories.read_prefix(directory.ino),
+            shield=moved.place,
+        )
+
+    def vacate(self, place: Place, seq: Seq) -> None:
+        """Nothing of ours is under this name any more: hide what the lower, or an older listing of it, shows."""
+        t = self._t
+        shields = bool(t.tasks.shielded_by(place))
+        if t.directories.get(place.parent).prefix is None and not shields:
+            t.dentries.delete(place)
+        else:
+            t.dentries.whiteout(place, seq, settled=not shields)

@@ -1,0 +1,26 @@
+"""The tables of a namespace, handed around together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fusecache.namespace.database import Database
+from fusecache.namespace.dentries import Dentries
+from fusecache.namespace.directories import Directories
+from fusecache.namespace.inodes import Inodes
+from fusecache.namespace.tasks import Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The repositories of one database."""
+
+    database: Database
+    inodes: Inodes
+    dentries: Dentries
+    directories: Directories
+    tasks: Tasks
+
+    @classmethod
+    def of(cls, database: Database) -> Tables:
+        return cls(database, Inodes(database), Dentries(database), Directories(database), Tasks(database))

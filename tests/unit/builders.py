@@ -1,0 +1,329 @@
+"""A namespace to experiment on, a few verbs that read well in tests, and the checker of its invariants."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from fusecache.namespace.drain import Started
+from fusecache.namespace.lower import Defaults, Evidence, LowerObject, LowerPrefix
+from fusecache.namespace.namespace import Namespace
+from fusecache.namespace.records import Dentry, Inode, Place, Task, TaskKind
+from fusecache.namespace.tree import Owner
+from fusecache.types import ROOT_INO, ETag, InodeNo, LowerId, ObjectKey, Seq
+
+DELAY_NS = 1_000
+"""The delay before an upload, in the time of these tests."""
+FILE = Owner(stat.S_IFREG | 0o644, 1000, 1000)
+DIRECTORY = Owner(stat.S_IFDIR | 0o755, 1000, 1000)
+DEFAULTS = Defaults(uid=1, gid=2, file_mode=0o640, dir_mode=0o750)
+URL = "s3://bucket/prefix"
+
+
+def staging(names: list[bytes]) -> bool:
+    return b"_temporary" in names
+
+
+class Upper:
+    """A namespace whose time is a counter, driven by paths as text."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.now_ns = 10_000_000
+        self.ns = self._open()
+
+    def _open(self) -> Namespace:
+        return Namespace(
+            self._path,
+            url=URL,
+            boot_id="boot",
+            delay_ns=DELAY_NS,
+            defaults=DEFAULTS,
+            is_staging=staging,
+            now_ns=self.now_ns,
+        )
+
+    def crash(self) -> None:
+        """Lose what is in memory, keep what is committed, and open again. The old connection is left as it is."""
+        self._lost = self.ns
+        self.ns = self._open()
+
+    def close(self) -> None:
+        self.ns.close()
+
+    # --- looking ---
+
+    def place(self, path: str) -> Place:
+        """The place of a path; the directories above it must be there."""
+        *above, name = path.strip("/").encode().split(b"/")
+        ino = ROOT_INO
+        for each in above:
+            dentry = self.ns.tables.dentries.get(ino, each)
+            assert dentry is not None
+            assert dentry.ino is not None
+            ino = dentry.ino
+        return Place(ino, name)
+
+    def dentry(self, path: str) -> Dentry | None:
+        return self.ns.tables.dentries.get(*self.place(path))
+
+    def live(self, path: str) -> Dentry:
+        dentry = self.dentry(path)
+        assert dentry is not None
+        assert dentry.ino is not None
+        return dentry
+
+    def ino(self, path: str) -> InodeNo:
+        ino = self.live(path).ino
+        assert ino is not None
+        return ino
+
+    def inode(self, path: str) -> Inode:
+        return self.ns.tables.inodes.get(self.ino(path))
+
+    def state(self, path: str) -> str:
+        """What is known of a name: `live`, `hidden`, `settled` or `absent`."""
+        dentry = self.dentry(path)
+        if dentry is None:
+            return "absent"
+        if dentry.ino is not None:
+            return "live"
+        return "settled" if dentry.settled else "hidden"
+
+    def tasks(self) -> list[Task]:
+        rows = self.ns.database.connection.execute("SELECT * FROM task ORDER BY task")
+        return [Task._make(row) for row in rows]
+
+    def todo(self) -> list[str]:
+        """The tasks, without the markers: `upload 7`, `delete a/b`, `delete a/b (parked)`."""
+        wanted = [task for task in self.tasks() if task.kind != TaskKind.MARKER]
+        return sorted(describe(task) for task in wanted)
+
+    def task(self, kind: TaskKind, path: str) -> Task:
+        task = self.ns.tables.tasks.of_inode(self.ino(path), kind)
+        assert task is not None
+        return task
+
+    # --- applications ---
+
+    def tick(self) -> int:
+        self.now_ns += 1
+        return self.now_ns
+
+    def create(self, path: str) -> InodeNo:
+        """Make a file and leave it open."""
+        return self.ns.tree.create(self.place(path), FILE, now_ns=self.tick()).ino
+
+    def write(self, path: str) -> InodeNo:
+        """Make or change a file of one more byte, and close it."""
+        if self.state(path) == "live":
+            ino = self.ino(path)
+            self.ns.tree.begin_write(ino, blocks=None, base_size=None, now_ns=self.tick())
+        else:
+            ino = self.create(path)
+        self.close_file(ino)
+        return ino
+
+    def close_file(self, ino: InodeNo) -> None:
+        inode = self.ns.tables.inodes.get(ino)
+        self.ns.tree.closed(inode._replace(size=inode.size + 1, mtime_ns=self.tick()), now_ns=self.now_ns)
+
+    def mkdir(self, path: str) -> InodeNo:
+        return self.ns.tree.mkdir(self.place(path), DIRECTORY, now_ns=self.tick()).ino
+
+    def unlink(self, path: str, *, keep: bool = False) -> Inode:
+        return self.ns.tree.unlink(self.place(path), now_ns=self.tick(), keep=keep)
+
+    def rmdir(self, path: str) -> None:
+        self.ns.tree.rmdir(self.place(path), now_ns=self.tick())
+
+    def rename(self, old: str, new: str, *, keep: bool = False) -> Inode | None:
+        return self.ns.tree.rename(self.place(old), self.place(new), now_ns=self.tick(), keep=keep)
+
+    # --- the persister ---
+
+    def start(self, path: str, kind: TaskKind = TaskKind.UPLOAD) -> Started:
+        """Begin the task of a name, towards the key that belongs to it."""
+        place = self.place(path)
+        key = self.ns.tables.directories.home_key(place)
+        if kind == TaskKind.MARKER:
+            key = ObjectKey(key + "/")
+        return self.ns.drain.start(self.task(kind, path), place, key, now_ns=self.tick())
+
+    def upload(self, path: str, etag: str = "e1") -> LowerId:
+        """Bring a file into the store, as the persister does."""
+        started, inode = self.start(path), self.inode(path)
+        lower = self.lower_id(started.key, etag)
+        self.ns.drain.uploaded(started, lower, inode, now_ns=self.tick())
+        return lower
+
+    def copy(self, path: str, etag: str = "c1") -> LowerId:
+        """Copy a name's object to where it belongs."""
+        started = self.start(path, TaskKind.COPY)
+        lower = self.lower_id(started.key, etag)
+        self.ns.drain.copied(started, lower, now_ns=self.tick())
+        return lower
+
+    def mark(self, path: str) -> None:
+        self.ns.drain.marker_written(self.start(path, TaskKind.MARKER), now_ns=self.tick())
+
+    def carry_out_deletes(self) -> set[str]:
+        """Carry out the deletes that are not parked and that nobody reads; returns their keys."""
+        tables = self.ns.tables
+        ready = [
+            task
+            for task in self.tasks()
+            if task.kind == TaskKind.DELETE and task.due_ns is not None and task.key is not None
+            if not tables.dentries.readers(task.store, task.key)
+        ]
+        if ready:
+            self.ns.drain.deleted(ready, now_ns=self.tick())
+        return {str(task.key) for task in ready}
+
+    def persist(self, path: str, etag: str = "e1") -> InodeNo:
+        """A file that is clean: written, closed, uploaded."""
+        ino = self.write(path)
+        self.upload(path, etag)
+        return ino
+
+    # --- what the store shows ---
+
+    @property
+    def epoch(self) -> Seq:
+        """What a request that begins now carries."""
+        return self.ns.database.seq
+
+    def lower_id(self, key: str, etag: str) -> LowerId:
+        return LowerId(self.ns.store, ObjectKey(key), ETag(etag))
+
+    def show(self, path: str, evidence: Evidence, epoch: Seq | None = None) -> Dentry | None:
+        """Take in what a request, begun now or at `epoch`, told of a name."""
+        place = self.place(path)
+        at = self.epoch if epoch is None else epoch
+        return self.ns.lower.merge(place.parent, [(place.name, evidence)], epoch=at)[0]
+
+    def foreign(self, path: str, etag: str = "f1") -> InodeNo:
+        """A file that somebody else put into the store."""
+        row = self.show(path, an_object(path, etag))
+        assert row is not None
+        assert row.ino is not None
+        return row.ino
+
+    def foreign_dir(self, path: str) -> InodeNo:
+        row = self.show(path, LowerPrefix(path + "/"))
+        assert row is not None
+        assert row.ino is not None
+        return row.ino
+
+
+def an_object(key: str, etag: str = "f1", *, size: int = 7) -> LowerObject:
+    return LowerObject(ObjectKey(key), size, ETag(etag), 5_000)
+
+
+def describe(task: Task) -> str:
+    what = str(task.key) if task.kind == TaskKind.DELETE else str(task.ino)
+    if task.source is not None:
+        what += f" from {task.source}"
+    parked = " (staged)" if task.staged else " (parked)" if task.due_ns is None else ""
+    return f"{TaskKind(task.kind).name.lower()} {what}{parked}"
+
+
+def rows_of(upper: Upper) -> dict[str, list[tuple[object, ...]]]:
+    """Everything the database holds, to be compared."""
+    db = upper.ns.database.connection
+    tables = ("inode", "dentry", "directory", "task", "store")
+    return {table: db.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables}
+
+
+def count_statements(upper: Upper, act: Callable[[], object]) -> dict[str, int]:
+    """How many statements `act` runs, and how many of them commit."""
+    seen: list[str] = []
+    db = upper.ns.database.connection
+    db.set_trace_callback(seen.append)
+    try:
+        act()
+    finally:
+        db.set_trace_callback(None)
+    return {"statements": len(seen), "commits": seen.count("COMMIT")}
+
+
+# --- the checker ---
+
+
+def check(namespace: Namespace) -> None:
+    """Assert what must hold between any two transactions."""
+    found = [*_broken_rows(namespace), *_exposed(namespace), *_stale_caches(namespace)]
+    assert not found, "\n".join(found)
+    assert namespace.database.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert not namespace.database.connection.in_transaction
+
+
+_NEVER = {
+    "a live name without an inode": """
+        SELECT parent, name FROM dentry WHERE ino IS NOT NULL AND ino NOT IN (SELECT ino FROM inode)""",
+    "a name in what is no directory": "SELECT parent, name FROM dentry WHERE parent NOT IN (SELECT ino FROM directory)",
+    "a directory inode without its row": """
+        SELECT ino FROM inode WHERE mode & 61440 = 16384 AND nlink > 0 AND ino NOT IN (SELECT ino FROM directory)""",
+    "a directory row without its inode": """
+        SELECT ino FROM directory WHERE ino NOT IN (SELECT ino FROM inode WHERE mode & 61440 = 16384 AND nlink > 0)""",
+    "a directory without exactly one name": """
+        SELECT ino FROM directory WHERE ino <> 1
+           AND (SELECT count(*) FROM dentry WHERE dentry.ino = directory.ino) <> 1""",
+    "a file whose links are miscounted": """
+        SELECT ino, nlink FROM inode WHERE ino <> 1 AND mode & 61440 <> 16384
+           AND nlink <> (SELECT count(*) FROM dentry WHERE dentry.ino = inode.ino)""",
+    "a half identity of an object": """
+        SELECT parent, name FROM dentry
+         WHERE (store IS NULL) + (key IS NULL) + (etag IS NULL) + (generation IS NULL) NOT IN (0, 4)""",
+    "a whiteout with an object": "SELECT parent, name FROM dentry WHERE ino IS NULL AND key IS NOT NULL",
+    "a settled live name": "SELECT parent, name FROM dentry WHERE ino IS NOT NULL AND settled",
+    "a settled whiteout that shields": """
+        SELECT parent, name FROM dentry WHERE settled AND EXISTS (
+            SELECT 1 FROM task WHERE shield_parent = dentry.parent AND shield_name = dentry.name)""",
+    "a half base": """
+        SELECT ino FROM inode
+         WHERE (base_store IS NULL) + (base_key IS NULL) + (base_etag IS NULL) + (base_size IS NULL) NOT IN (0, 4)""",
+    # A relocation ends by itself when it finds its directory gone: it knows what it has copied.
+    "a task about nobody": "SELECT task, kind FROM task WHERE kind NOT IN (3, 5) AND ino NOT IN (SELECT ino FROM inode)",
+    "a task about nothing": "SELECT task, kind FROM task WHERE (kind = 5) <> (ino IS NULL) OR kind = 5 AND key IS NULL",
+    "an upload or copy of what has no name": """
+        SELECT task FROM task WHERE kind IN (1, 2) AND ino NOT IN (SELECT ino FROM inode WHERE nlink > 0)""",
+    "a marker of what is no directory": """
+        SELECT task FROM task WHERE kind = 4 AND ino NOT IN (SELECT ino FROM directory)""",
+    "a seq from the future": "SELECT task FROM task WHERE seq > :seq OR since_seq > :seq OR since_seq > seq",
+    "an epoch from the future": "SELECT parent, name FROM dentry WHERE epoch > :seq",
+    "bytes that are in no store and in no task": """
+        SELECT inode.ino, dentry.name FROM inode JOIN dentry ON dentry.ino = inode.ino
+         WHERE mode & 61440 <> 16384 AND inode.generation <> coalesce(dentry.generation, -1)
+           AND NOT EXISTS (SELECT 1 FROM task WHERE task.ino = inode.ino AND kind = 1)""",
+}
+
+
+def _broken_rows(namespace: Namespace) -> Iterator[str]:
+    for what, query in _NEVER.items():
+        for row in namespace.database.connection.execute(query, {"seq": namespace.database.seq}):
+            yield f"{what}: {row}"
+
+
+def _exposed(namespace: Namespace) -> Iterator[str]:
+    """Whiteouts that end with nothing, and names that share an object which one of them will overwrite."""
+    tables = namespace.tables
+    for parent, name in namespace.database.connection.execute(
+        "SELECT parent, name FROM dentry WHERE ino IS NULL AND NOT settled"
+    ).fetchall():
+        chain = (parent, *tables.directories.ancestors(parent))
+        moving = any(tables.tasks.of_inode(ino, TaskKind.RELOCATE) is not None for ino in chain)
+        if not moving and not tables.tasks.shielded_by(Place(parent, name)):
+            yield f"a whiteout for ever: {parent} {name!r}"
+
+
+def _stale_caches(namespace: Namespace) -> Iterator[str]:
+    """Rows in memory that are not those in the database."""
+    inodes, directories = namespace.tables.inodes, namespace.tables.directories
+    for row in namespace.database.connection.execute("SELECT * FROM inode").fetchall():
+        if inodes.get(row[0]) != Inode._make(row):
+            yield f"inode {row[0]} in memory is another: {inodes.get(row[0])} for {row}"
+    for row in namespace.database.connection.execute("SELECT * FROM directory").fetchall():
+        if directories.get(row[0])[:6] != row:
+            yield f"directory {row[0]} in memory is another: {directories.get(row[0])} for {row}"
