@@ -21,10 +21,11 @@ from fusecache.errors import (
     NameTooLong,
     NotADirectory,
     NotFound,
+    NotPermitted,
     ReadOnly,
 )
 from fusecache.fs.files import Files
-from fusecache.fs.names import Entry, Names
+from fusecache.fs.names import Entry, Names, is_reserved
 from fusecache.fs.streams import Stream
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.keys import MAX_NAME_BYTES
@@ -277,6 +278,8 @@ class FileSystem:
     def _check_name(self, place: Place) -> None:
         if len(place.name) > MAX_NAME_BYTES:
             raise NameTooLong(repr(place.name))
+        if is_reserved(*place):
+            raise NotPermitted(f"{place.name!r} is where relocations step aside")
         self._names.directory(place.parent)
         if not self._t.directories.get(place.parent).parent and place.parent != 1:
             raise NotFound("the directory was removed")

@@ -11,7 +11,7 @@ from fusecache.backends.base import Backend
 from fusecache.backends.metadata import attributes_of
 from fusecache.cache.listings import Listing, Listings, LowerEntry
 from fusecache.errors import NoSuchObject, NotADirectory, NotFound, cause_of
-from fusecache.namespace.keys import component_of
+from fusecache.namespace.keys import TMP_PREFIX, component_of
 from fusecache.namespace.lower import Defaults, Evidence, LowerObject, LowerPrefix
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Dentry, Directory, Inode
@@ -72,6 +72,8 @@ class Names:
         row = self._t.dentries.get(parent, name)
         if row is not None and row.ino is not None and self._is_fresh(row.ino):
             return row
+        if is_reserved(parent, name):
+            return None
         directory = self.directory(parent)
         if directory.prefix is None or (row is not None and self._ns.lower.is_ours(row, directory)):
             return row if row is not None and row.ino is not None else None
@@ -237,6 +239,11 @@ class Names:
         if len(self._checked) >= _CHECKED:
             self._checked.clear()
         self._checked[ino] = trio.current_time() + self._ttl_s
+
+
+def is_reserved(parent: InodeNo, name: bytes) -> bool:
+    """Whether this is where our own keys are: no file, and no name for one."""
+    return parent == ROOT_INO and name + b"/" == TMP_PREFIX.encode()
 
 
 def _evidence_of(prefix: str, entry: LowerEntry) -> Evidence:

@@ -9,10 +9,10 @@ import trio
 
 from fusecache.cache.listings import Listing, LowerEntry
 from fusecache.errors import NameTooLong
-from fusecache.fs.names import Names
-from fusecache.namespace.keys import TMP_PREFIX, name_of
+from fusecache.fs.names import Names, is_reserved
+from fusecache.namespace.keys import name_of
 from fusecache.namespace.tree import Tables
-from fusecache.types import ROOT_INO, InodeNo
+from fusecache.types import InodeNo
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class Stream:
         """The entries under their file names, less what is ours alone or can have no name."""
         assert self._listing is not None
         for entry in entries:
-            if self.ino == ROOT_INO and entry.is_prefix and f"{entry.name}/" == TMP_PREFIX:
+            if is_reserved(self.ino, entry.name.encode()):
                 continue
             if not entry.is_prefix and self._is_shadowed(entry):
                 log.warning("%s%s is hidden by the directory of that name", self._listing.prefix, entry.name)

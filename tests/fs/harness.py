@@ -1,0 +1,255 @@
+"""A file system without a kernel over a store in memory: driven by paths, and every request is counted."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from fusecache.backends.memory import MemoryBackend
+from fusecache.backends.sources import BytesSource
+from fusecache.cache.contents import Contents
+from fusecache.cache.fetch import Fetcher
+from fusecache.cache.index import ContentIndex
+from fusecache.cache.listings import Listings, PageStore
+from fusecache.fs.files import Files
+from fusecache.fs.filesystem import Changes, FileSystem
+from fusecache.fs.names import Names
+from fusecache.namespace.durability import Durability
+from fusecache.namespace.lower import Defaults
+from fusecache.namespace.namespace import Namespace
+from fusecache.namespace.records import Inode, Place
+from fusecache.namespace.tree import Owner
+from fusecache.types import ROOT_INO, ETag, Extent, HandleNo, InodeNo, ListPage, ObjectInfo, ObjectKey
+
+BLOCK = 64 << 10
+"""Small blocks: a file of a few of them is still a small file for a test."""
+TTL_S = 60.0
+DEFAULTS = Defaults(uid=11, gid=12, file_mode=0o640, dir_mode=0o750)
+FILE = Owner(stat.S_IFREG | 0o644, 1000, 1000)
+LINK = Owner(stat.S_IFLNK | 0o777, 1000, 1000)
+DIRECTORY = Owner(stat.S_IFDIR | 0o755, 1000, 1000)
+
+
+class CountedStore(MemoryBackend):
+    """Counts the requests that read. While `gate` is not set, GETs wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__(wall_ns=lambda: 1_700_000_000_000_000_000)
+        self.requests: Counter[str] = Counter()
+        self.conditions: list[ETag | None] = []
+        self.gate = trio.Event()
+        self.gate.set()
+
+    def since(self) -> Counter[str]:
+        """Return the requests since the last look."""
+        seen, self.requests = self.requests, Counter()
+        return seen
+
+    def forget(self, key: str) -> None:
+        """Somebody deletes an object."""
+        del self._objects[ObjectKey(key)]
+
+    async def foreign(self, objects: dict[str, bytes], **metadata: str) -> None:
+        """Somebody else puts objects into the store."""
+        for key, data in objects.items():
+            await self.put(ObjectKey(key), BytesSource(data), metadata=metadata)
+
+    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> bytes:
+        self.requests["get"] += 1
+        self.conditions.append(if_match)
+        await self.gate.wait()
+        return await super().get(key, extent, if_match=if_match)
+
+    async def head(self, key: ObjectKey) -> ObjectInfo:
+        self.requests["head"] += 1
+        return await super().head(key)
+
+    async def list(
+        self,
+        prefix: str,
+        *,
+        delimiter: str | None,
+        token: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+    ) -> ListPage:
+        self.requests["list"] += 1
+        return await super().list(prefix, delimiter=delimiter, token=token, start_after=start_after, limit=limit)
+
+
+@dataclass
+class World:
+    """The parts of one mount, and what applications do with it in words of one line."""
+
+    fs: FileSystem
+    ns: Namespace
+    store: CountedStore
+    contents: Contents
+    kernel: dict[HandleNo, InodeNo] = field(default_factory=dict)
+
+    # --- names ---
+
+    async def place(self, path: str | bytes) -> Place:
+        """The place of a path whose directories exist. A `bytes` path may hold any name."""
+        raw = path.encode() if isinstance(path, str) else path
+        *above, name = raw.split(b"/")
+        ino = ROOT_INO
+        for each in above:
+            ino = (await self.fs.lookup(ino, each)).inode.ino
+        return Place(ino, name)
+
+    async def stat(self, path: str | bytes) -> Inode:
+        if not path:
+            return (await self.fs.getattr(ROOT_INO)).inode
+        return (await self.fs.lookup(*await self.place(path))).inode
+
+    async def ls(self, path: str = "") -> list[str]:
+        """Names in the order of the stream, those of directories with a slash."""
+        return [
+            each.name.decode() + "/" * each.entry.inode.is_dir
+            for each in await self.entries((await self.stat(path)).ino)
+        ]
+
+    async def entries(self, ino: InodeNo) -> list:  # type: ignore[type-arg]
+        number = await self.fs.opendir(ino)
+        try:
+            found: list = []  # type: ignore[type-arg]
+            while some := await self.fs.readdir(number, found[-1].position if found else 0):
+                found += some
+            return found
+        finally:
+            self.fs.releasedir(number)
+
+    async def mkdir(self, path: str) -> InodeNo:
+        return (await self.fs.mkdir(await self.place(path), DIRECTORY)).inode.ino
+
+    async def symlink(self, target: str, path: str) -> InodeNo:
+        return (await self.fs.symlink(await self.place(path), target.encode(), LINK)).inode.ino
+
+    async def unlink(self, path: str) -> None:
+        await self.fs.unlink(await self.place(path))
+
+    async def rmdir(self, path: str) -> None:
+        await self.fs.rmdir(await self.place(path))
+
+    async def rename(self, old: str, new: str, *, replace: bool = True) -> None:
+        await self.fs.rename(await self.place(old), await self.place(new), replace=replace)
+
+    # --- bytes ---
+
+    async def create(self, path: str, flags: int = os.O_WRONLY) -> HandleNo:
+        number, entry = await self.fs.create(await self.place(path), FILE, flags)
+        self.kernel[number] = entry.inode.ino
+        return number
+
+    async def open(self, path: str, flags: int = os.O_RDONLY) -> HandleNo:
+        """Open as the kernel does: a name that is not there is created with O_CREAT."""
+        if flags & os.O_CREAT:
+            return await self.create(path, flags)
+        ino = (await self.stat(path)).ino
+        number = await self.fs.open(ino, flags)
+        self.kernel[number] = ino
+        return number
+
+    async def read(self, number: HandleNo, offset: int = 0, length: int = 1 << 30) -> bytes:
+        return await self.fs.read(number, offset, length)
+
+    async def close(self, number: HandleNo) -> None:
+        self.fs.flush(number)
+        self.fs.release(number)
+        del self.kernel[number]
+
+    async def write_file(self, path: str, data: bytes) -> None:
+        number = await self.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        await self.fs.write(number, 0, data)
+        await self.close(number)
+
+    async def write_at(self, path: str, offset: int, data: bytes) -> None:
+        number = await self.open(path, os.O_WRONLY)
+        await self.fs.write(number, offset, data)
+        await self.close(number)
+
+    async def read_file(self, path: str) -> bytes:
+        number = await self.open(path)
+        try:
+            return await self.read(number)
+        finally:
+            await self.close(number)
+
+    async def truncate(self, path: str, size: int) -> None:
+        await self.fs.setattr((await self.stat(path)).ino, Changes(size=size))
+
+    async def setattr(self, path: str, **changes: int) -> Inode:
+        return (await self.fs.setattr((await self.stat(path)).ino, Changes(**changes))).inode
+
+
+@asynccontextmanager
+async def a_world(
+    root: Path, store: CountedStore | None = None, *, ttl_s: float = TTL_S, read_only: bool = False
+) -> AsyncIterator[World]:
+    """Mount a store, without a kernel and without a drain. Time is trio's, so that a test may own it."""
+    backend = store if store is not None else CountedStore()
+    started_ns = time.time_ns() - int(trio.current_time() * 1e9)
+
+    def wall_ns() -> int:
+        return started_ns + int(trio.current_time() * 1e9)
+
+    ns = Namespace(
+        root / "namespace.db",
+        url=backend.url,
+        boot_id="boot",
+        delay_ns=10**9,
+        defaults=DEFAULTS,
+        is_staging=lambda names: b"_temporary" in names,
+        now_ns=wall_ns(),
+    )
+    readers = {ns.store: backend}
+    durability = Durability(ns.database)
+    contents = Contents(root, ContentIndex(root / "index.db"), block_size=BLOCK, boot_id="boot")
+    fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(16))
+    listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
+    files = Files(ns, durability, contents, fetcher, wall_ns=wall_ns, changed=lambda: None)
+    names = Names(ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns, dropped=files.dropped)
+    fs = FileSystem(
+        ns,
+        names,
+        files,
+        contents,
+        durability,
+        cache_dir=root,
+        read_only=read_only,
+        max_key_bytes=1024,
+        wall_ns=wall_ns,
+        changed=lambda: None,
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(fetcher.run)
+        try:
+            yield World(fs, ns, backend, contents)
+        finally:
+            nursery.cancel_scope.cancel()
+            contents.close()
+            listings.close()
+            ns.close()
+
+
+def pattern(size: int, seed: int = 0) -> bytes:
+    """Bytes of which no two blocks are the same."""
+    unit = b"".join((i * 2654435761 + seed).to_bytes(8, "little") for i in range(size // 8 + 1))
+    return unit[:size]
+
+
+def numbered(count: int, directory: str = "", data: bytes = b"x") -> dict[str, bytes]:
+    return {f"{directory}f{n:05d}": data for n in range(count)}
+
+
+def total(requests: Counter[str], kinds: Iterable[str] = ("get", "head", "list")) -> int:
+    return sum(requests[kind] for kind in kinds)
