@@ -39,7 +39,9 @@ def umount(mountpoint: str, no_flush: bool, deadline_s: float | None) -> None:
         )
     try:
         connection = client.connect(target.mount)
-    except ControlError:
+    except ControlError as exc:
+        if exc.exit_code != ExitCode.NO_ANSWER:
+            raise
         _detach_if_dead(target)
         return
     with connection:

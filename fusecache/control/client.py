@@ -145,7 +145,8 @@ def wait_gone(pid: int, timeout_s: float) -> bool:
 def _no_answer(mount: MountEntry, what: str) -> ControlError:
     where = os.fsdecode(mount.mountpoint)
     return ControlError(
-        f"the daemon of {where} {what}: if that lasts, detach it with `fusermount3 -uz {where}` and mount again; nothing is lost",
+        f"the daemon of {where} {what}: if that lasts, detach it with `fusermount3 -uz {where}` and mount again; "
+        "nothing acknowledged is lost",
         kind="no_answer",
         exit_code=ExitCode.NO_ANSWER,
     )

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from fusecache.control.protocol import ControlError
 from fusecache.errors import MountError
 
 ROOT_DIR = Path("/run/fusecache")
@@ -59,9 +60,18 @@ def make_directory(uid: int, *, environ: Mapping[str, str]) -> Path:
 
 
 def find_socket(device: str, uid: int, *, environ: Mapping[str, str]) -> Path | None:
-    """Return the socket of the mount with that device number and owner; None if there is none."""
+    """Return the socket of the mount with that device number and owner; None if there is none.
+
+    Raises:
+        ControlError: its folder is closed to us.
+    """
     for directory in candidates(uid, environ=environ, me=os.getuid()):
         path = directory / socket_name(device)
-        if is_trusted(directory, uid) and path.is_socket():
-            return path
+        try:
+            if is_trusted(directory, uid) and path.is_socket():
+                return path
+        except PermissionError as exc:
+            raise ControlError(
+                "permission denied: only root and whoever mounted it may ask", kind="not_permitted"
+            ) from exc
     return None

@@ -36,7 +36,8 @@ def main() -> int:
     try:
         _mount(config, starter)
     except FusecacheError as exc:
-        log.log(exc.level, "%s", exc)
+        if logging.root.handlers and not config.foreground:  # there, or before there is a log, the line below is all
+            log.log(exc.level, "%s", exc)
         starter.failed(explain(exc, config.store), exit_code(exc))
         return exit_code(exc)
     except Exception as exc:

@@ -14,11 +14,10 @@ import trio
 from fusecache.config import Config
 from fusecache.control import sockets
 from fusecache.control.server import listen
-from fusecache.daemon.groups import cause_of
 from fusecache.daemon.reporting import Starter, Supervisor
 from fusecache.daemon.service import Service
 from fusecache.daemon.unmounting import own_mount, unmount
-from fusecache.errors import MountError
+from fusecache.errors import MountError, cause_of
 from fusecache.fs.transport import pyfuse
 from fusecache.volume import Volume, open_volume
 

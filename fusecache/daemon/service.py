@@ -15,9 +15,8 @@ from fusecache.config import Config
 from fusecache.control.server import ControlServer
 from fusecache.daemon.commands import Commands, Inspectable
 from fusecache.daemon.departure import Departure
-from fusecache.daemon.groups import cause_of
 from fusecache.daemon.reporting import Starter, Supervisor
-from fusecache.errors import FusecacheError
+from fusecache.errors import FusecacheError, cause_of
 
 log = logging.getLogger(__name__)
 _LAST_WORDS_S = 2.0  # for the answers of commands that ended with the mount

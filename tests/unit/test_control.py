@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -269,3 +270,19 @@ def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     listen(folder / sockets.socket_name(mount.device), mode=0o600).close()  # a dead daemon leaves it so
     with pytest.raises(ControlError, match="does not answer"):
         client.call(mount, {"command": "ping"})
+
+
+def test_a_strangers_mount_is_not_ours_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = os.geteuid()
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # pytest's own folder would hide that this one exists
+        monkeypatch.setattr(sockets, "ROOT_DIR", Path(name))
+        (folder := Path(name)).chmod(0o000)
+        try:
+            if me == 0:
+                os.seteuid(65534)
+            with pytest.raises(ControlError, match="only root and whoever mounted it") as caught:
+                sockets.find_socket("0:9", 0 if me == 0 else me, environ={"XDG_RUNTIME_DIR": name})
+        finally:
+            os.seteuid(me)
+            folder.chmod(0o700)
+    assert caught.value.exit_code == ExitCode.FAILED
