@@ -31,6 +31,7 @@ class Upper:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.now_ns = 10_000_000
+        self._lost: list[Namespace] = []
         self.ns = self._open()
 
     def _open(self) -> Namespace:
@@ -45,12 +46,13 @@ class Upper:
         )
 
     def crash(self) -> None:
-        """Lose what is in memory, keep what is committed, and open again. The old connection is left as it is."""
-        self._lost = self.ns
+        """Lose what is in memory, keep what is committed, and open again. Nothing of the old one is closed."""
+        self._lost.append(self.ns)
         self.ns = self._open()
 
     def close(self) -> None:
-        self.ns.close()
+        for namespace in (self.ns, *self._lost):
+            namespace.close()
 
     # --- looking ---
 
@@ -285,7 +287,8 @@ _NEVER = {
         SELECT ino FROM inode
          WHERE (base_store IS NULL) + (base_key IS NULL) + (base_etag IS NULL) + (base_size IS NULL) NOT IN (0, 4)""",
     # A relocation ends by itself when it finds its directory gone: it knows what it has copied.
-    "a task about nobody": "SELECT task, kind FROM task WHERE kind NOT IN (3, 5) AND ino NOT IN (SELECT ino FROM inode)",
+    "a task about nobody": """
+        SELECT task, kind FROM task WHERE kind NOT IN (3, 5) AND ino NOT IN (SELECT ino FROM inode)""",
     "a task about nothing": "SELECT task, kind FROM task WHERE (kind = 5) <> (ino IS NULL) OR kind = 5 AND key IS NULL",
     "an upload or copy of what has no name": """
         SELECT task FROM task WHERE kind IN (1, 2) AND ino NOT IN (SELECT ino FROM inode WHERE nlink > 0)""",
