@@ -26,6 +26,7 @@ BUCKET = "demo"
 PREFIX = "warehouse/"
 TABLE = "events"
 STAT_EVERY_S = 0.2
+LOG_LINES = 40
 
 
 class DemoFailed(Exception):
@@ -197,9 +198,19 @@ def _stage(console: Console, *, keep: bool) -> Iterator[Stage]:
         finally:
             if not kept:
                 s3_server.stop(process)
+    except Exception:
+        _show_logs(directory, console)
+        raise
     finally:
         if not kept:
             _clear(directory)
+
+
+def _show_logs(directory: Path, console: Console) -> None:
+    """Show how the daemons' logs end, since they go with the stage."""
+    for log in sorted(directory.glob("cache-*/state/daemon.log")):
+        console.step(f"The end of {log}")
+        console.quote("\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:]))
 
 
 def _clear(directory: Path) -> None:
