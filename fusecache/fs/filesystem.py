@@ -106,7 +106,9 @@ class FileSystem:
     # --- names ---
 
     async def lookup(self, parent: InodeNo, name: bytes) -> Entry:
-        """Resolve a name. Raises NotFound, NotADirectory, StoreUnreachable."""
+        """Resolve a name. Raises NotFound, NotADirectory, NameTooLong, StoreUnreachable."""
+        if len(name) > MAX_NAME_BYTES:  # the kernel lets up to 1024 through
+            raise NameTooLong(repr(name))
         row = await self._names.find(parent, name)
         assert row.ino is not None
         return await self.getattr(row.ino)

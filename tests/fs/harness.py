@@ -19,8 +19,9 @@ from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
+from fusecache.errors import NotADirectory
 from fusecache.fs.files import Files
-from fusecache.fs.filesystem import Changes, FileSystem
+from fusecache.fs.filesystem import Changes, DirEntry, FileSystem
 from fusecache.fs.names import Names
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.lower import Defaults
@@ -103,7 +104,10 @@ class World:
         *above, name = raw.split(b"/")
         ino = ROOT_INO
         for each in above:
-            ino = (await self.fs.lookup(ino, each)).inode.ino
+            inode = (await self.fs.lookup(ino, each)).inode
+            if not inode.is_dir:  # the kernel sees to that
+                raise NotADirectory(path)
+            ino = inode.ino
         return Place(ino, name)
 
     async def stat(self, path: str | bytes) -> Inode:
@@ -118,10 +122,10 @@ class World:
             for each in await self.entries((await self.stat(path)).ino)
         ]
 
-    async def entries(self, ino: InodeNo) -> list:  # type: ignore[type-arg]
+    async def entries(self, ino: InodeNo) -> list[DirEntry]:
         number = await self.fs.opendir(ino)
         try:
-            found: list = []  # type: ignore[type-arg]
+            found: list[DirEntry] = []
             while some := await self.fs.readdir(number, found[-1].position if found else 0):
                 found += some
             return found
