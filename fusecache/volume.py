@@ -39,6 +39,9 @@ _INDEX_EVERY_S = 1.0
 _MAX_GETS = 16
 """Ranged GETs in flight, up to 8 MiB each in memory."""
 
+_METADATA_REQUESTS = 32
+"""Connections beside those of uploads and GETs, so that a lookup waits for neither."""
+
 
 class Volume:
     """One mount, less the kernel: the file system, the persister, and what people ask about them."""
@@ -156,8 +159,7 @@ async def open_volume(config: Config) -> AsyncIterator[Volume]:
         BackendError: the store cannot be used. NamespaceError: nor the namespace.
     """
     async with AsyncExitStack() as stack:
-        options = StoreOptions(**{name: getattr(config, name) for name in StoreOptions.__dataclass_fields__})
-        backend = await stack.enter_async_context(open_backend(config.store, options))
+        backend = await stack.enter_async_context(open_backend(config.store, _store_options(config)))
         await backend.check()
         namespace = stack.enter_context(contextlib.closing(_open_namespace(config, backend.url)))
         reader = RetryingReader(backend, patience_s=config.patience_s, rng=random.Random())
@@ -196,6 +198,20 @@ def _recover(namespace: Namespace, contents: Contents) -> None:
 
 def _defaults(config: Config) -> Defaults:
     return Defaults(uid=config.uid, gid=config.gid, file_mode=config.file_mode, dir_mode=config.dir_mode)
+
+
+def _store_options(config: Config) -> StoreOptions:
+    return StoreOptions(
+        endpoint_url=config.endpoint_url,
+        region=config.region,
+        profile=config.profile,
+        force_path_style=config.force_path_style,
+        sse=config.sse,
+        sse_kms_key_id=config.sse_kms_key_id,
+        storage_class=config.storage_class,
+        requester_pays=config.requester_pays,
+        max_connections=config.max_uploads + _MAX_GETS + _METADATA_REQUESTS,
+    )
 
 
 def _boot_id() -> str:
