@@ -334,9 +334,7 @@ class Drain:
         kinds = {each.kind for each in t.tasks.all_of_inode(row.ino)}
         if not kinds & {TaskKind.UPLOAD, TaskKind.COPY}:  # it became known after its page was copied
             seq = t.database.next_seq()
-            t.tasks.want(
-                TaskKind.COPY, row.ino, task.store, seq=seq, due_ns=now_ns, now_ns=now_ns, source=row.key
-            )
+            t.tasks.want(TaskKind.COPY, row.ino, task.store, seq=seq, due_ns=now_ns, now_ns=now_ns, source=row.key)
 
     def _unmark(self, ino: InodeNo, *, now_ns: int) -> None:
         """The marker of a known directory is not copied along: whether it needs one is looked into again."""

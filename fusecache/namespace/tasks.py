@@ -20,6 +20,9 @@ _NEXT_DUE = """
     SELECT min(due_ns) FROM (
         SELECT min(due_ns) AS due_ns FROM task WHERE due_ns > :now_ns AND kind <> 5 UNION ALL
         SELECT min(due_ns) FROM task WHERE due_ns > :now_ns AND kind = 5)"""
+_TOTALS = """
+    SELECT staged, count(*), coalesce(sum(CASE WHEN kind = 1 THEN size END), 0), min(since_ns)
+      FROM task LEFT JOIN inode ON inode.ino = task.ino GROUP BY staged"""
 _UNFINISHED = f"""
     SELECT {_COLUMNS} FROM task WHERE since_seq >= ? AND since_seq < ? AND staged = 0 ORDER BY since_seq"""
 # One row an inode and kind: a newer acknowledgement moves seq and generation, never since_seq. A file's object
@@ -108,9 +111,13 @@ class Tasks:
         """Copies and relocations whose source is exactly this key or prefix."""
         return self._all("store = ? AND source = ?", store, source)
 
-    def since(self, seq: Seq) -> list[Task]:
-        """Unfinished business acknowledged up to `seq`, oldest first."""
-        return self._all("since_seq <= ? ORDER BY since_seq", seq)
+    def since(self, seq: Seq, *, after_task: int, count: int) -> list[Task]:
+        """Unfinished business acknowledged up to `seq`: the first `count` above a task number."""
+        return self._all("since_seq <= ? AND task > ? ORDER BY task LIMIT ?", seq, after_task, count)
+
+    def totals(self) -> list[tuple[int, int, int, int]]:
+        """Return (staged, how many, bytes to upload, wall time of the oldest) for what is local, and what isn't."""
+        return list(self._db.execute(_TOTALS))
 
     def unfinished(self, *, first: Seq, before: Seq) -> Iterable[Task]:
         """What is not only local and was acknowledged from `first` on and before `before`, oldest first, lazily."""

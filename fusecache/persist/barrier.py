@@ -1,0 +1,84 @@
+"""Commit markers come last: after all that was acknowledged before them in their tree."""
+
+from __future__ import annotations
+
+from fusecache.errors import Stale
+from fusecache.namespace.records import Task, TaskKind
+from fusecache.namespace.tree import Tables
+from fusecache.persist.staging import Patterns
+from fusecache.types import ROOT_INO, InodeNo, Seq
+
+
+class Barriers:
+    """Tells whether a commit marker has to wait, and remembers for what."""
+
+    def __init__(self, tables: Tables, patterns: Patterns) -> None:
+        self._t = tables
+        self._patterns = patterns
+        self._blockers: dict[int, Task] = {}
+
+    def holds(self, task: Task, names: list[bytes]) -> bool:
+        """Whether `task`, about the path `names`, is about a marker whose tree is not in the store yet."""
+        depth = self._patterns.marked_depth(names)
+        if depth is None:
+            return False
+        known = self._blockers.get(task.task)
+        if known is not None and self._still_blocks(known, task):
+            return True
+        first = known.since_seq if known is not None else Seq(0)
+        blocker = self._search(task, self._tree(task, len(names) - depth), first)
+        if blocker is None:
+            self._blockers.pop(task.task, None)
+            return False
+        self._blockers[task.task] = blocker
+        return True
+
+    def _still_blocks(self, known: Task, task: Task) -> bool:
+        now = self._t.tasks.get(known.task)
+        return now is not None and not now.staged and now.since_seq == known.since_seq and self._is_before(now, task)
+
+    def _tree(self, task: Task, levels: int) -> InodeNo:
+        """The directory so many names above the task's."""
+        assert task.ino is not None
+        ino = self._t.dentries.of_inode(task.ino)[0].parent
+        for _ in range(levels - 1):
+            ino = self._t.directories.get(ino).parent
+        return ino
+
+    def _search(self, task: Task, tree: InodeNo, first: Seq) -> Task | None:
+        home = self._t.directories.home_prefix(tree)
+        for other in self._t.tasks.unfinished(first=first, before=task.seq):
+            if other.ino != task.ino and self._is_before(other, task) and self._is_within(other, tree, home):
+                return other
+        return None
+
+    def _is_before(self, other: Task, task: Task) -> bool:
+        """Two markers wait for each other in the order of their latest acknowledgements, never in a circle."""
+        if other.since_seq >= task.seq:
+            return False
+        return other.seq < task.seq or not self._is_marker(other)
+
+    def _is_marker(self, other: Task) -> bool:
+        if other.ino is None or other.kind not in (TaskKind.UPLOAD, TaskKind.COPY):
+            return False
+        rows = self._t.dentries.of_inode(other.ino)
+        return bool(rows) and self._patterns.marked_depth(self._t.directories.names(rows[0].place)) is not None
+
+    def _is_within(self, other: Task, tree: InodeNo, home: str) -> bool:
+        if tree == ROOT_INO:
+            return True
+        if other.ino is None:
+            if other.key is not None and other.key.startswith(home):
+                return True
+            parent = other.shield.parent if other.shield is not None else None
+            return parent is not None and self._is_under(parent, tree)
+        if self._t.directories.find(other.ino) is not None:
+            return self._is_under(other.ino, tree)
+        rows = self._t.dentries.of_inode(other.ino)
+        return bool(rows) and self._is_under(rows[0].parent, tree)
+
+    def _is_under(self, ino: InodeNo, tree: InodeNo) -> bool:
+        try:
+            return ino == tree or tree in self._t.directories.ancestors(ino)
+        except Stale:
+            return False

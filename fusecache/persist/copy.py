@@ -1,0 +1,92 @@
+"""Copies one object inside the store: to where its name is, or onto itself with other attributes."""
+
+from __future__ import annotations
+
+import logging
+
+from fusecache.backends.metadata import metadata_of
+from fusecache.cache.contents import Content
+from fusecache.errors import NoSuchObject, PermanentBackendError, PreconditionFailed, StoreRefused
+from fusecache.namespace.records import Dentry, Inode, Task
+from fusecache.persist.local import BaseChanged, attributes, follow, make_whole, open_content
+from fusecache.persist.plan import Job
+from fusecache.persist.tools import Tools
+from fusecache.types import LowerId
+
+log = logging.getLogger(__name__)
+
+
+def copied_metadata(inode: Inode, *, onto_itself: bool) -> dict[str, str] | None:
+    """What a copy carries: our attributes if we know them, else what the source has (None)."""
+    return metadata_of(attributes(inode)) if inode.headed or onto_itself else None
+
+
+def object_size(inode: Inode) -> int:
+    return 0 if inode.symlink is not None else inode.size
+
+
+class Copier:
+    """Carries out copies. After a cancellation the target may exist; it is recorded."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    async def run(self, job: Job) -> None:
+        """Copy the object and read it from there.
+
+        Raises:
+            BaseChanged: the object is another one by now, and not all of its bytes are local.
+            BackendError: nothing is recorded but the target.
+        """
+        tools, dentry = self._tools, job.dentry
+        assert dentry is not None
+        assert job.task.ino is not None
+        content = open_content(tools.contents, tools.namespace.tables.inodes.get(job.task.ino))
+        try:
+            await self._copy(job, dentry, content)
+        finally:
+            content.close()
+
+    async def _copy(self, job: Job, dentry: Dentry, content: Content) -> None:
+        tools = self._tools
+        assert dentry.lower is not None
+        assert job.place is not None
+        inode = tools.namespace.tables.inodes.get(content.ino)
+        started = tools.namespace.drain.start(job.task, job.place, job.key, now_ns=tools.wall_ns())
+        backend, source = tools.backends[dentry.lower.store], dentry.lower
+        metadata = copied_metadata(inode, onto_itself=source.key == job.key)
+        try:
+            async with tools.slots:
+                etag = await backend.copy(
+                    source.key, job.key, if_match=source.etag, size=object_size(inode), metadata=metadata
+                )
+        except (NoSuchObject, PreconditionFailed) as exc:
+            self._gone(started.task, dentry, content, exc)
+        except StoreRefused:
+            if source.key != job.key:
+                raise
+            await make_whole(content, tools.fetcher, tools.namespace.tables.inodes)  # a store that cannot do that
+            self._upload_instead(started.task, content)
+        else:
+            lower = LowerId(source.store, job.key, etag)
+            tools.namespace.drain.copied(started, lower, now_ns=tools.wall_ns())
+            follow(content, source, lower)
+
+    def _gone(self, task: Task, dentry: Dentry, content: Content, exc: PermanentBackendError) -> None:
+        assert task.ino is not None
+        rows = self._tools.namespace.tables.dentries.of_inode(task.ino)
+        if not rows or rows[0].lower != dentry.lower:
+            return  # it was unlinked, or moved by somebody else: planned again
+        if not content.whole:
+            raise BaseChanged("base object changed") from exc
+        self._upload_instead(task, content)
+
+    def _upload_instead(self, task: Task, content: Content) -> None:
+        tools = self._tools
+        log.info("%s cannot be copied in the store: sent again from here", task.source)
+        if content.base is not None:
+            content.relabel(None)
+        now_ns = tools.wall_ns()
+        current = tools.namespace.tables.tasks.get(task.task)
+        if current is not None:
+            tools.namespace.drain.upload_instead(current, now_ns=now_ns)

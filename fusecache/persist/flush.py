@@ -1,0 +1,137 @@
+"""The barrier: wait until what was acknowledged before a moment is in the store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import dataclass, field
+
+import trio
+
+from fusecache.errors import Stale
+from fusecache.namespace.durability import Durability
+from fusecache.namespace.records import Task, TaskKind
+from fusecache.persist.paths import Paths
+from fusecache.persist.report import Reporter
+from fusecache.persist.tools import Tools
+from fusecache.types import FlushProgress, InodeNo, Seq
+
+_PAGE = 250
+"""Tasks looked at between two chances for others to run."""
+_TICK_S = 0.25
+_PASS_SHARE = 10
+"""A pass over a large backlog may take a tenth of the time at most."""
+
+
+@dataclass(slots=True)
+class _Census:
+    """What is left of a barrier."""
+
+    files: int = 0
+    bytes: int = 0
+    waited_for: int = 0
+    parked: int = 0
+    waiting_open: int = 0
+    stuck: list[dict[str, object]] = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        """A parked delete waits for another task: without one, for what is open or stuck."""
+        return not self.waited_for
+
+
+class Flusher:
+    """Counts, again and again, the tasks that a barrier covers."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        durability: Durability,
+        reporter: Reporter,
+        *,
+        open_for_writing: Callable[[], Collection[InodeNo]],
+        ring: Callable[[], None],
+    ) -> None:
+        self._tools = tools
+        self._durability = durability
+        self._reporter = reporter
+        self._open_for_writing = open_for_writing
+        self._ring = ring
+        self._paths = Paths(tools.namespace.tables)
+
+    async def flush(self, ino: InodeNo, *, progress: Callable[[FlushProgress], None] | None) -> FlushProgress:
+        """See `Persister.flush`. A cancellation leaves the tasks due."""
+        seq, started_s = self._tools.namespace.database.seq, trio.current_time()
+        await self._durability.reached(seq)
+        first: _Census | None = None
+        while True:
+            pass_started_s = trio.current_time()
+            census = await self._count(ino, seq)
+            first = first or census
+            told = self._progress(ino, first, census, trio.current_time() - started_s)
+            if progress is not None:
+                progress(told)
+            if census.is_over:
+                return told
+            self._ring()
+            await trio.sleep(max(_TICK_S, _PASS_SHARE * (trio.current_time() - pass_started_s)))
+
+    async def _count(self, ino: InodeNo, seq: Seq) -> _Census:
+        census = _Census()
+        async for page in self._pages(seq):
+            covered = [task for task in page if not task.staged and self._paths.is_within(task, ino)]
+            for task in covered:
+                self._add(census, task)
+            now_ns = self._tools.wall_ns()
+            late = [task for task in covered if task.due_ns is not None and task.due_ns > now_ns and not task.attempts]
+            if late:
+                self._tools.namespace.drain.hurried(late, now_ns=now_ns)
+        if not census.waited_for:
+            census.waiting_open += census.parked
+        return census
+
+    async def _pages(self, seq: Seq) -> AsyncIterator[list[Task]]:
+        tasks, last = self._tools.namespace.tables.tasks, 0
+        while page := tasks.since(seq, after_task=last, count=_PAGE):
+            last = page[-1].task
+            yield page
+            await trio.lowlevel.checkpoint()
+
+    def _add(self, census: _Census, task: Task) -> None:
+        census.files += 1
+        if task.kind == TaskKind.UPLOAD and task.ino is not None:
+            census.bytes += self._size(task.ino)
+        if task.stuck:
+            census.stuck.append(self._reporter.stuck_entry(task))
+        elif task.kind == TaskKind.DELETE and task.key and self._tools.contents.readers_of(task.store, task.key):
+            census.waiting_open += 1
+        elif task.due_ns is not None:
+            census.waited_for += 1
+        elif task.kind == TaskKind.DELETE:
+            census.parked += 1
+
+    def _size(self, ino: InodeNo) -> int:
+        try:
+            return self._tools.namespace.tables.inodes.get(ino).size
+        except Stale:
+            return 0
+
+    def _progress(self, ino: InodeNo, first: _Census, now: _Census, elapsed_s: float) -> FlushProgress:
+        return FlushProgress(
+            files_done=max(0, first.files - now.files),
+            bytes_done=max(0, first.bytes - now.bytes),
+            files_left=now.files,
+            bytes_left=now.bytes,
+            stuck=tuple(now.stuck),
+            open_files=self._open_files(ino),
+            waiting_open=now.waiting_open,
+            elapsed_s=elapsed_s,
+        )
+
+    def _open_files(self, ino: InodeNo) -> tuple[str, ...]:
+        dentries = self._tools.namespace.tables.dentries
+        found = []
+        for each in self._open_for_writing():
+            rows = dentries.of_inode(each)
+            if rows and (each == ino or self._paths.is_below(rows[0].parent, ino)):
+                found.append(self._paths.path_of_inode(each))
+        return tuple(sorted(found))

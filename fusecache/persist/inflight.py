@@ -1,0 +1,73 @@
+"""What is being written right now: keys, in memory only. After a crash it is simply due again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from fusecache.namespace.keys import ancestors
+from fusecache.types import ObjectKey, StoreNo
+
+
+class InFlight:
+    """The tasks that have a worker, and the keys that each may be changing."""
+
+    def __init__(self) -> None:
+        self._owners: dict[int, list[tuple[StoreNo, str]]] = {}
+        self._keys: set[tuple[StoreNo, str]] = set()
+        self._above: Counter[tuple[StoreNo, str]] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<InFlight {len(self._owners)} tasks, {len(self._keys)} keys>"
+
+    def __contains__(self, task: int) -> bool:
+        return task in self._owners
+
+    def __len__(self) -> int:
+        return len(self._owners)
+
+    def claim(self, task: int, store: StoreNo, keys: Iterable[ObjectKey | str] = ()) -> None:
+        """`task` has a worker, which writes `keys`; may be called again for more of them."""
+        owned = self._owners.setdefault(task, [])
+        for key in keys:
+            claimed = (store, key)
+            assert claimed not in self._keys, f"{key} is in flight twice"
+            owned.append(claimed)
+            self._keys.add(claimed)
+            self._above.update((store, prefix) for prefix in ancestors(key))
+
+    def release_keys(self, task: int) -> None:
+        """The task goes on, with other keys."""
+        owned = self._owners[task]
+        for store, key in owned:
+            self._keys.discard((store, key))
+            for prefix in ancestors(key):
+                self._drop_above((store, prefix))
+        owned.clear()
+
+    def release(self, task: int) -> None:
+        """The worker has ended."""
+        self.release_keys(task)
+        del self._owners[task]
+
+    def has(self, store: StoreNo, key: str) -> bool:
+        """Whether exactly this key is being written or deleted."""
+        return (store, key) in self._keys
+
+    def conflicts(self, store: StoreNo, key: str) -> bool:
+        """Whether `key`, one above it or one below it is in flight: such keys exclude each other."""
+        keys = self._keys
+        if (store, key) in keys or self.is_below(store, key if key.endswith("/") else f"{key}/"):
+            return True
+        if key.endswith("/") and (store, key[:-1]) in keys:
+            return True
+        return any((store, prefix) in keys or (store, prefix[:-1]) in keys for prefix in ancestors(key))
+
+    def is_below(self, store: StoreNo, prefix: str) -> bool:
+        """Whether a key at or below `prefix` is in flight."""
+        return (store, prefix) in self._above or (store, prefix) in self._keys
+
+    def _drop_above(self, prefix: tuple[StoreNo, str]) -> None:
+        self._above[prefix] -= 1
+        if not self._above[prefix]:
+            del self._above[prefix]

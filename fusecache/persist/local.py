@@ -1,0 +1,64 @@
+"""The local bytes of an inode, as the workers need them."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from fusecache.cache.contents import Base, Content, Contents
+from fusecache.cache.fetch import Fetcher
+from fusecache.errors import NoSuchObject, PermanentBackendError, PreconditionFailed
+from fusecache.namespace.inodes import Inodes
+from fusecache.namespace.records import Inode
+from fusecache.types import Attributes, Extent, LowerId
+
+
+class BaseChanged(PermanentBackendError):
+    """The version that missing bytes come from is gone from the store."""
+
+
+class Stamp(NamedTuple):
+    """What tells whether a local file was written to: also by who does not tell us."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, fd: int) -> Stamp:
+        status = os.fstat(fd)
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def open_content(contents: Contents, inode: Inode) -> Content:
+    """Open the bytes of `inode`; the caller closes them."""
+    base = None
+    if inode.base is not None and inode.base_size is not None:
+        base = Base(*inode.base, size=inode.base_size)
+    return contents.open(inode.ino, size=inode.size, base=base, local_blocks=inode.blocks)
+
+
+def follow(content: Content, old: LowerId, new: LowerId) -> None:
+    """The object that missing bytes come from was moved, by us, from `old` to `new`."""
+    if content.base is not None and content.base.label == old:
+        content.rebase(Base(*new, size=content.base.size))
+
+
+async def make_whole(content: Content, fetcher: Fetcher, inodes: Inodes) -> None:
+    """Fetch what is missing of a file.
+
+    Raises:
+        BaseChanged: the store no longer has it. TransientBackendError: what arrived is kept.
+    """
+    while missing := content.missing(Extent(0, content.size)):
+        try:
+            await fetcher.ensure(content, missing)
+        except (NoSuchObject, PreconditionFailed) as exc:
+            base = inodes.get(content.ino).base
+            if base is None or content.base is None or base == content.base.label:
+                raise BaseChanged("base object changed") from exc
+            content.rebase(Base(*base, size=content.base.size))
+
+
+def attributes(inode: Inode) -> Attributes:
+    return Attributes(inode.mode, inode.uid, inode.gid, inode.mtime_ns, inode.symlink)

@@ -1,0 +1,73 @@
+"""Empty directories: the key `dir/`, where the store would else not show them."""
+
+from __future__ import annotations
+
+from fusecache.backends.metadata import metadata_of
+from fusecache.backends.sources import BytesSource
+from fusecache.namespace.records import Place, Task
+from fusecache.persist.local import attributes
+from fusecache.persist.plan import Job
+from fusecache.persist.resolve import Owner, resolve
+from fusecache.persist.tools import Tools
+from fusecache.types import InodeNo, ObjectKey
+
+
+class Marker:
+    """Writes markers. After a cancellation one may exist; it is recorded."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    async def run(self, job: Job) -> None:
+        """Write the marker of a directory, unless something below it is, or is coming, in the store.
+
+        Raises:
+            BackendError: nothing is recorded but the key.
+        """
+        ns, tools = self._tools.namespace, self._tools
+        assert job.task.ino is not None
+        assert job.place is not None
+        if await self._is_used(job.task, job.task.ino, job.key):
+            self._unless_changed(job.task)
+            return
+        task = ns.tables.tasks.get(job.task.task)
+        if task is None or self._is_elsewhere(job.task.ino, job.key) or ns.tables.dentries.has_live(job.task.ino):
+            return  # planned again
+        started = ns.drain.start(task, Place(job.task.ino, b""), job.key, now_ns=tools.wall_ns())
+        metadata = metadata_of(attributes(ns.tables.inodes.get(job.task.ino)))
+        async with tools.slots:
+            await tools.backends[task.store].put(job.key, BytesSource(b""), metadata=metadata)
+        ns.drain.marker_written(started, now_ns=tools.wall_ns())
+
+    def _is_elsewhere(self, ino: InodeNo, key: ObjectKey) -> bool:
+        directories = self._tools.namespace.tables.directories
+        return directories.find(ino) is None or directories.home_prefix(ino) != key
+
+    def _unless_changed(self, task: Task) -> None:
+        """The directory needs no marker, as it was when the task was planned."""
+        ns = self._tools.namespace
+        current = ns.tables.tasks.get(task.task)
+        if current is not None and current.generation == task.generation:
+            ns.drain.abandoned(current, now_ns=self._tools.wall_ns())
+
+    async def _is_used(self, task: Task, ino: InodeNo, key: ObjectKey) -> bool:
+        """Whether the store has something below the directory that stays."""
+        directory = self._tools.namespace.tables.directories.get(ino)
+        if directory.prefix is None:
+            return False  # all there is are the rows
+        position = key
+        while True:
+            async with self._tools.slots:
+                page = await self._tools.backends[task.store].list(key, delimiter=None, start_after=position)
+            if self._is_elsewhere(ino, key):
+                return False
+            for info in page.objects:
+                found = resolve(self._tools.namespace.tables, ino, key, info.key)
+                if found.owner is Owner.UNKNOWN and not self._goes(task, info.key):
+                    return True
+            if page.next_token is None:
+                return False
+            position = page.objects[-1].key
+
+    def _goes(self, task: Task, key: ObjectKey) -> bool:
+        return bool(self._tools.namespace.tables.tasks.deletes_of(task.store, key))

@@ -1,0 +1,265 @@
+"""The tasks that bring the store up to date: one that plans, one that syncs, and a worker a job."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import trio
+
+from fusecache.backends.base import Backend
+from fusecache.cache.contents import Contents
+from fusecache.cache.fetch import Fetcher
+from fusecache.errors import (
+    BackendUnavailable,
+    FusecacheError,
+    NoSpace,
+    PermanentBackendError,
+    Stale,
+    TransientBackendError,
+)
+from fusecache.namespace.durability import Durability
+from fusecache.namespace.namespace import Namespace
+from fusecache.namespace.records import Task, TaskKind
+from fusecache.persist.barrier import Barriers
+from fusecache.persist.copy import Copier
+from fusecache.persist.delete import Deleter
+from fusecache.persist.flush import Flusher
+from fusecache.persist.groups import unwrapped
+from fusecache.persist.holds import Holds
+from fusecache.persist.inflight import InFlight
+from fusecache.persist.mark import Marker
+from fusecache.persist.meter import Meter
+from fusecache.persist.paths import Paths
+from fusecache.persist.plan import Job, Plan, Planner
+from fusecache.persist.relocate import Relocator
+from fusecache.persist.report import DrainReport, Reporter
+from fusecache.persist.settings import Settings
+from fusecache.persist.staging import Patterns
+from fusecache.persist.tools import Tools
+from fusecache.persist.upload import Uploader
+from fusecache.types import ROOT_INO, FlushProgress, InodeNo, StoreNo
+
+log = logging.getLogger(__name__)
+
+_SYNC_S = 0.2
+"""How long commits gather before one sync makes them safe from a power loss, and due."""
+_CHECKPOINT_S = 5.0
+_STALE_NS = 200_000_000
+_MAX_BATCHES = 2
+"""Delete requests in flight: a thousand keys each."""
+
+
+class Persister:
+    """Drains the upper into the stores, for ever.
+
+    `run` does it; the rest is sync and cheap, or waits for it. What is in flight lives in memory only.
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        durability: Durability,
+        contents: Contents,
+        fetcher: Fetcher,
+        backends: Mapping[StoreNo, Backend],
+        settings: Settings,
+        *,
+        wall_ns: Callable[[], int],
+        rng: random.Random,
+        open_for_writing: Callable[[], Collection[InodeNo]],
+    ) -> None:
+        """`open_for_writing` gives the inodes whose latest bytes wait for a close."""
+        self._ns = namespace
+        self._durability = durability
+        self._inflight = InFlight()
+        self._batches = 0
+        self._jobs: dict[int, Job] = {}
+        self._bell = trio.Event()
+        self._unsynced = trio.Event()
+        slots = trio.CapacityLimiter(settings.max_uploads)
+        self._tools = Tools(
+            namespace, contents, fetcher, backends, settings, slots, self._inflight, Meter(), Meter(), wall_ns, rng
+        )
+        patterns = Patterns(staging=settings.staging, markers=settings.markers)
+        holds = Holds(namespace.tables, self._inflight, is_read=contents.readers_of)
+        barriers = Barriers(namespace.tables, patterns)
+        self._planner = Planner(namespace.tables, holds, barriers, self._inflight, patterns)
+        self._uploader, self._copier = Uploader(self._tools), Copier(self._tools)
+        self._relocator, self._marker, self._deleter = (
+            Relocator(self._tools),
+            Marker(self._tools),
+            Deleter(self._tools),
+        )
+        self._reporter, self._paths = Reporter(self._tools), Paths(namespace.tables)
+        self._flusher = Flusher(
+            self._tools, durability, self._reporter, open_for_writing=open_for_writing, ring=self.ring
+        )
+
+    def __repr__(self) -> str:
+        return f"<Persister {self._inflight!r}, {self._tools.slots.borrowed_tokens} requests, {self._batches} batches>"
+
+    async def run(self) -> None:
+        """Carry out what is due, until cancelled. What is interrupted is still due."""
+        with unwrapped():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_synced)
+                nursery.start_soon(self._keep_checkpointed)
+                await self._plan_for_ever(nursery)
+
+    def ring(self) -> None:
+        """Something was committed that has to be persisted."""
+        self._bell.set()
+        self._unsynced.set()
+
+    def uploading(self) -> Collection[InodeNo]:
+        """Return the inodes whose objects are being written now."""
+        return {job.task.ino for job in self._jobs.values() if job.task.ino is not None}
+
+    def report(self) -> DrainReport:
+        """Return how far the drain is."""
+        return self._reporter.report(requests=self._tools.slots.borrowed_tokens)
+
+    async def flush(self, ino: InodeNo, *, progress: Callable[[FlushProgress], None] | None = None) -> FlushProgress:
+        """Wait until what was acknowledged at or below `ino` before this call is in the store.
+
+        Not waited for: what is open for writing, below a staging name, or stuck; the answer lists it.
+        """
+        return await self._flusher.flush(ino, progress=progress)
+
+    async def drain(self) -> FlushProgress:
+        """Flush everything."""
+        return await self.flush(ROOT_INO)
+
+    # --- planning ---
+
+    async def _plan_for_ever(self, nursery: trio.Nursery) -> None:
+        while True:
+            self._bell = trio.Event()
+            plan = self._step()
+            for job in plan.jobs:
+                self._jobs[job.task.task] = job
+                nursery.start_soon(self._carry_out, job)
+            if plan.deletes:
+                self._batches += 1
+                nursery.start_soon(self._delete, plan.deletes)
+            if plan.is_cut or plan.adopt or plan.void:
+                await trio.lowlevel.checkpoint()
+                continue
+            with trio.move_on_after(self._idle_s()):
+                await self._bell.wait()
+
+    def _step(self) -> Plan:
+        """Make a plan, and do at once what needs no request."""
+        now_ns = self._tools.wall_ns()
+        plan = self._planner.plan(
+            now_ns=now_ns,
+            synced_seq=self._ns.database.synced_seq,
+            capacity=self._tools.settings.max_uploads - len(self._jobs),
+            may_delete=self._batches < _MAX_BATCHES,
+        )
+        drain = self._ns.drain
+        for task in plan.abandon:
+            drain.abandoned(task, now_ns=now_ns)
+        for task in plan.adopt:
+            drain.adopted(task, now_ns=now_ns)
+        if plan.void:
+            drain.deleted(plan.void, now_ns=now_ns)
+        if plan.stage:
+            drain.staged(plan.stage)
+        if plan.postpone:
+            drain.postponed(plan.postpone)
+        for task in (*plan.abandon, *plan.adopt, *plan.void, *plan.stage):
+            self._planner.forget(task.task)
+        return plan
+
+    def _idle_s(self) -> float:
+        """Until the next task falls due; for ever if only a bell can bring one."""
+        now_ns = self._tools.wall_ns()
+        due_ns = self._ns.tables.tasks.next_due_ns(after_ns=now_ns)
+        return float("inf") if due_ns is None else (due_ns - now_ns) / 1e9
+
+    async def _keep_synced(self) -> None:
+        while True:
+            await self._unsynced.wait()
+            self._unsynced = trio.Event()
+            await trio.sleep(_SYNC_S)
+            await self._durability.reached(self._ns.database.seq)
+            self._bell.set()
+
+    async def _keep_checkpointed(self) -> None:
+        while True:
+            await trio.sleep(_CHECKPOINT_S)
+            await self._durability.checkpoint()
+
+    # --- workers ---
+
+    async def _carry_out(self, job: Job) -> None:
+        try:
+            await self._guarded(job)
+        finally:
+            del self._jobs[job.task.task]
+            self._inflight.release(job.task.task)
+            self._planner.forget(job.task.task)
+            self.ring()
+
+    async def _guarded(self, job: Job) -> None:
+        """A failure is the task's own: the others go on."""
+        try:
+            match job.task.kind:
+                case TaskKind.UPLOAD:
+                    await self._uploader.run(job)
+                case TaskKind.COPY:
+                    await self._copier.run(job)
+                case TaskKind.RELOCATE:
+                    await self._relocator.run(job)
+                case _:
+                    await self._marker.run(job)
+        except Exception as exc:
+            self._failed([job.task], exc)
+
+    async def _delete(self, tasks: Sequence[Task]) -> None:
+        try:
+            for task, error in await self._deleter.run(tasks):
+                self._failed([task], error)
+        except Exception as exc:
+            self._failed(tasks, exc)
+        finally:
+            self._batches -= 1
+            for task in tasks:
+                self._inflight.release(task.task)
+                self._planner.forget(task.task)
+            self.ring()
+
+    def _failed(self, tasks: Sequence[Task], exc: Exception) -> None:
+        """Try again: soon after what passes, slowly and loudly after a refusal."""
+        if isinstance(exc, Stale):
+            for task in tasks:  # its name went away meanwhile: planned again
+                self._ns.drain.put_off(task, due_ns=self._tools.wall_ns() + _STALE_NS)
+            return
+        if isinstance(exc, NoSpace):
+            exc = BackendUnavailable(str(exc))
+        if isinstance(exc, TransientBackendError):
+            self._tools.refused.add()
+            for task in tasks:
+                delay_s = self._tools.backoff_s(task.attempts, retry_after_s=exc.retry_after_s)
+                self._record(task, exc, stuck=False, delay_s=delay_s)
+            return
+        settings = self._tools.settings
+        for task in tasks:
+            if not task.stuck:
+                self._tell(task, exc)
+            delay_s = min(settings.stuck_retry_cap_s, settings.stuck_retry_s * 2 ** min(task.attempts, 10))
+            self._record(task, exc, stuck=True, delay_s=delay_s)
+
+    def _tell(self, task: Task, exc: Exception) -> None:
+        what = f"{TaskKind(task.kind).name.lower()} of {self._paths.path_of(task)}"
+        if isinstance(exc, PermanentBackendError | FusecacheError):
+            log.error("%s is stuck, and kept: %s", what, exc)
+        else:
+            log.error("%s is stuck by a bug in fusecache, and kept", what, exc_info=exc)
+
+    def _record(self, task: Task, exc: Exception, *, stuck: bool, delay_s: float) -> None:
+        due_ns = self._tools.wall_ns() + int(delay_s * 1e9)
+        self._ns.drain.failed(task, error=str(exc) or type(exc).__name__, stuck=stuck, due_ns=due_ns)

@@ -1,0 +1,235 @@
+"""Moves the tree of a renamed directory inside the store: page by page, resumed after a crash.
+
+Copy all keys below the old prefix, then read the new one (the flip), then look for strays: copies of
+names that were removed meanwhile. Sources are deleted after the flip, by tasks of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import trio
+
+from fusecache.errors import NoSuchObject, TransientBackendError
+from fusecache.namespace.drain import Relocated
+from fusecache.namespace.records import Task, TaskKind
+from fusecache.persist.copy import copied_metadata
+from fusecache.persist.groups import unwrapped
+from fusecache.persist.local import follow, open_content
+from fusecache.persist.plan import Job
+from fusecache.persist.resolve import Owner, Resolved, resolve
+from fusecache.persist.tools import Tools
+from fusecache.types import InodeNo, LowerId, ObjectInfo, ObjectKey
+
+_PAGE = 1000
+_ATTEMPTS = 8
+"""Of one copy before the page is given up: one refusal must not repeat a thousand copies."""
+_BUSY_S = 0.1
+"""How soon to look again whether a target key is free."""
+
+
+class Relocator:
+    """Carries out relocations. What a cancellation interrupts is done again from the last whole page."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._t = tools.namespace.tables
+        self._drain = tools.namespace.drain
+
+    async def run(self, job: Job) -> None:
+        """Go on with a relocation, from wherever it is, to its end.
+
+        Raises:
+            BackendError: every finished page is recorded.
+        """
+        task = job.task
+        assert task.ino is not None
+        if job.place is not None and task.key is None:
+            task = self._drain.start(task, job.place, job.key, now_ns=self._tools.wall_ns()).task
+        if self._is_there(task) and task.source != task.key:
+            await self._copy_all(task)
+            if self._is_there(task):
+                self._drain.flipped(task, now_ns=self._tools.wall_ns())
+        current = self._t.tasks.get(task.task)
+        if current is None:
+            return
+        if self._is_there(current):
+            await self._sweep(current)
+        else:
+            await self._sweep_removed(current)
+
+    def _is_there(self, task: Task) -> bool:
+        assert task.ino is not None
+        return self._t.directories.find(task.ino) is not None
+
+    # --- copying ---
+
+    async def _copy_all(self, task: Task) -> None:
+        assert task.source is not None
+        position, is_last = task.position, False
+        while not is_last:
+            async with self._tools.slots:
+                page = await self._tools.backends[task.store].list(
+                    task.source, delimiter=None, start_after=position, limit=_PAGE
+                )
+            is_last = page.next_token is None
+            if page.objects:
+                position = page.objects[-1].key
+                await self._copy_page(task, page.objects, position)
+            if not self._is_there(task):
+                return
+
+    async def _copy_page(self, task: Task, objects: tuple[ObjectInfo, ...], position: str) -> None:
+        moved: dict[ObjectKey, Relocated] = {}
+        try:
+            with unwrapped():
+                async with trio.open_nursery() as nursery:
+                    todo = iter(objects)
+                    for _ in range(min(len(objects), self._tools.settings.max_uploads)):
+                        nursery.start_soon(self._move_all, task, todo, moved)
+            if self._is_there(task):
+                self._record(task, [moved[info.key] for info in objects if info.key in moved], position)
+        finally:
+            self._tools.inflight.release_keys(task.task)
+
+    async def _move_all(self, task: Task, todo: Iterator[ObjectInfo], moved: dict[ObjectKey, Relocated]) -> None:
+        for info in todo:  # shared with the others
+            await self._move(task, info, moved)
+
+    async def _move(self, task: Task, info: ObjectInfo, moved: dict[ObjectKey, Relocated]) -> None:
+        assert task.source is not None
+        target = ObjectKey(f"{task.key}{info.key[len(task.source) :]}")
+        while self._is_there(task):
+            found = self._resolve(task, info.key)
+            if not self._is_copied(found, info):
+                if self._is_left(task, found, info):
+                    moved[info.key] = Relocated(info.key, info.etag, None, None)
+                return
+            if not self._is_busy(task, target):
+                self._tools.inflight.claim(task.task, task.store, (target,))
+                moved |= await self._copied(task, info, target, found)
+                return
+            await trio.sleep(_BUSY_S)
+
+    def _resolve(self, task: Task, key: ObjectKey) -> Resolved:
+        assert task.ino is not None
+        assert task.source is not None
+        return resolve(self._t, task.ino, task.source, key)
+
+    def _is_copied(self, found: Resolved, info: ObjectInfo) -> bool:
+        """What is known and clean, and what is not known."""
+        match found.owner:
+            case Owner.UNKNOWN:
+                return True
+            case Owner.MARKER:
+                return found.directory is not None and not found.directory.marker
+            case Owner.FILE:
+                assert found.dentry is not None
+                return found.dentry.key == info.key and not self._has(found.dentry.ino, TaskKind.UPLOAD)
+            case _:
+                return False
+
+    def _is_left(self, task: Task, found: Resolved, info: ObjectInfo) -> bool:
+        """The key is not copied but has to go, and has no delete yet."""
+        if found.owner is Owner.MARKER:
+            return True
+        return found.owner is Owner.FILE and not self._t.tasks.deletes_of(task.store, info.key)
+
+    def _has(self, ino: InodeNo | None, kind: TaskKind) -> bool:
+        return ino is not None and self._t.tasks.of_inode(ino, kind) is not None
+
+    def _is_busy(self, task: Task, target: ObjectKey) -> bool:
+        tools = self._tools
+        return tools.inflight.conflicts(task.store, target) or tools.contents.readers_of(task.store, target)
+
+    async def _copied(
+        self, task: Task, info: ObjectInfo, target: ObjectKey, found: Resolved
+    ) -> dict[ObjectKey, Relocated]:
+        metadata = None
+        if found.dentry is not None and found.dentry.ino is not None and self._has(found.dentry.ino, TaskKind.COPY):
+            metadata = copied_metadata(self._t.inodes.get(found.dentry.ino), onto_itself=True)
+        attempts = 0
+        while True:
+            try:
+                async with self._tools.slots:
+                    etag = await self._tools.backends[task.store].copy(
+                        info.key, target, if_match=info.etag, size=info.size, metadata=metadata
+                    )
+            except NoSuchObject:
+                return {}
+            except TransientBackendError as exc:
+                attempts += 1
+                if attempts == _ATTEMPTS:
+                    raise
+                self._tools.refused.add()
+                await trio.sleep(self._tools.backoff_s(attempts, retry_after_s=exc.retry_after_s))
+            else:
+                return {info.key: Relocated(info.key, info.etag, None, LowerId(task.store, target, etag))}
+
+    def _record(self, task: Task, page: list[Relocated], position: str) -> None:
+        """Look again whose each object is, and have its name read the copy."""
+        owned = [self._owned(task, moved) for moved in page]
+        contents = []
+        for moved in owned:
+            row = self._t.dentries.get(*moved.place) if moved.place is not None else None
+            if row is not None and row.ino is not None:
+                contents.append((open_content(self._tools.contents, self._t.inodes.get(row.ino)), moved))
+        try:
+            self._drain.relocated(task, owned, position, now_ns=self._tools.wall_ns())
+            for content, moved in contents:
+                if moved.target is not None:
+                    follow(content, LowerId(task.store, moved.source, moved.etag), moved.target)
+        finally:
+            for content, _ in contents:
+                content.close()
+
+    def _owned(self, task: Task, moved: Relocated) -> Relocated:
+        if moved.target is None or moved.source == task.source:
+            return moved
+        found = self._resolve(task, moved.source)
+        row = found.dentry
+        if found.owner is Owner.FILE and row is not None and row.key == moved.source:
+            # A version that replaced the known one behind our back is not what the name stands for.
+            return replace(moved, place=found.place if row.etag == moved.etag else None)
+        if found.owner in (Owner.UNKNOWN, Owner.MARKER):
+            return moved
+        return replace(moved, stray=found.place or task.target)
+
+    # --- strays ---
+
+    async def _sweep(self, task: Task) -> None:
+        """Look for copies whose names are gone: of a crash, or of names removed when just copied."""
+        assert task.ino is not None
+        assert task.key is not None
+        position: ObjectKey | None = None
+        while True:
+            page = await self._page(task, position)
+            if not self._is_there(task):
+                return
+            found = [(info.key, resolve(self._t, task.ino, task.key, info.key)) for info in page]
+            strays = [(key, each.place) for key, each in found if each.owner is Owner.HIDDEN]
+            self._drain.swept(task, strays, now_ns=self._tools.wall_ns())
+            if len(page) < _PAGE:
+                break
+            position = page[-1].key
+        current = self._t.tasks.get(task.task)
+        if current is not None:
+            self._drain.relocated_all(current, now_ns=self._tools.wall_ns())
+
+    async def _sweep_removed(self, task: Task) -> None:
+        """The directory is gone: so is whatever was copied."""
+        position: ObjectKey | None = None
+        while task.key is not None:
+            page = await self._page(task, position)
+            self._drain.swept(task, [(info.key, task.target) for info in page], now_ns=self._tools.wall_ns())
+            if len(page) < _PAGE:
+                break
+            position = page[-1].key
+        self._drain.abandoned(task, now_ns=self._tools.wall_ns())
+
+    async def _page(self, task: Task, position: ObjectKey | None) -> tuple[ObjectInfo, ...]:
+        assert task.key is not None
+        async with self._tools.slots:
+            listing = self._tools.backends[task.store].list(task.key, delimiter=None, start_after=position, limit=_PAGE)
+            return (await listing).objects

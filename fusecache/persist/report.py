@@ -1,0 +1,89 @@
+"""How far the drain is, in the words of `stat`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fusecache.namespace.records import Task
+from fusecache.persist.paths import Paths
+from fusecache.persist.tools import Tools
+
+_MAX_STUCK = 1000
+"""Of a million stuck files the first thousand tell why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainReport:
+    """Its fields are keys of `stat --json` of a mount."""
+
+    files_dirty: int = 0
+    """Changes that the store lacks: files to send, to move, to delete."""
+    bytes_dirty: int = 0
+    files_local: int = 0
+    """Below staging names: not meant for the store."""
+    bytes_local: int = 0
+    oldest_dirty_s: float | None = None
+    drain_bytes_per_s: float = 0.0
+    eta_s: float | None = None
+    throttled_per_s: float = 0.0
+    limited_by: str | None = None
+    pace: tuple[dict[str, Any], ...] = ()
+    stuck: tuple[dict[str, Any], ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+class Reporter:
+    """Adds up the rows: by SQL, so that a large backlog costs a moment, not a second."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._paths = Paths(tools.namespace.tables)
+
+    def report(self, *, requests: int) -> DrainReport:
+        """`requests`: how many are in flight."""
+        tools = self._tools
+        totals = {staged: rest for staged, *rest in tools.namespace.tables.tasks.totals()}
+        files_dirty, bytes_dirty, oldest_ns = totals.get(0, (0, 0, None))
+        files_local, bytes_local, _ = totals.get(1, (0, 0, None))
+        rate = tools.sent.per_s()
+        stuck = tools.namespace.tables.tasks.stuck()[:_MAX_STUCK]
+        return DrainReport(
+            files_dirty=files_dirty,
+            bytes_dirty=bytes_dirty,
+            files_local=files_local,
+            bytes_local=bytes_local,
+            oldest_dirty_s=None if oldest_ns is None else max(0.0, (tools.wall_ns() - oldest_ns) / 1e9),
+            drain_bytes_per_s=rate,
+            eta_s=bytes_dirty / rate if rate and bytes_dirty else (None if files_dirty else 0.0),
+            throttled_per_s=tools.refused.per_s(),
+            limited_by=self._limited_by(files_dirty, requests),
+            pace=tuple(self._pace(requests)),
+            stuck=tuple(self.stuck_entry(task) for task in stuck),
+        )
+
+    def stuck_entry(self, task: Task) -> dict[str, object]:
+        since_s = max(0.0, (self._tools.wall_ns() - task.since_ns) / 1e9)
+        return {
+            "path": self._paths.path_of(task),
+            "error": task.error,
+            "attempts": task.attempts,
+            "since_s": since_s,
+        }
+
+    def _limited_by(self, files_dirty: int, requests: int) -> str | None:
+        if not files_dirty:
+            return None
+        if self._tools.refused.per_s() > 0:
+            return "the store: it refuses requests, or does not answer"
+        if requests >= self._tools.settings.max_uploads:
+            return "max-uploads"
+        return "the store's answers" if requests else "the delay before a file is sent"
+
+    def _pace(self, requests: int) -> list[dict[str, Any]]:
+        return [
+            {"store": backend.url, "prefix": "", "class": "write", "rate_per_s": None, "concurrency": requests}
+            for backend in self._tools.backends.values()
+        ]

@@ -1,0 +1,43 @@
+"""What every worker uses."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import trio
+
+from fusecache.backends.base import Backend
+from fusecache.cache.contents import Contents
+from fusecache.cache.fetch import Fetcher
+from fusecache.namespace.namespace import Namespace
+from fusecache.persist.inflight import InFlight
+from fusecache.persist.meter import Meter
+from fusecache.persist.settings import Settings
+from fusecache.types import StoreNo
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The parts that workers share; each request to a store takes one of `slots`."""
+
+    namespace: Namespace
+    contents: Contents
+    fetcher: Fetcher
+    backends: Mapping[StoreNo, Backend]
+    settings: Settings
+    slots: trio.CapacityLimiter
+    inflight: InFlight
+    sent: Meter
+    """Bytes that arrived in the store."""
+    refused: Meter
+    """Requests that the store asked us to send later."""
+    wall_ns: Callable[[], int]
+    rng: random.Random
+
+    def backoff_s(self, attempts: int, *, retry_after_s: float) -> float:
+        """Return how long to wait after so many failures: full jitter, never less than the store asked for."""
+        settings = self.settings
+        ceiling = min(settings.backoff_cap_s, settings.backoff_base_s * 2 ** min(attempts, 20))
+        return max(retry_after_s, self.rng.uniform(0.0, ceiling))

@@ -1,0 +1,171 @@
+"""Sends the bytes of a file, read from its sparse file as they go out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import trio
+
+from fusecache.backends.base import Backend, Source
+from fusecache.backends.metadata import metadata_of
+from fusecache.backends.sources import BytesSource, FileRange, SourceTruncated
+from fusecache.cache.contents import Base, Content
+from fusecache.errors import FusecacheError
+from fusecache.namespace.drain import Started
+from fusecache.namespace.records import Inode
+from fusecache.persist.groups import unwrapped
+from fusecache.persist.local import Stamp, attributes, make_whole, open_content
+from fusecache.persist.plan import Job
+from fusecache.persist.tools import Tools
+from fusecache.types import ETag, LowerId, ObjectKey
+
+log = logging.getLogger(__name__)
+
+_AGAIN_NS = 500_000_000
+"""After a file changed while it was sent: whoever writes goes on for a while."""
+_READER_NS = 1_000_000_000
+_ABORT_S = 5.0
+"""How long a cancelled upload may take to clean up its parts."""
+
+
+class Uploader:
+    """Carries out uploads. A cancellation leaves the task as it was, and no parts behind if the store answers."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+
+    async def run(self, job: Job) -> None:
+        """Upload the file, and mark it clean if it did not change meanwhile.
+
+        Raises:
+            BackendError: nothing is recorded but the target.
+        """
+        tools = self._tools
+        assert job.task.ino is not None
+        inode = tools.namespace.tables.inodes.get(job.task.ino)
+        if inode.symlink is not None:
+            started = self._start(job)
+            if started is not None:
+                await self._finish(started, inode, BytesSource(b""))
+            return
+        content = open_content(tools.contents, inode)
+        try:
+            if not content.whole:
+                await make_whole(content, tools.fetcher, tools.namespace.tables.inodes)
+            await self._send(job, content)
+        finally:
+            content.close()
+
+    async def _send(self, job: Job, content: Content) -> None:
+        tools = self._tools
+        if tools.contents.readers_of(job.task.store, job.key):
+            tools.namespace.drain.put_off(job.task, due_ns=tools.wall_ns() + _READER_NS)
+            return
+        started = self._start(job)
+        if started is None:
+            return
+        if content.base is not None:
+            content.relabel(None)
+        tools.namespace.tree.made_whole(content.ino)
+        inode = tools.namespace.tables.inodes.get(content.ino)
+        try:
+            await self._finish(started, inode, self._source(content, inode), content)
+        except SourceTruncated:
+            self._again(started)
+
+    def _start(self, job: Job) -> Started | None:
+        """Record the target, unless the task changed since it was planned: then it is planned again."""
+        ns = self._tools.namespace
+        task = ns.tables.tasks.get(job.task.task)
+        if task is None or task.due_ns is None or task.ino is None:
+            return None
+        rows = ns.tables.dentries.of_inode(task.ino)
+        if not rows or ns.tables.directories.home_key(rows[0].place) != job.key:
+            return None
+        return ns.drain.start(task, rows[0].place, job.key, now_ns=self._tools.wall_ns())
+
+    def _source(self, content: Content, inode: Inode) -> Source:
+        return FileRange(content.fd(), 0, inode.size) if inode.size else BytesSource(b"")
+
+    async def _finish(self, started: Started, inode: Inode, source: Source, content: Content | None = None) -> None:
+        tools = self._tools
+        before = Stamp.of(content.fd()) if content is not None and inode.size else None
+        metadata = metadata_of(attributes(inode), upload_id=f"{tools.rng.getrandbits(64):016x}")
+        if content is not None and source.length > tools.settings.multipart_threshold:
+            etag = await self._send_parts(started, content, source.length, before, metadata)
+        else:
+            async with tools.slots:
+                etag = await self._backend(started).put(started.key, source, metadata=metadata)
+        if etag is None or (content is not None and before is not None and before != Stamp.of(content.fd())):
+            self._again(started)
+            return
+        tools.sent.add(source.length)
+        lower = LowerId(started.task.store, started.key, etag)
+        clean = tools.namespace.drain.uploaded(started, lower, inode, now_ns=tools.wall_ns())
+        if clean and content is not None:
+            content.relabel(Base(*lower, size=inode.size))
+
+    def _again(self, started: Started) -> None:
+        """The file changed while it was sent."""
+        tools = self._tools
+        tools.namespace.drain.put_off(started.task, due_ns=tools.wall_ns() + _AGAIN_NS)
+
+    def _backend(self, started: Started) -> Backend:
+        return self._tools.backends[started.task.store]
+
+    # --- in parts ---
+
+    async def _send_parts(
+        self, started: Started, content: Content, size: int, before: Stamp | None, metadata: Mapping[str, str]
+    ) -> ETag | None:
+        """Return the etag, or None if the file changed: then nothing has appeared."""
+        tools, backend = self._tools, self._backend(started)
+        async with tools.slots:
+            upload_id = await backend.start_multipart(started.key, metadata=metadata)
+        completed = False
+        try:
+            etags = await self._parts(backend, started.key, upload_id, content, size)
+            if before != Stamp.of(content.fd()):
+                return None
+            async with tools.slots:
+                etag = await backend.complete_multipart(started.key, upload_id, etags)
+            completed = True
+            return etag
+        finally:
+            if not completed:
+                await _abort(backend, started.key, upload_id)
+
+    async def _parts(self, backend: Backend, key: ObjectKey, upload_id: str, content: Content, size: int) -> list[ETag]:
+        part_size = _part_size(size, self._tools.settings.part_size)
+        ranges = [
+            FileRange(content.fd(), offset, min(part_size, size - offset)) for offset in range(0, size, part_size)
+        ]
+        etags: list[ETag] = [ETag("")] * len(ranges)
+
+        async def send(number: int, source: FileRange) -> None:
+            try:
+                etags[number] = await backend.put_part(key, upload_id, number + 1, source)
+            finally:
+                self._tools.slots.release_on_behalf_of(source)
+
+        with unwrapped():
+            async with trio.open_nursery() as nursery:
+                for number, source in enumerate(ranges):
+                    # Taken here, so that a large file has no more tasks than requests.
+                    await self._tools.slots.acquire_on_behalf_of(source)
+                    nursery.start_soon(send, number, source)
+        return etags
+
+
+def _part_size(size: int, wanted: int) -> int:
+    """S3 takes 10,000 parts of an object."""
+    return max(wanted, -(-size // 10_000))
+
+
+async def _abort(backend: Backend, key: ObjectKey, upload_id: str) -> None:
+    with trio.move_on_after(_ABORT_S, shield=True):
+        try:
+            await backend.abort_multipart(key, upload_id)
+        except FusecacheError as exc:
+            log.info("%s: the parts of upload %s stay behind: %s", key, upload_id, exc)

@@ -1,0 +1,171 @@
+"""A file system without a kernel, with its persister, over a store in memory whose writes are counted."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+
+from fusecache.backends.base import Backend, Source
+from fusecache.cache.contents import Contents
+from fusecache.cache.fetch import Fetcher
+from fusecache.cache.index import ContentIndex
+from fusecache.cache.listings import Listings, PageStore
+from fusecache.config.model import MARKERS, STAGING
+from fusecache.fs.files import Files
+from fusecache.fs.filesystem import FileSystem
+from fusecache.fs.names import Names
+from fusecache.namespace.durability import Durability
+from fusecache.namespace.namespace import Namespace
+from fusecache.persist.persister import Persister
+from fusecache.persist.settings import Settings
+from fusecache.persist.staging import Patterns
+from fusecache.types import DeleteOutcome, ETag, Extent, ObjectKey, Seq
+from tests.fs.harness import BLOCK, DEFAULTS, CountedStore, World
+
+MIB = 1 << 20
+
+
+class RecordedStore(CountedStore):
+    """Records the requests that write, in order; `gates` hold up those whose name they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+        self.gates: dict[str, trio.Event] = {}
+
+    def objects(self) -> dict[str, bytes]:
+        return {key: self.content(key) for key in self.keys()}
+
+    async def put(
+        self,
+        key: ObjectKey,
+        source: Source,
+        *,
+        metadata: Mapping[str, str],
+        if_match: ETag | None = None,
+        if_none_match: bool = False,
+    ) -> ETag:
+        await self._record(f"put {key}")
+        return await super().put(key, source, metadata=metadata, if_match=if_match, if_none_match=if_none_match)
+
+    async def copy(
+        self,
+        source: ObjectKey,
+        target: ObjectKey,
+        *,
+        if_match: ETag | None,
+        size: int,
+        metadata: Mapping[str, str] | None,
+    ) -> ETag:
+        await self._record(f"copy {source} {target}")
+        return await super().copy(source, target, if_match=if_match, size=size, metadata=metadata)
+
+    async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
+        await self._record(f"delete {' '.join(sorted(keys))}")
+        return await super().delete(keys)
+
+    async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
+        await self._record(f"multipart {key}")
+        return await super().start_multipart(key, metadata=metadata)
+
+    @property
+    def parts_left(self) -> int:
+        return len(self._uploads)
+
+    def hold(self, kind: str) -> trio.Event:
+        """Requests of this kind wait until the event is set."""
+        return self.gates.setdefault(kind, trio.Event())
+
+    async def _record(self, request: str) -> None:
+        self.writes.append(request)
+        gate = self.gates.get(request.split()[0])
+        if gate is not None:
+            await gate.wait()
+
+
+class PromptDurability(Durability):
+    """Syncs at once: an autojump clock would not wait for a thread."""
+
+    async def reached(self, seq: Seq) -> None:
+        await trio.lowlevel.checkpoint()
+        self._database.sync()
+
+    async def checkpoint(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self._database.checkpoint()
+
+
+@dataclass
+class Drained(World):
+    """A world whose changes go to the store when it is told to `drain`, or when they are due."""
+
+    persister: Persister = field(kw_only=True)
+
+    async def settle(self) -> None:
+        """Drain everything, then wait for what only falls due later."""
+        with trio.fail_after(3600):
+            await self.persister.drain()
+
+    def tasks_left(self) -> int:
+        return sum(count for _, count, _, _ in self.ns.tables.tasks.totals())
+
+
+@asynccontextmanager
+async def a_drained_world(
+    root: Path,
+    store: RecordedStore,
+    *,
+    through: Backend | None = None,
+    delay_s: float = 1.0,
+    settings: Settings | None = None,
+    seed: int = 0,
+) -> AsyncIterator[Drained]:
+    """Mount `store` and drain it, by way of `through` if given. Leaving is a crash: nothing is finished."""
+    settings = settings or Settings(staging=STAGING, markers=MARKERS, multipart_threshold=8 * MIB, part_size=5 * MIB)
+    started_ns = time.time_ns() - int(trio.current_time() * 1e9)
+
+    def wall_ns() -> int:
+        return started_ns + int(trio.current_time() * 1e9)
+
+    patterns = Patterns(staging=settings.staging, markers=settings.markers)
+    ns = Namespace(
+        root / "namespace.db", url=store.url, boot_id="boot", delay_ns=int(delay_s * 1e9),
+        defaults=DEFAULTS, is_staging=patterns.is_staging, now_ns=wall_ns(),
+    )  # fmt: skip
+    durability = PromptDurability(ns.database)
+    readers = {ns.store: store}
+    contents = Contents(root, ContentIndex(root / "index.db"), block_size=BLOCK, boot_id="boot")
+    fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(16))
+    listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=0.0, clock=lambda: wall_ns() / 1e9)
+    persister = Persister(
+        ns, durability, contents, fetcher, {ns.store: through or store}, settings, wall_ns=wall_ns,
+        rng=random.Random(seed), open_for_writing=lambda: files.open_for_writing(),
+    )  # fmt: skip
+    files = Files(ns, durability, contents, fetcher, wall_ns=wall_ns, changed=persister.ring)
+    names = Names(ns, listings, readers, defaults=DEFAULTS, ttl_s=0.0, wall_ns=wall_ns, dropped=files.dropped)
+    fs = FileSystem(
+        ns, names, files, contents, durability, cache_dir=root, read_only=False, max_key_bytes=1024,
+        wall_ns=wall_ns, changed=persister.ring,
+    )  # fmt: skip
+    ns.tree.recover(now_ns=wall_ns())
+    for ino in ns.tables.inodes.orphans():
+        contents.remove(ino)
+        ns.tree.reap(ino)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(fetcher.run)
+            nursery.start_soon(persister.run)
+            persister.ring()
+            yield Drained(fs, ns, store, contents, persister=persister)
+            nursery.cancel_scope.cancel()
+        assert "0 tasks, 0 keys>, 0 requests, 0 batches" in repr(persister)
+    finally:
+        contents.close()
+        listings.close()
+        ns.close()
