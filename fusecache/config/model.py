@@ -52,9 +52,7 @@ BOUNDS = (
     Bound("part_size", 5 * MIB, 5 * GIB, "S3 takes parts of 5 MiB to 5 GiB"),
     Bound("multipart_threshold", 1, 5 * GIB, "S3 takes up to 5 GiB in one PUT"),
     Bound("max_uploads", 1, 256, "each upload holds a connection and a chunk of memory"),
-    Bound("upload_limit", 64 * KIB, 1 << 50, "below, a part outlasts the store's timeouts"),
-    Bound("cache_size", 64 * MIB, 1 << 60, "a few large blocks per open file must fit"),
-    Bound("free_space_ratio", 0.0, 0.9, "the rest is all the cache could ever use"),
+    Bound("max_connections", 1, 1024, "each is a descriptor and a TLS session, and stores refuse crowds"),
     Bound("persist_delay_s", 0.0, 7 * 86400.0, "what waits longer is forgotten by people, not by us"),
     Bound("ttl_s", 0.0, 365 * 86400.0, "longer is for ever"),
     Bound("patience_s", 0.1, 3600.0, "an application is waiting meanwhile"),
@@ -82,8 +80,7 @@ class Config:
     """The namespace, the lock and the log. It names what only `cache_dirs` hold: they live and die together."""
 
     cache_size: int | None = None
-    """None: 80 % of what is free, and at most what keeps `free_space_ratio` free."""
-    free_space_ratio: float = 0.1
+    """None: no limit; nothing is evicted."""
     block_size: int = MIB
 
     endpoint_url: str | None = None
@@ -98,8 +95,7 @@ class Config:
     read_only: bool = False
     persist_delay_s: float = 1.0
     max_uploads: int = 16
-    upload_limit: int | None = None
-    """Bytes a second of all uploads together."""
+    max_connections: int = 64
     multipart_threshold: int = 16 * MIB
     part_size: int = 16 * MIB
     staging: tuple[str, ...] = STAGING

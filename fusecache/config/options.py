@@ -41,8 +41,6 @@ def _duration(name: str, help_text: str) -> Option:
 OPTIONS = (
     Option("cache_dir", values.paths, "Where cached and not yet persisted bytes live.", "DIR[:DIR…]", "cache_dirs"),
     Option("state_dir", values.path, "Where the namespace lives; DIR/state below --cache-dir DIR.", "DIR"),
-    _size("cache_size", "How much the cache may hold; 80 % of what is free if not given."),
-    Option("free_space_ratio", values.ratio, "How much of the cache's disk stays free.", "RATIO"),
     _size("block_size", "The piece that is fetched and evicted; a power of two."),
     Option("transport", values.choice("auto", "pyfuse3", "direct"), "auto or pyfuse3.", "NAME"),
     Option("endpoint_url", values.text, "Where the S3 API answers, if it isn't AWS.", "URL"),
@@ -56,7 +54,7 @@ OPTIONS = (
     _flag("read_only", "Refuse every change."),
     _duration("persist_delay", "How long after its last close a file is uploaded (1s)."),
     Option("max_uploads", values.number, "How many uploads run at once (16).", "N"),
-    _size("upload_limit", "Bytes a second of all uploads together."),
+    Option("max_connections", values.number, "How many connections to the store there may be (64).", "N"),
     _size("multipart_threshold", "Larger files are uploaded in parts (16M)."),
     _size("part_size", "The size of these parts (16M)."),
     Option("staging", values.texts, "More names that stay local until they are renamed.", "PATTERN", is_list=True),

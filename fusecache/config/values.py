@@ -58,14 +58,6 @@ def number(value: object) -> int:
     return int(text)
 
 
-def ratio(value: object) -> float:
-    """Return a plain fraction, `0.1`."""
-    try:
-        return float(_plain(value))
-    except ValueError as exc:
-        raise ConfigError(f"{value!r} is no fraction: write 0.1 for a tenth") from exc
-
-
 def text(value: object) -> str:
     """Return a string that says something, without control characters."""
     if not isinstance(value, str) or not value or not value.isprintable():

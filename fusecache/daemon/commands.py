@@ -21,8 +21,6 @@ _MAX_DEADLINE_S = 366 * 86400.0
 class Inspectable(Drainable, Protocol):
     """A volume, as far as the commands use it. Paths are relative to the mount's root, b"" is the root."""
 
-    def stat_mount(self) -> dict[str, object]: ...
-
     async def stat_path(self, path: bytes) -> dict[str, object]:
         """Return the facts of `path`. Raises `NotFound`."""
         ...

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -18,6 +18,8 @@ Tell = Callable[[FlushProgress], None]
 
 
 class Drainable(Protocol):
+    def stat_mount(self) -> dict[str, Any]: ...
+
     async def flush(self, path: bytes, *, progress: Tell) -> FlushProgress: ...
 
 
@@ -45,7 +47,7 @@ async def drain(volume: Drainable, path: bytes, *, deadline_s: float | None, tel
 
     A cancellation leaves everything as it was: the drain goes on without being waited for.
     """
-    newest = FlushProgress()
+    newest = what_is_left(volume)
 
     def note(progress: FlushProgress) -> None:
         nonlocal newest
@@ -55,6 +57,12 @@ async def drain(volume: Drainable, path: bytes, *, deadline_s: float | None, tel
     with trio.move_on_after(float("inf") if deadline_s is None else deadline_s) as patience:
         newest = await volume.flush(path, progress=note)
     return Drained(newest, patience.cancelled_caught)
+
+
+def what_is_left(volume: Drainable) -> FlushProgress:
+    """Return what the whole mount still lacks in the store, without waiting for anything."""
+    facts = volume.stat_mount()
+    return FlushProgress(files_left=facts["files_dirty"], bytes_left=facts["bytes_dirty"], stuck=tuple(facts["stuck"]))
 
 
 class Departure:
@@ -81,14 +89,16 @@ class Departure:
         """
         with self._counted():
             until = trio.current_time() + (float("inf") if deadline_s is None else deadline_s)
-            drained = await drain(self._volume, b"", deadline_s=deadline_s if flush else 0.0, tell=tell)
-            if flush and not drained.is_complete:
+            if not flush:
+                await self._unmount()
+                return Drained(what_is_left(self._volume), deadline_passed=False), True
+            drained = await drain(self._volume, b"", deadline_s=deadline_s, tell=tell)
+            if not drained.is_complete:
                 return drained, False
             await self._unmount()
-            if flush:  # what was closed while we unmounted; nothing can come after it
-                left_s = max(0.0, until - trio.current_time())
-                drained = await drain(self._volume, b"", deadline_s=left_s, tell=tell)
-            return drained, True
+            # What was closed while we unmounted; nothing can come after it.
+            left_s = max(0.0, until - trio.current_time())
+            return await drain(self._volume, b"", deadline_s=left_s, tell=tell), True
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -42,7 +42,7 @@ class FakeVolume:
         raise self.bug or AssertionError("a crash without a bug")
 
     def stat_mount(self) -> dict[str, object]:
-        return {"files_dirty": self.files_left, "stores": ["s3://b/p"]}
+        return {"files_dirty": self.files_left, "bytes_dirty": 0, "stuck": self.stuck, "stores": ["s3://b/p"]}
 
     async def stat_path(self, path: bytes) -> dict[str, object]:
         if path == b"absent":

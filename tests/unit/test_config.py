@@ -98,7 +98,7 @@ def test_configured_patterns_come_on_top() -> None:
         ({"block_size": "1K"}, "block_size"),
         ({"part_size": "1M"}, "5 MiB"),
         ({"max_uploads": 0}, "max_uploads"),
-        ({"free_space_ratio": "1"}, "free_space_ratio"),
+        ({"max_connections": 0}, "max_connections"),
         ({"persist_delay": "soon"}, "persist_delay"),
         ({"sse_kms_key_id": "k"}, "aws:kms"),
         ({"endpoint_url": "localhost:9000"}, "http://"),
@@ -124,15 +124,15 @@ def test_every_option_has_a_field_of_its_own() -> None:
 
 def test_toml_takes_dashes_and_underscores(tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
-    file.write_text('store = "s3://b"\ncache-size = "10G"\npersist_delay = 2.5\n')
+    file.write_text('store = "s3://b"\npart-size = "10M"\npersist_delay = 2.5\n')
     settings = read_toml(file)
-    assert settings == {"store": "s3://b", "cache_size": "10G", "persist_delay": 2.5}
-    assert config(**settings).cache_size == 10 << 30
+    assert settings == {"store": "s3://b", "part_size": "10M", "persist_delay": 2.5}
+    assert config(**settings).part_size == 10 << 20
 
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [("cach_size = 1", "cache_size"), ("store = ", "no TOML"), ("zzz = 1", "--help"), ('"a\\nb" = 1', "unknown")],
+    [("part_sise = 1", "part_size"), ("store = ", "no TOML"), ("zzz = 1", "--help"), ('"a\\nb" = 1', "unknown")],
 )
 def test_a_wrong_file_says_what_is_wrong(tmp_path: Path, content: str, word: str) -> None:
     file = tmp_path / "x.toml"
