@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusecache.errors import Stale
 from fusecache.namespace.records import Task, TaskKind
-from fusecache.namespace.tree import Tables
+from fusecache.namespace.tables import Tables
 from fusecache.persist.staging import Patterns
 from fusecache.types import ROOT_INO, InodeNo, Seq
 

@@ -13,7 +13,7 @@ from enum import Enum, auto
 from fusecache.namespace.drain import conflicting
 from fusecache.namespace.keys import ancestors
 from fusecache.namespace.records import Place, Task, TaskKind
-from fusecache.namespace.tree import Tables
+from fusecache.namespace.tables import Tables
 from fusecache.persist.inflight import InFlight
 from fusecache.types import InodeNo, ObjectKey, StoreNo
 

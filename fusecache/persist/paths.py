@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusecache.errors import Stale
 from fusecache.namespace.records import Place, Task
-from fusecache.namespace.tree import Tables
+from fusecache.namespace.tables import Tables
 from fusecache.types import ROOT_INO, InodeNo
 
 

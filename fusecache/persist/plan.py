@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fusecache.errors import Stale
 from fusecache.namespace.keys import TMP_PREFIX
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
-from fusecache.namespace.tree import Tables
+from fusecache.namespace.tables import Tables
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.holds import Fate, Holds
 from fusecache.persist.inflight import InFlight

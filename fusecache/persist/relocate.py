@@ -12,8 +12,8 @@ from dataclasses import replace
 import trio
 
 from fusecache.errors import NoSuchObject, TransientBackendError
-from fusecache.namespace.drain import Relocated
 from fusecache.namespace.records import Task, TaskKind
+from fusecache.namespace.relocations import Relocated
 from fusecache.persist.copy import copied_metadata
 from fusecache.persist.groups import unwrapped
 from fusecache.persist.local import follow, open_content
@@ -36,6 +36,7 @@ class Relocator:
         self._tools = tools
         self._t = tools.namespace.tables
         self._drain = tools.namespace.drain
+        self._relocations = tools.namespace.drain.relocations
 
     async def run(self, job: Job) -> None:
         """Go on with a relocation, from wherever it is, to its end.
@@ -50,7 +51,7 @@ class Relocator:
         if self._is_there(task) and task.source != task.key:
             await self._copy_all(task)
             if self._is_there(task):
-                self._drain.flipped(task, now_ns=self._tools.wall_ns())
+                self._relocations.flipped(task, now_ns=self._tools.wall_ns())
         current = self._t.tasks.get(task.task)
         if current is None:
             return
@@ -102,7 +103,7 @@ class Relocator:
         target = ObjectKey(f"{task.key}{info.key[len(task.source) :]}")
         while self._is_there(task):
             found = self._resolve(task, info.key)
-            if not self._is_copied(found, info):
+            if not self._is_copied(task, found, info):
                 if self._is_left(task, found, info):
                     moved[info.key] = Relocated(info.key, info.etag, None, None)
                 return
@@ -117,18 +118,22 @@ class Relocator:
         assert task.source is not None
         return resolve(self._t, task.ino, task.source, key)
 
-    def _is_copied(self, found: Resolved, info: ObjectInfo) -> bool:
-        """What is known and clean, and what is not known."""
+    def _is_copied(self, task: Task, found: Resolved, info: ObjectInfo) -> bool:
+        """What is known and clean, and what is not known; but nothing that somebody else is deleting."""
         match found.owner:
             case Owner.UNKNOWN:
-                return True
+                return not self._is_going(task, info.key)
             case Owner.MARKER:
-                return found.directory is not None and not found.directory.marker
+                marked = found.directory is not None and found.directory.marker
+                return not marked and not self._is_going(task, info.key)
             case Owner.FILE:
                 assert found.dentry is not None
                 return found.dentry.key == info.key and not self._has(found.dentry.ino, TaskKind.UPLOAD)
             case _:
                 return False
+
+    def _is_going(self, task: Task, key: ObjectKey) -> bool:
+        return any(delete.shield != task.shield for delete in self._t.tasks.deletes_of(task.store, key))
 
     def _is_left(self, task: Task, found: Resolved, info: ObjectInfo) -> bool:
         """The key is not copied but has to go, and has no delete yet."""
@@ -176,7 +181,7 @@ class Relocator:
             if row is not None and row.ino is not None:
                 contents.append((open_content(self._tools.contents, self._t.inodes.get(row.ino)), moved))
         try:
-            self._drain.relocated(task, owned, position, now_ns=self._tools.wall_ns())
+            self._relocations.relocated(task, owned, position, now_ns=self._tools.wall_ns())
             for content, moved in contents:
                 if moved.target is not None:
                     follow(content, LowerId(task.store, moved.source, moved.etag), moved.target)
@@ -192,7 +197,7 @@ class Relocator:
         if found.owner is Owner.FILE and row is not None and row.key == moved.source:
             # A version that replaced the known one behind our back is not what the name stands for.
             return replace(moved, place=found.place if row.etag == moved.etag else None)
-        if found.owner in (Owner.UNKNOWN, Owner.MARKER):
+        if found.owner is Owner.UNKNOWN or (found.owner is Owner.MARKER and not self._is_going(task, moved.source)):
             return moved
         return replace(moved, stray=found.place or task.target)
 
@@ -209,20 +214,20 @@ class Relocator:
                 return
             found = [(info.key, resolve(self._t, task.ino, task.key, info.key)) for info in page]
             strays = [(key, each.place) for key, each in found if each.owner is Owner.HIDDEN]
-            self._drain.swept(task, strays, now_ns=self._tools.wall_ns())
+            self._relocations.swept(task, strays, now_ns=self._tools.wall_ns())
             if len(page) < _PAGE:
                 break
             position = page[-1].key
         current = self._t.tasks.get(task.task)
         if current is not None:
-            self._drain.relocated_all(current, now_ns=self._tools.wall_ns())
+            self._relocations.relocated_all(current, now_ns=self._tools.wall_ns())
 
     async def _sweep_removed(self, task: Task) -> None:
         """The directory is gone: so is whatever was copied."""
         position: ObjectKey | None = None
         while task.key is not None:
             page = await self._page(task, position)
-            self._drain.swept(task, [(info.key, task.target) for info in page], now_ns=self._tools.wall_ns())
+            self._relocations.swept(task, [(info.key, task.target) for info in page], now_ns=self._tools.wall_ns())
             if len(page) < _PAGE:
                 break
             position = page[-1].key

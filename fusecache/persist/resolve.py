@@ -8,7 +8,7 @@ from enum import Enum, auto
 from fusecache.errors import NameTooLong
 from fusecache.namespace.keys import name_of
 from fusecache.namespace.records import Dentry, Directory, Place
-from fusecache.namespace.tree import Tables
+from fusecache.namespace.tables import Tables
 from fusecache.types import InodeNo
 
 

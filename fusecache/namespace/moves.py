@@ -1,0 +1,175 @@
+"""How the identity of a name moves from one object to another, and what that sets free.
+
+Every such step stamps the name with a new epoch, so that listings begun before it do not count.
+All within a transaction of the caller's.
+"""
+
+from __future__ import annotations
+
+from fusecache.namespace.records import Dentry, Place, Task, TaskKind
+from fusecache.namespace.tables import Tables
+from fusecache.types import InodeNo, LowerId, Seq
+
+
+class Moves:
+    """The steps that `Drain` and `Relocations` are made of."""
+
+    def __init__(self, tables: Tables, *, delay_ns: int) -> None:
+        self._t = tables
+        self._delay_ns = delay_ns
+
+    def name_of(self, ino: InodeNo | None) -> Dentry | None:
+        """The name of the task's inode, wherever it is by now."""
+        assert ino is not None
+        rows = self._t.dentries.of_inode(ino)
+        return rows[0] if rows else None
+
+    def orphaned(self, task: Task, key: str, *, now_ns: int) -> None:
+        """An object was made for a name that is gone: its unlink wanted it deleted, maybe before it existed."""
+        t = self._t
+        t.tasks.want_deleted(
+            task.store,
+            key,
+            etag=None,
+            seq=t.database.next_seq(),
+            due_ns=now_ns,
+            now_ns=now_ns,
+            shield=task.target,
+        )
+
+    def overwritten(self, dentry: Dentry, lower: LowerId) -> None:
+        """What was at the key is replaced: a delete of it, wanted earlier, would hit the new object."""
+        t = self._t
+        if t.directories.home_key(dentry.place) != lower.key:
+            return  # the name moved on meanwhile: then the delete is meant for this object
+        for task in t.tasks.deletes_of(lower.store, lower.key):
+            t.tasks.drop(task.task)
+            if task.shield != dentry.place:
+                self.settle(task.shield, t.database.next_seq(), now_ns=0)
+
+    def unmark(self, ino: InodeNo, *, now_ns: int) -> None:
+        """The marker of a known directory is not copied along: whether it needs one is looked into again."""
+        if self._t.directories.get(ino).marker:
+            self._t.directories.marked(ino, 0)
+            self.want_marker(ino, now_ns=now_ns)
+
+    def want_marker(self, ino: InodeNo, *, now_ns: int) -> None:
+        t = self._t
+        seq = t.database.next_seq()
+        t.tasks.want(TaskKind.MARKER, ino, t.directories.get(ino).store, seq=seq, due_ns=now_ns, now_ns=now_ns)
+
+    def identify(
+        self, dentry: Dentry, lower: LowerId, *, generation: int, now_ns: int, since_seq: Seq | None = None
+    ) -> None:
+        """This name's object is `lower`. If that is not where the name is by now, it has to follow."""
+        t = self._t
+        assert dentry.ino is not None
+        seq = t.database.next_seq()
+        t.dentries.identify(dentry, lower, generation=generation, epoch=seq)
+        t.tasks.reads(dentry.ino, lower.key)
+        if dentry.key is not None and dentry.key != lower.key:
+            self._leave_key(dentry, seq=seq, now_ns=now_ns)
+        if t.directories.home_key(dentry.place) == lower.key or self._moves_with_its_directory(dentry, lower.key):
+            return
+        t.tasks.want(
+            TaskKind.COPY,
+            dentry.ino,
+            lower.store,
+            seq=seq,
+            due_ns=now_ns,
+            now_ns=now_ns,
+            source=lower.key,
+            since_seq=since_seq,
+        )
+
+    def relabel(self, dentry: Dentry, lower: LowerId, *, now_ns: int, since_seq: Seq | None = None) -> None:
+        """The same bytes are now read from `lower`."""
+        t = self._t
+        assert dentry.ino is not None
+        assert dentry.generation is not None
+        inode = t.inodes.get(dentry.ino)
+        if inode.base_key is not None:
+            t.inodes.update(inode, base_store=lower.store, base_key=lower.key, base_etag=lower.etag)
+        self.identify(dentry, lower, generation=dentry.generation, now_ns=now_ns, since_seq=since_seq)
+
+    def _leave_key(self, dentry: Dentry, *, seq: Seq, now_ns: int) -> None:
+        """A name no longer reads its old key: the delete that waited for it may go ahead."""
+        t = self._t
+        assert dentry.store is not None
+        assert dentry.key is not None
+        if not t.tasks.deletes_of(dentry.store, dentry.key):
+            shield = self._relocation_shield(dentry)
+            t.tasks.want_deleted(
+                dentry.store, dentry.key, etag=dentry.etag, seq=seq, due_ns=now_ns, now_ns=now_ns, shield=shield
+            )
+        t.tasks.release(dentry.store, dentry.key, now_ns)
+
+    def _relocation_shield(self, dentry: Dentry) -> Place | None:
+        task = self._relocation_of(dentry, dentry.key or "")
+        return None if task is None else task.shield
+
+    def _moves_with_its_directory(self, dentry: Dentry, key: str) -> bool:
+        return self._relocation_of(dentry, key) is not None
+
+    def _relocation_of(self, dentry: Dentry, key: str) -> Task | None:
+        """The relocation of a directory above `dentry` that will move `key` along."""
+        t = self._t
+        for ino in (dentry.parent, *t.directories.ancestors(dentry.parent)):
+            task = t.tasks.of_inode(ino, TaskKind.RELOCATE)
+            if task is not None and task.source is not None and key.startswith(task.source):
+                return task
+        return None
+
+    def child_persisted(self, ino: InodeNo, *, now_ns: int) -> None:
+        """A directory with a child in the store needs no marker."""
+        t = self._t
+        directory = t.directories.find(ino)
+        if directory is None or not directory.marker:
+            return
+        prefix = directory.prefix
+        if prefix is None:
+            moving = t.tasks.of_inode(ino, TaskKind.RELOCATE)
+            prefix = moving.source if moving is not None else t.directories.home_prefix(ino)
+        assert prefix is not None
+        t.directories.marked(ino, 0)
+        seq = t.database.next_seq()
+        t.tasks.want_deleted(
+            directory.store, prefix, etag=None, seq=seq, due_ns=now_ns + self._delay_ns, now_ns=now_ns, shield=None
+        )
+
+    def use(self, ino: InodeNo, *, now_ns: int) -> None:
+        """Something below this directory may come to exist in the store: it stops being opaque, once it may."""
+        t = self._t
+        directory = t.directories.get(ino)
+        if directory.prefix is None and not directory.used:
+            t.directories.use(ino)
+            self._open(ino, now_ns=now_ns)
+
+    def _open(self, ino: InodeNo, *, now_ns: int) -> None:
+        """Read the lower of an opaque directory, unless something there still has to stay hidden."""
+        t = self._t
+        directory = t.directories.get(ino)
+        if directory.prefix is not None or not directory.used or not directory.parent:
+            return
+        if not t.tasks.shielded_by(Place(directory.parent, directory.name)):
+            t.directories.open(ino, t.directories.home_prefix(ino), now_ns=now_ns)
+
+    def settle(self, shield: Place | None, seq: Seq, *, now_ns: int) -> None:
+        """If this name shields nothing any more, the lower counts again."""
+        t = self._t
+        if shield is None or t.tasks.shielded_by(shield) or self._is_being_relocated(shield):
+            return
+        row = t.dentries.get(*shield)
+        if row is None:
+            return
+        if row.ino is None:
+            t.dentries.settle(shield, seq)
+        elif t.directories.find(row.ino) is not None:
+            self._open(row.ino, now_ns=now_ns)
+
+    def _is_being_relocated(self, place: Place) -> bool:
+        t = self._t
+        if t.directories.find(place.parent) is None:
+            return False
+        chain = (place.parent, *t.directories.ancestors(place.parent))
+        return any(t.tasks.of_inode(ino, TaskKind.RELOCATE) is not None for ino in chain)
