@@ -73,8 +73,13 @@ class Lower:
         plan = [(name, evidence, self._t.dentries.get(parent, name)) for name, evidence in found]
         if not any(self._differs(row, evidence, directory, epoch) for _, evidence, row in plan):
             return [row if row is not None and row.ino is not None else None for _, _, row in plan]
-        with self._t.database.transaction():
-            return [self._take(directory, name, row, evidence, epoch) for name, evidence, row in plan]
+        dropped_before = len(self._dropped)
+        try:
+            with self._t.database.transaction():
+                return [self._take(directory, name, row, evidence, epoch) for name, evidence, row in plan]
+        except BaseException:
+            del self._dropped[dropped_before:]  # they have their names back
+            raise
 
     def take_dropped(self) -> list[InodeNo]:
         """Return, once, the inodes whose names the store has taken away: versions that are no more."""
