@@ -93,7 +93,7 @@ class Fetcher:
         if self._nursery is None:
             return
         wanted = [n for n in content.absent(blocks) if (content.ino, n) not in self._flying]
-        for run in _runs(wanted, _longest(content)):
+        for run in _runs(sorted(wanted), _longest(content)):
             if self._prefetch_count >= MAX_PREFETCHES:
                 return
             self._start(content, run, kept=True)
@@ -108,7 +108,7 @@ class Fetcher:
                 new.append(block_no)
             else:
                 fetches[id(flying)] = flying
-        for run in _runs(new, _longest(content)):
+        for run in _runs(sorted(new), _longest(content)):
             started = self._start(content, run, kept=False)
             fetches[id(started)] = started
         for fetch in fetches.values():

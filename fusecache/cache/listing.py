@@ -145,11 +145,9 @@ class Listing:
                 raise
 
     async def _load_next(self) -> None:
+        """Request what comes next: perhaps no page of ours, as S3 may send some without keys."""
         token = self._next
         found, entries = await self._request(token)
-        while not entries and found.next_token is not None:  # S3 may send pages without keys
-            token = found.next_token
-            found, entries = await self._request(token)
         if entries and entries[0].order == self._last:
             del entries[0]  # some servers repeat a prefix on both sides of a page's edge
         if entries:

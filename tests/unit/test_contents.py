@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from fusecache.cache.blocks import hash_block
 from fusecache.cache.contents import Base, Content, ContentLost, Contents
 from fusecache.cache.index import ContentIndex
 from fusecache.errors import NoSpace
@@ -355,6 +357,104 @@ def test_a_write_cut_short_by_a_full_disk_leaves_no_torn_block(tmp_path: Path, m
         content.pwrite(BLOCK, b"x" * BLOCK)
     monkeypatch.undo()
     assert read_all(content, body) == b"x" * BLOCK + body[BLOCK:]
+
+
+def test_a_fetch_that_lands_late_does_not_undo_a_write(tmp_path: Path) -> None:
+    body = bytes(range(48))
+    content = open_contents(tmp_path).open(INO, size=48, base=base_of(body))
+    content.pwrite(0, b"x" * BLOCK)
+    content.fill(0, body[:16])
+    content.fill(1, body[16:32])
+    content.pwrite(20, b"yy")
+    content.fill(1, body[16:32])
+    assert content.pread(0, 32) == b"x" * BLOCK + body[16:20] + b"yy" + body[22:32]
+
+
+def test_what_was_not_verified_yet_is_doubted_again(tmp_path: Path) -> None:
+    body = bytes(range(48))
+    contents = open_contents(tmp_path)
+    content = contents.open(INO, size=48, base=base_of(body))
+    read_all(content, body)
+    os.pwrite(content.fd(), b"?", 20)
+    content.close()
+    contents.close()
+    contents = open_contents(tmp_path, boot_id="second")
+    content = contents.open(INO, size=48, base=base_of(body))
+    assert content.missing(Extent(0, 1)) == []
+    content.close()
+    contents.close()
+    content = open_contents(tmp_path, boot_id="second").open(INO, size=48, base=base_of(body))
+    assert content.missing(Extent(0, 48)) == [1]
+
+
+def test_a_written_block_is_not_taken_for_a_damaged_one(tmp_path: Path) -> None:
+    """Its hash is unknown after an upload that gave none: then it is fetched again, and not counted as bad."""
+    body = bytes(range(40))
+    contents = open_contents(tmp_path)
+    content = contents.open(INO, size=40, base=base_of(body))
+    read_all(content, body)
+    content.pwrite(0, b"new")
+    content.truncate(45)
+    content.relabel(base_of(b"new" + body[3:] + bytes(5), "e2"))
+    content.close()
+    contents.close()
+    contents = open_contents(tmp_path, boot_id="second")
+    content = contents.open(INO, size=45, base=base_of(bytes(45), "e2"))
+    assert content.missing(Extent(0, 45)) == [0, 2]
+    assert contents.bad_blocks() == 0
+
+
+def test_the_hashes_of_an_upload_are_believed(tmp_path: Path) -> None:
+    contents = open_contents(tmp_path)
+    content = contents.open(INO, size=0, base=None, create=True)
+    content.pwrite(0, b"abc")
+    content.relabel(base_of(b"abc"), hashes=hash_block(b"abc").to_bytes(8, sys.byteorder))
+    content.close()
+    contents.close()
+    content = open_contents(tmp_path, boot_id="second").open(INO, size=3, base=base_of(b"abc"))
+    assert content.missing(Extent(0, 3)) == []
+    assert content.pread(0, 3) == b"abc"
+
+
+def test_a_clean_file_of_another_length_is_emptied(tmp_path: Path) -> None:
+    body = bytes(range(40))
+    contents = open_contents(tmp_path)
+    content = contents.open(INO, size=40, base=base_of(body))
+    read_all(content, body)
+    content.close()
+    os.truncate(tmp_path / "contents" / "34" / "1234", 30)
+    content = contents.open(INO, size=40, base=base_of(body))
+    assert content.missing(Extent(0, 40)) == [0, 1, 2]
+    content.fd()
+    stat = contents.stat(INO)
+    assert stat is not None
+    assert (stat.st_size, stat.st_blocks) == (40, 0)
+
+
+def test_a_cut_that_was_not_committed_holds_after_a_kill(tmp_path: Path) -> None:
+    body = bytes(range(48))
+    contents = open_contents(tmp_path)
+    content = contents.open(INO, size=48, base=base_of(body))
+    content.pwrite(0, b"x" * BLOCK)
+    block_map = content.block_map()
+    content.truncate(20)
+
+    again = open_contents(tmp_path).open(INO, size=20, base=base_of(body), local_blocks=block_map)
+    again.truncate(48)
+    assert read_all(again, body) == b"x" * BLOCK + body[16:20] + bytes(28)
+
+
+def test_a_row_that_was_not_written_yet_is_forgotten_too(tmp_path: Path) -> None:
+    body = bytes(range(40))
+    contents = open_contents(tmp_path)
+    content = contents.open(INO, size=40, base=base_of(body))
+    read_all(content, body)
+    content.close()
+    content = contents.open(INO, size=40, base=base_of(body))
+    content.pwrite(0, b"not committed by anybody")
+    contents.flush_index()
+    again = open_contents(tmp_path).open(INO, size=40, base=base_of(body))
+    assert again.missing(Extent(0, 40)) == [0, 1, 2]
 
 
 def test_used_bytes_follow_the_disk(tmp_path: Path) -> None:

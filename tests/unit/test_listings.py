@@ -348,6 +348,25 @@ async def test_a_server_without_order_hides_nothing(tmp_path: Path) -> None:
     rig.listings.close()
 
 
+class RepeatingBackend(MemoryBackend):
+    """A server that shows a prefix on both sides of a page's edge."""
+
+    async def list(self, prefix: str, *, token: str | None = None, **_: object) -> ListPage:
+        if token is None:
+            return ListPage((info("a"),), (ObjectKey("b/"),), "1")
+        return ListPage((info("c"),), (ObjectKey("b/"),), None)
+
+
+async def test_a_repeated_prefix_is_one_entry(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, RepeatingBackend())
+    listing = await rig.listings.open(STORE, "", Seq(0))
+    assert await names(listing) == ["a", "b/", "c"]
+    rig.listings._pages._disk.clear()
+    rig.listings._pages._decoded.clear()
+    assert await names(listing) == ["a", "b/", "c"]
+    rig.listings.close()
+
+
 def test_a_damaged_page_store_is_begun_anew(tmp_path: Path) -> None:
     (tmp_path / "cache.db").write_bytes(b"no database, but a file with some bytes " * 100)
     pages = PageStore(tmp_path, tag="m")
