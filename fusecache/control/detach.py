@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from fusecache.control import sockets
 from fusecache.control.mounts import MountEntry, mounted_at, mounts
 from fusecache.errors import MountError
 
@@ -71,6 +72,9 @@ def detach(entry: MountEntry) -> None:
     if left is not None and left.device == entry.device:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise MountError(f"{mountpoint} has a dead mount that cannot be detached: {said}")
+    leftover = sockets.find_socket(entry.device, entry.user_id or 0, environ=os.environ)
+    if leftover is not None:
+        leftover.unlink(missing_ok=True)
 
 
 def holders(mountpoint: Path) -> list[str]:

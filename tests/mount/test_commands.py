@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fusecache.control import sockets
 from fusecache.control.client import wait_gone
 from tests.conftest import new_bucket
 from tests.mount.cli import facts, foreground, fusecache, kill_daemon, mount, mounted
@@ -190,10 +191,12 @@ def test_a_killed_daemon_is_said_to_be_dead_and_the_next_mount_goes_on(
         assert (mountpoint / "a").read_bytes() == b"acknowledged"
         assert fusecache("flush", mountpoint).returncode == 0
         assert (store / "a").read_bytes() == b"acknowledged"
+        assert (entry := mounted(mountpoint)) is not None
         kill_daemon(mountpoint)
         done = fusecache("umount", mountpoint)
         assert (done.returncode, "was dead" in done.stderr) == (0, True), done
     assert mounted(mountpoint) is None
+    assert sockets.find_socket(entry.device, os.getuid(), environ=os.environ) is None
 
 
 def test_unmounted_by_others_the_daemon_ends(mountpoint: Path, store: Path) -> None:

@@ -40,6 +40,7 @@ class User:
     def run(self, *command: str) -> Done:
         env = {
             "HOME": str(self.home),
+            "XDG_RUNTIME_DIR": str(self.home),
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
         }
