@@ -1,0 +1,177 @@
+"""Stores to mount, mounts that end with their test, and a watchdog for syscalls that hang."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fusecache.control.client import wait_gone
+from tests.mount.cli import TIMEOUT_S, fusecache, mounted
+
+DEADLINE_S = 90.0
+"""How long a test may take: after it every mount of its own is cut off, and what hangs in one fails."""
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Something to mount, and the independent witness of what is in it."""
+
+    name: str
+    url: str
+    options: tuple[str, ...]
+    put: Callable[[str, bytes], None]
+    objects: Callable[[], dict[str, bytes]]
+    head: Callable[[str], dict[str, Any]] | None = None
+    """What a HEAD tells, where there is such a thing."""
+
+
+def file_store(root: Path) -> Store:
+    root.mkdir(exist_ok=True)
+
+    def put(key: str, data: bytes) -> None:
+        path = root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+    def objects() -> dict[str, bytes]:
+        """Files, and empty directories as the markers they stand for."""
+        found: dict[str, bytes] = {}
+        for directory, names, files in os.walk(root):
+            names[:] = [name for name in names if not name.startswith(".fusecache")]
+            below = os.path.relpath(directory, root)
+            prefix = "" if below == "." else f"{below}/"
+            found |= {f"{prefix}{name}": Path(directory, name).read_bytes() for name in files}
+            if prefix and not names and not files:
+                found[prefix] = b""
+        return found
+
+    return Store("file", f"file://{root}", (), put, objects)
+
+
+def s3_store(name: str, client: Any, endpoint_url: str, bucket: str, prefix: str = "some/prefix/") -> Store:
+    def put(key: str, data: bytes) -> None:
+        client.put_object(Bucket=bucket, Key=prefix + key, Body=data)
+
+    def objects() -> dict[str, bytes]:
+        keys = [
+            each["Key"]
+            for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            for each in page.get("Contents", [])
+        ]
+        return {key.removeprefix(prefix): client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+    def head(key: str) -> dict[str, Any]:
+        answer: dict[str, Any] = client.head_object(Bucket=bucket, Key=prefix + key)
+        return answer
+
+    return Store(name, f"s3://{bucket}/{prefix.rstrip('/')}", ("--endpoint-url", endpoint_url), put, objects, head)
+
+
+@dataclass
+class Mount:
+    """One `fusecache mount`, which may be killed and made again."""
+
+    url: str
+    path: Path
+    cache: Path
+    options: tuple[str, ...]
+    run: Run = fusecache
+    pid: int = 0
+
+    def mount(self) -> None:
+        """Mount; it answers when this returns."""
+        with contextlib.suppress(FileExistsError):  # not exist_ok, which would ask a dead mount what it is
+            self.path.mkdir()
+        self._run("mount", self.url, self.path, "--cache-dir", self.cache, *self.options)
+        self.pid = int((self.cache / "lock").read_text().split()[0])
+
+    def facts(self, path: str = "") -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self._run("stat", "--json", self.path / path))
+        return told
+
+    def flush(self, path: str = "") -> dict[str, Any]:
+        """Drain; everything acknowledged is in the store when this returns."""
+        told: dict[str, Any] = json.loads(self._run("flush", "--json", "--deadline", "60s", self.path / path))
+        return told
+
+    def umount(self, *options: str) -> None:
+        self._run("umount", self.path, *options)
+        assert wait_gone(self.pid, TIMEOUT_S)
+        self.pid = 0
+
+    def kill(self) -> None:
+        """SIGKILL the daemon. What is mounted now answers nobody."""
+        os.kill(self.pid, signal.SIGKILL)
+        assert wait_gone(self.pid, TIMEOUT_S)
+        self.pid = 0
+
+    def cut_off(self) -> None:
+        """End daemon and mount whatever their state."""
+        if self.pid and not wait_gone(self.pid, 0):
+            os.kill(self.pid, signal.SIGKILL)
+        if mounted(self.path):
+            subprocess.run(["fusermount3", "-uz", str(self.path)], timeout=TIMEOUT_S, check=False)
+
+    def _run(self, *arguments: str | Path) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == 0, f"fusecache {arguments}: {done.returncode}: {done.stderr or done.stdout}"
+        return done.stdout
+
+
+@dataclass
+class Mounts:
+    """Makes mounts below one directory, and ends them."""
+
+    root: Path
+    made: list[Mount] = field(default_factory=list)
+
+    def __call__(self, store: Store, *options: str, name: str = "m", run: Run = fusecache) -> Mount:
+        """Mount `store` with a cache of its own (the same one for the same name)."""
+        cache = self.root / f"cache-{name}"
+        mount = Mount(store.url, self.root / name, cache, (*store.options, *options), run)
+        self.made.append(mount)
+        mount.mount()
+        return mount
+
+    def cut_off(self) -> None:
+        for mount in self.made:
+            mount.cut_off()
+
+
+@contextmanager
+def watched(mounts: Mounts, deadline_s: float = DEADLINE_S) -> Iterator[Mounts]:
+    """Cut the mounts off at the end, or when the block takes too long: no syscall hangs for longer."""
+    timer = threading.Timer(deadline_s, mounts.cut_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield mounts
+    finally:
+        timer.cancel()
+        timer.join()
+        mounts.cut_off()
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file below `root` by its path, and every empty directory as `path/`: what the bucket should hold."""
+    found: dict[str, bytes] = {}
+    for directory, names, files in os.walk(root):
+        below = os.path.relpath(directory, root)
+        prefix = "" if below == "." else f"{below}/"
+        for name in files:
+            path = Path(directory, name)
+            found[prefix + name] = b"" if stat.S_ISLNK(path.lstat().st_mode) else path.read_bytes()
+        if prefix and not names and not files:
+            found[prefix] = b""
+    return found
