@@ -116,7 +116,11 @@ class Drain:
             t.tasks.drop(task.task)
             if task.source is not None and task.kind == TaskKind.RELOCATE:
                 t.tasks.release_below(task.store, task.source, now_ns)
-            self._moves.settle(task.shield, t.database.next_seq(), now_ns=now_ns)
+            seq = t.database.next_seq()
+            for place in {task.shield, task.target}:
+                self._moves.settle(place, seq, now_ns=now_ns)
+            if task.kind == TaskKind.RELOCATE and task.ino is not None and t.directories.find(task.ino) is not None:
+                self._moves.settle_below(task.ino, seq, now_ns=now_ns)
 
     def deleted(self, tasks: Sequence[Task], *, now_ns: int) -> None:
         """The keys of these delete tasks are gone from the store."""

@@ -126,16 +126,16 @@ class Moves:
         directory = t.directories.find(ino)
         if directory is None or not directory.marker:
             return
-        prefix = directory.prefix
+        prefix, shield = directory.prefix, Place(directory.parent, directory.name)
+        moving = t.tasks.of_inode(ino, TaskKind.RELOCATE)
         if prefix is None:
-            moving = t.tasks.of_inode(ino, TaskKind.RELOCATE)
             prefix = moving.source if moving is not None else t.directories.home_prefix(ino)
         assert prefix is not None
+        if moving is not None and moving.source == prefix and moving.shield is not None:
+            shield = moving.shield
         t.directories.marked(ino, 0)
-        seq = t.database.next_seq()
-        t.tasks.want_deleted(
-            directory.store, prefix, etag=None, seq=seq, due_ns=now_ns + self._delay_ns, now_ns=now_ns, shield=None
-        )
+        seq, due_ns = t.database.next_seq(), now_ns + self._delay_ns
+        t.tasks.want_deleted(directory.store, prefix, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=shield)
 
     def use(self, ino: InodeNo, *, now_ns: int) -> None:
         """Something below this directory may come to exist in the store: it stops being opaque, once it may."""
@@ -166,6 +166,12 @@ class Moves:
             t.dentries.settle(shield, seq)
         elif t.directories.find(row.ino) is not None:
             self._open(row.ino, now_ns=now_ns)
+
+    def settle_below(self, ino: InodeNo, seq: Seq, *, now_ns: int) -> None:
+        """A relocation of this directory ended, which kept the whiteouts below it."""
+        for row in self._t.dentries.below(ino):
+            if row.ino is None and not row.settled:
+                self.settle(row.place, seq, now_ns=now_ns)
 
     def _is_being_relocated(self, place: Place) -> bool:
         t = self._t

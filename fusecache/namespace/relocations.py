@@ -100,9 +100,10 @@ class Relocations:
         assert task.source is not None
         with t.database.transaction():
             t.tasks.drop(task.task)
-            if t.directories.find(task.ino) is None:
-                return
             seq = t.database.next_seq()
+            if t.directories.find(task.ino) is None:
+                self._moves.settle(task.shield, seq, now_ns=now_ns)
+                return
             if t.directories.home_prefix(task.ino) != task.source:
                 t.tasks.want(
                     TaskKind.RELOCATE,
@@ -117,9 +118,7 @@ class Relocations:
                 )
                 return
             self._moves.settle(task.shield, seq, now_ns=now_ns)
-            for row in t.dentries.below(task.ino):
-                if row.ino is None and not row.settled:
-                    self._moves.settle(row.place, seq, now_ns=now_ns)
+            self._moves.settle_below(task.ino, seq, now_ns=now_ns)
 
     # --- within a transaction ---
 

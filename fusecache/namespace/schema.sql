@@ -95,3 +95,4 @@ CREATE INDEX task_since ON task (since_seq);
 CREATE INDEX task_key ON task (store, key) WHERE key IS NOT NULL;
 CREATE INDEX task_source ON task (store, source) WHERE source IS NOT NULL;
 CREATE INDEX task_shield ON task (shield_parent, shield_name) WHERE shield_parent IS NOT NULL;
+CREATE INDEX task_target ON task (target_parent, target_name) WHERE kind = 3;  -- its copies appear there

@@ -98,8 +98,12 @@ class Tasks:
         return self._all("ino = ?", ino)
 
     def shielded_by(self, place: Place) -> list[Task]:
-        """What must end before the whiteout at `place` may go."""
-        return self._all("shield_parent = ? AND shield_name = ?", *place)
+        """What must end before the whiteout at `place` may go.
+
+        A relocation too that copies below this name, if its directory was renamed on meanwhile.
+        """
+        where = "shield_parent = ? AND shield_name = ? OR kind = 3 AND target_parent = ? AND target_name = ?"
+        return self._all(where, *place, *place)
 
     def deletes_of(self, store: StoreNo, key: str) -> list[Task]:
         return self._all("store = ? AND key = ? AND kind = 5", store, key)

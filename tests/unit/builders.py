@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fusecache.namespace.drain import Started
 from fusecache.namespace.lower import Defaults, Evidence, LowerObject, LowerPrefix
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Dentry, Inode, Place, Task, TaskKind
+from fusecache.namespace.relocations import Relocated
 from fusecache.namespace.tree import Owner
 from fusecache.types import ROOT_INO, ETag, InodeNo, LowerId, ObjectKey, Seq
 
@@ -149,8 +150,10 @@ class Upper:
         """Begin the task of a name, towards the key that belongs to it."""
         place = self.place(path)
         key = self.ns.tables.directories.home_key(place)
-        if kind == TaskKind.MARKER:
+        if kind in (TaskKind.MARKER, TaskKind.RELOCATE):
             key = ObjectKey(key + "/")
+        if kind == TaskKind.MARKER:
+            place = Place(self.ino(path), b"")
         return self.ns.drain.start(self.task(kind, path), place, key, now_ns=self.tick())
 
     def upload(self, path: str, etag: str = "e1") -> LowerId:
@@ -170,14 +173,32 @@ class Upper:
     def mark(self, path: str) -> None:
         self.ns.drain.marker_written(self.start(path, TaskKind.MARKER), now_ns=self.tick())
 
-    def carry_out_deletes(self) -> set[str]:
+    def relocate(self, path: str, children: Sequence[str] = ()) -> None:
+        """Copy what is known below a renamed directory, and what the store alone has; read it there; end."""
+        started = self.start(path, TaskKind.RELOCATE)
+        assert started.task.source is not None
+        page = [
+            Relocated(
+                ObjectKey(started.task.source + name),
+                ETag("e"),
+                self.place(f"{path}/{name}"),
+                self.lower_id(f"{path}/{name}", "c"),
+            )
+            for name in children
+        ]
+        relocations = self.ns.drain.relocations
+        relocations.relocated(started.task, page, "position", now_ns=self.tick())
+        relocations.flipped(started.task, now_ns=self.tick())
+        relocations.relocated_all(self.task(TaskKind.RELOCATE, path), now_ns=self.tick())
+
+    def carry_out_deletes(self, *, but: str = "") -> set[str]:
         """Carry out the deletes that are not parked and that nobody reads; returns their keys."""
         tables = self.ns.tables
         ready = [
             task
             for task in self.tasks()
             if task.kind == TaskKind.DELETE and task.due_ns is not None and task.key is not None
-            if not tables.dentries.readers(task.store, task.key)
+            if task.key != but and not tables.dentries.readers(task.store, task.key)
         ]
         if ready:
             self.ns.drain.deleted(ready, now_ns=self.tick())
@@ -282,7 +303,8 @@ _NEVER = {
     "a settled live name": "SELECT parent, name FROM dentry WHERE ino IS NOT NULL AND settled",
     "a settled whiteout that shields": """
         SELECT parent, name FROM dentry WHERE settled AND EXISTS (
-            SELECT 1 FROM task WHERE shield_parent = dentry.parent AND shield_name = dentry.name)""",
+            SELECT 1 FROM task WHERE shield_parent = dentry.parent AND shield_name = dentry.name
+                OR kind = 3 AND target_parent = dentry.parent AND target_name = dentry.name)""",
     "a half base": """
         SELECT ino FROM inode
          WHERE (base_store IS NULL) + (base_key IS NULL) + (base_etag IS NULL) + (base_size IS NULL) NOT IN (0, 4)""",

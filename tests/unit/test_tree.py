@@ -520,6 +520,7 @@ def test_rename_while_the_marker_is_written(upper: Upper) -> None:
     assert upper.task(TaskKind.MARKER, "e").key is None
     assert upper.state("d") == "hidden"
     assert upper.carry_out_deletes() == {"d/"}
+    upper.relocate("e")
     assert upper.state("d") == "settled"
 
 
