@@ -35,6 +35,7 @@ class Moves:
             due_ns=now_ns,
             now_ns=now_ns,
             shield=task.target,
+            since_seq=task.since_seq,
         )
 
     def overwritten(self, dentry: Dentry, lower: LowerId) -> None:
@@ -47,16 +48,16 @@ class Moves:
             if task.shield != dentry.place:
                 self.settle(task.shield, t.database.next_seq(), now_ns=0)
 
-    def unmark(self, ino: InodeNo, *, now_ns: int) -> None:
+    def unmark(self, ino: InodeNo, *, now_ns: int, since_seq: Seq | None = None) -> None:
         """The marker of a known directory is not copied along: whether it needs one is looked into again."""
         if self._t.directories.get(ino).marker:
             self._t.directories.marked(ino, 0)
-            self.want_marker(ino, now_ns=now_ns)
+            self.want_marker(ino, now_ns=now_ns, since_seq=since_seq)
 
-    def want_marker(self, ino: InodeNo, *, now_ns: int) -> None:
+    def want_marker(self, ino: InodeNo, *, now_ns: int, since_seq: Seq | None = None) -> None:
         t = self._t
-        seq = t.database.next_seq()
-        t.tasks.want(TaskKind.MARKER, ino, t.directories.get(ino).store, seq=seq, due_ns=now_ns, now_ns=now_ns)
+        store, seq = t.directories.get(ino).store, t.database.next_seq()
+        t.tasks.want(TaskKind.MARKER, ino, store, seq=seq, due_ns=now_ns, now_ns=now_ns, since_seq=since_seq)
 
     def identify(
         self, dentry: Dentry, lower: LowerId, *, generation: int, now_ns: int, since_seq: Seq | None = None
@@ -68,7 +69,7 @@ class Moves:
         t.dentries.identify(dentry, lower, generation=generation, epoch=seq)
         t.tasks.reads(dentry.ino, lower.key)
         if dentry.key is not None and dentry.key != lower.key:
-            self._leave_key(dentry, seq=seq, now_ns=now_ns)
+            self._leave_key(dentry, seq=seq, now_ns=now_ns, since_seq=since_seq)
         if t.directories.home_key(dentry.place) == lower.key or self._moves_with_its_directory(dentry, lower.key):
             return
         t.tasks.want(
@@ -92,7 +93,7 @@ class Moves:
             t.inodes.update(inode, base_store=lower.store, base_key=lower.key, base_etag=lower.etag)
         self.identify(dentry, lower, generation=dentry.generation, now_ns=now_ns, since_seq=since_seq)
 
-    def _leave_key(self, dentry: Dentry, *, seq: Seq, now_ns: int) -> None:
+    def _leave_key(self, dentry: Dentry, *, seq: Seq, now_ns: int, since_seq: Seq | None) -> None:
         """A name no longer reads its old key: the delete that waited for it may go ahead."""
         t = self._t
         assert dentry.store is not None
@@ -100,7 +101,14 @@ class Moves:
         if not t.tasks.deletes_of(dentry.store, dentry.key):
             shield = self._relocation_shield(dentry)
             t.tasks.want_deleted(
-                dentry.store, dentry.key, etag=dentry.etag, seq=seq, due_ns=now_ns, now_ns=now_ns, shield=shield
+                dentry.store,
+                dentry.key,
+                etag=dentry.etag,
+                seq=seq,
+                due_ns=now_ns,
+                now_ns=now_ns,
+                shield=shield,
+                since_seq=since_seq,
             )
         t.tasks.release(dentry.store, dentry.key, now_ns)
 

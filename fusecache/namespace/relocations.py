@@ -26,7 +26,10 @@ class Relocated:
 
 
 class Relocations:
-    """Pages, the flip, and the strays. Each method is one transaction."""
+    """Pages, the flip, and the strays. Each method is one transaction.
+
+    What follows from a relocation goes back to the same acknowledgement: a barrier over one covers the other.
+    """
 
     def __init__(self, tables: Tables, moves: Moves) -> None:
         self._t = tables
@@ -40,7 +43,7 @@ class Relocations:
             for moved in page:
                 row = t.dentries.get(*moved.place) if moved.place is not None else None
                 if row is not None and row.key == moved.source and moved.target is not None:
-                    self._moves.relabel(row, moved.target, now_ns=now_ns)
+                    self._moves.relabel(row, moved.target, now_ns=now_ns, since_seq=task.since_seq)
                 if moved.stray is not None and moved.target is not None:
                     t.tasks.want_deleted(
                         task.store,
@@ -50,6 +53,7 @@ class Relocations:
                         due_ns=now_ns,
                         now_ns=now_ns,
                         shield=moved.stray,
+                        since_seq=task.since_seq,
                     )
                 t.tasks.want_deleted(
                     task.store,
@@ -59,6 +63,7 @@ class Relocations:
                     due_ns=None,
                     now_ns=now_ns,
                     shield=task.shield,
+                    since_seq=task.since_seq,
                 )
             t.tasks.move(task.task, position)
 
@@ -78,7 +83,7 @@ class Relocations:
                 t.directories.open(task.ino, task.key, now_ns=now_ns)
             else:
                 t.directories.redirect(task.ino, task.source, task.key)
-            self._moves.unmark(task.ino, now_ns=now_ns)
+            self._moves.unmark(task.ino, now_ns=now_ns, since_seq=task.since_seq)
             for row in t.dentries.below(task.ino):
                 self._flip_row(row, task, now_ns=now_ns)
             t.tasks.release_below(task.store, task.source, now_ns)
@@ -91,7 +96,16 @@ class Relocations:
         with t.database.transaction():
             seq = t.database.next_seq()
             for key, place in strays:
-                t.tasks.want_deleted(task.store, key, etag=None, seq=seq, due_ns=now_ns, now_ns=now_ns, shield=place)
+                t.tasks.want_deleted(
+                    task.store,
+                    key,
+                    etag=None,
+                    seq=seq,
+                    due_ns=now_ns,
+                    now_ns=now_ns,
+                    shield=place,
+                    since_seq=task.since_seq,
+                )
 
     def relocated_all(self, task: Task, *, now_ns: int) -> None:
         """No strays are left. If the directory has another name by now, its tree follows."""
@@ -131,11 +145,20 @@ class Relocations:
         directory = t.directories.find(row.ino)
         if directory is not None:
             if directory.prefix is None or directory.prefix.startswith(task.key or ""):
-                self._moves.unmark(row.ino, now_ns=now_ns)
+                self._moves.unmark(row.ino, now_ns=now_ns, since_seq=task.since_seq)
             return
         if row.key is None or not row.key.startswith(task.source):
             return
         kinds = {each.kind for each in t.tasks.all_of_inode(row.ino)}
         if not kinds & {TaskKind.UPLOAD, TaskKind.COPY}:  # it became known after its page was copied
             seq = t.database.next_seq()
-            t.tasks.want(TaskKind.COPY, row.ino, task.store, seq=seq, due_ns=now_ns, now_ns=now_ns, source=row.key)
+            t.tasks.want(
+                TaskKind.COPY,
+                row.ino,
+                task.store,
+                seq=seq,
+                due_ns=now_ns,
+                now_ns=now_ns,
+                source=row.key,
+                since_seq=task.since_seq,
+            )

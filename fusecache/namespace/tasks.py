@@ -40,7 +40,7 @@ _UPSERT = """
 _DELETE_KEY = """
     INSERT INTO task (task, kind, store, key, etag,
         generation, seq, since_seq, due_ns, since_ns, shield_parent, shield_name)
-    VALUES (:task, 5, :store, :key, :etag, 1, :seq, :seq, :due_ns, :now_ns, :shield_parent, :shield_name)"""
+    VALUES (:task, 5, :store, :key, :etag, 1, :seq, :since_seq, :due_ns, :now_ns, :shield_parent, :shield_name)"""
 _CLOSED = """
     UPDATE task SET generation = generation + 1, seq = :seq, staged = 0,
            due_ns = min(:due_ns, since_ns + :cap_ns) WHERE ino = :ino AND kind = 1"""
@@ -188,13 +188,15 @@ class Tasks:
         due_ns: int | None,
         now_ns: int,
         shield: Place | None,
+        since_seq: Seq | None = None,
     ) -> None:
-        """Note that `key` has to go; `due_ns` None while somebody still reads it."""
+        """Note that `key` has to go; `due_ns` None while somebody still reads it. `since_seq` as in `want`."""
         if any(task.shield == shield for task in self.deletes_of(store, key)):
             return
         parent, name = shield if shield is not None else (None, None)
         row: dict[str, object] = {"store": store, "key": key, "etag": etag}
         row |= {"seq": seq, "due_ns": due_ns, "now_ns": now_ns}
+        row["since_seq"] = seq if since_seq is None else since_seq
         row |= {"task": self._database.next_seq(), "shield_parent": parent, "shield_name": name}
         self._db.execute(_DELETE_KEY, row)
 
