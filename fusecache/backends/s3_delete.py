@@ -15,7 +15,7 @@ async def delete_keys(bucket: S3Bucket, keys: Sequence[ObjectKey]) -> list[Delet
     errors: dict[ObjectKey, BackendError] = {}
     batch = [key for key in keys if _fits_xml(key)]
     if batch:
-        errors.update(await _delete_batch(bucket, batch))
+        errors.update(await _without_absent_markers(bucket, await _delete_batch(bucket, batch)))
     for key in keys:
         if not _fits_xml(key) and (error := await _delete_one(bucket, key)):
             errors[key] = error
@@ -34,6 +34,25 @@ async def _delete_batch(bucket: S3Bucket, keys: Sequence[ObjectKey]) -> dict[Obj
         if not isinstance(error, NoSuchObject):  # some servers report what was gone before
             errors[key] = error
     return errors
+
+
+async def _without_absent_markers(
+    bucket: S3Bucket, errors: dict[ObjectKey, BackendError]
+) -> dict[ObjectKey, BackendError]:
+    """Some servers keep no directory markers, and answer their delete with an internal error for ever."""
+    return {key: error for key, error in errors.items() if not key.endswith("/") or await _is_there(bucket, key)}
+
+
+async def _is_there(bucket: S3Bucket, key: ObjectKey) -> bool:
+    """Whether a HEAD finds the key; an unclear answer counts as yes, and the delete is tried again."""
+    try:
+        with translated(bucket.what("HEAD", key)):
+            await bucket.client.head_object(**bucket.args(key))
+    except NoSuchObject:
+        return False
+    except BackendError:
+        return True
+    return True
 
 
 async def _delete_one(bucket: S3Bucket, key: ObjectKey) -> BackendError | None:

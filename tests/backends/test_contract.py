@@ -215,6 +215,13 @@ async def test_directory_markers(store: Backend) -> None:
         await store.head(key("dir/"))
 
 
+async def test_a_marker_that_is_not_there_is_deleted(store: Backend) -> None:
+    await put(store, "other")
+    outcomes = await store.delete([key("never/"), key("other")])
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    assert await names(store) == []
+
+
 async def test_no_directory_is_left_behind(store: Backend) -> None:
     await put(store, "a/b/c/d")
     await store.delete([key("a/b/c/d")])
