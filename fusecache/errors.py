@@ -156,19 +156,3 @@ class MountError(FusecacheError):
     """The mount cannot be made; the message says what to do."""
 
     level = logging.ERROR
-
-
-def cause_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first leaf of a nursery's group, bugs before what was raised on purpose.
-
-    Nobody outside should have to know that there were tasks: the rest follows from the first.
-    """
-    leaves: list[BaseException] = []
-    todo: list[BaseException] = [group]
-    while todo:
-        exc = todo.pop(0)
-        if isinstance(exc, BaseExceptionGroup):
-            todo = [*exc.exceptions, *todo]
-        else:
-            leaves.append(exc)
-    return next((exc for exc in leaves if not isinstance(exc, FusecacheError)), leaves[0])

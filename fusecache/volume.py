@@ -21,7 +21,6 @@ from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
 from fusecache.config import Config
-from fusecache.errors import cause_of
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
@@ -29,6 +28,7 @@ from fusecache.fs.names import Names
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.lower import Defaults
 from fusecache.namespace.namespace import Namespace
+from fusecache.nurseries import unwrapped
 from fusecache.persist.persister import Persister
 from fusecache.persist.settings import settings_of
 from fusecache.persist.staging import Patterns
@@ -54,13 +54,11 @@ class Volume:
 
     async def run(self) -> None:
         """Do what goes on in the background, until cancelled."""
-        try:
+        with unwrapped():
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._parts.fetcher.run)
                 nursery.start_soon(self._parts.persister.run)
                 nursery.start_soon(self._remember_cache)
-        except BaseExceptionGroup as group:
-            raise cause_of(group) from group
 
     def stat_mount(self) -> dict[str, Any]:
         """Return the facts of the contract for `stat --json` of a mount, less what only the daemon knows."""
@@ -123,7 +121,7 @@ class _Parts:
             self.contents,
             self.fetcher,
             wall_ns=time.time_ns,
-            changed=self.persister.ring,
+            changed=self.persister.changed,
         )
         names = Names(
             namespace,
@@ -144,7 +142,7 @@ class _Parts:
             read_only=config.read_only,
             max_key_bytes=backend.capabilities.max_key_bytes,
             wall_ns=time.time_ns,
-            changed=self.persister.ring,
+            changed=self.persister.changed,
         )
         self.describer = Describer(
             namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns

@@ -31,7 +31,6 @@ def main() -> int:
     with os.fdopen(given.config_fd) as text:
         config = Config.from_json(text.read())
     os.chdir("/")  # a working directory on a mount, ours or another, would keep it busy
-    os.umask(0o077)
     _allow_many_files()
     try:
         _mount(config, starter)

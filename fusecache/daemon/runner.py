@@ -17,8 +17,9 @@ from fusecache.control.server import listen
 from fusecache.daemon.reporting import Starter, Supervisor
 from fusecache.daemon.service import Service
 from fusecache.daemon.unmounting import own_mount, unmount
-from fusecache.errors import MountError, cause_of
+from fusecache.errors import MountError
 from fusecache.fs.transport import pyfuse
+from fusecache.nurseries import unwrapped
 from fusecache.volume import Volume, open_volume
 
 
@@ -37,16 +38,13 @@ async def run(config: Config, starter: Starter) -> None:
             else:
                 starting.cancel()
 
-    try:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(heed, signals, nursery.cancel_scope)
-                async with open_volume(config) as volume:
-                    serving.append(_service(config, volume, starter))
-                    await serving[0].run()
-                nursery.cancel_scope.cancel()
-    except BaseExceptionGroup as group:
-        raise cause_of(group) from group
+    with unwrapped(), trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(heed, signals, nursery.cancel_scope)
+            async with open_volume(config) as volume:
+                serving.append(_service(config, volume, starter))
+                await serving[0].run()
+            nursery.cancel_scope.cancel()
     if not serving:
         raise MountError("interrupted before it was mounted")
 

@@ -16,7 +16,8 @@ from fusecache.control.server import ControlServer
 from fusecache.daemon.commands import Commands, Inspectable
 from fusecache.daemon.departure import Departure
 from fusecache.daemon.reporting import Starter, Supervisor
-from fusecache.errors import FusecacheError, cause_of
+from fusecache.errors import FusecacheError
+from fusecache.nurseries import unwrapped
 
 log = logging.getLogger(__name__)
 _LAST_WORDS_S = 2.0  # for the answers of commands that ended with the mount
@@ -67,7 +68,7 @@ class Service:
         Raises:
             FusecacheError: it couldn't be mounted. Anything else is a bug; it is unmounted then, too.
         """
-        try:
+        with unwrapped():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._volume.run)
                 nursery.start_soon(self._leave_when_asked)
@@ -76,8 +77,6 @@ class Service:
                     await self._transport(self._mounted.set)
                 await self._last_words()
                 nursery.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            raise cause_of(group) from group
 
     def signalled(self, number: int) -> None:
         """Heed a SIGTERM or SIGINT."""

@@ -10,11 +10,12 @@ import trio
 from fusecache.backends.base import Backend
 from fusecache.backends.metadata import attributes_of
 from fusecache.cache.listings import Listing, Listings, LowerEntry
-from fusecache.errors import NoSuchObject, NotADirectory, NotFound, cause_of
+from fusecache.errors import NoSuchObject, NotADirectory, NotFound
 from fusecache.namespace.keys import TMP_PREFIX, component_of
 from fusecache.namespace.lower import Defaults, Evidence, LowerObject, LowerPrefix
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Dentry, Directory, Inode
+from fusecache.nurseries import unwrapped
 from fusecache.types import ROOT_INO, Attributes, ETag, InodeNo, ObjectInfo, ObjectKey, Seq, StoreNo
 
 _CHECKED = 200_000
@@ -202,12 +203,10 @@ class Names:
             and not evidence.size
             and not self._is_headed(self._t.dentries.get(directory.ino, name), evidence.etag)
         ]
-        try:
+        with unwrapped():
             async with trio.open_nursery() as nursery:
                 for each in untyped:
                     nursery.start_soon(ask, *each)
-        except BaseExceptionGroup as group:
-            raise cause_of(group) from group
 
     # --- what is known already ---
 

@@ -76,15 +76,15 @@ class Flusher:
             await trio.sleep(max(_TICK_S, _PASS_SHARE * (trio.current_time() - pass_started_s)))
 
     async def _count(self, ino: InodeNo, seq: Seq) -> _Census:
-        census = _Census()
+        census, late = _Census(), []
         async for page in self._pages(seq):
             covered = [task for task in page if not task.staged and self._paths.is_within(task, ino)]
             for task in covered:
                 self._add(census, task)
             now_ns = self._tools.wall_ns()
-            late = [task for task in covered if task.due_ns is not None and task.due_ns > now_ns and not task.attempts]
-            if late:
-                self._tools.namespace.drain.hurried(late, now_ns=now_ns)
+            late += [task for task in covered if task.due_ns is not None and task.due_ns > now_ns and not task.attempts]
+        # All at once, so that deletes share their requests.
+        self._tools.namespace.drain.hurried(late, now_ns=self._tools.wall_ns())
         if not census.waited_for:
             census.waiting_open += census.parked
         return census

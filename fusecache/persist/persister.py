@@ -22,11 +22,11 @@ from fusecache.errors import (
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Task, TaskKind
+from fusecache.nurseries import unwrapped
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.copy import Copier
 from fusecache.persist.delete import Deleter
 from fusecache.persist.flush import Flusher
-from fusecache.persist.groups import unwrapped
 from fusecache.persist.holds import Holds
 from fusecache.persist.inflight import InFlight
 from fusecache.persist.mark import Marker
@@ -108,8 +108,12 @@ class Persister:
                 nursery.start_soon(self._keep_checkpointed)
                 await self._plan_for_ever(nursery)
 
+    def changed(self) -> None:
+        """Something was committed that has to be persisted: planned once it is synced. Cheap, for every request."""
+        self._unsynced.set()
+
     def ring(self) -> None:
-        """Something was committed that has to be persisted."""
+        """Plan again now."""
         self._bell.set()
         self._unsynced.set()
 

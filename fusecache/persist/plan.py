@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fusecache.errors import Stale
@@ -67,9 +68,11 @@ class Planner:
     def plan(self, *, now_ns: int, synced_seq: Seq, capacity: int, may_delete: bool) -> Plan:
         """Return what to do now: at most `capacity` jobs, and a batch of deletes if there may be one."""
         plan = Plan()
-        for task in self._due(plan, now_ns, synced_seq, capacity):
+        for examined, task in enumerate(self._due(now_ns, synced_seq)):
             if len(plan.jobs) >= capacity:
-                plan.is_cut = False  # a worker that ends asks again
+                break  # a worker that ends asks again
+            if examined == _EXAMINED:
+                plan.is_cut = True
                 break
             self._decide(plan, task, now_ns)
         if may_delete:
@@ -84,18 +87,10 @@ class Planner:
 
     # --- the tasks but deletes ---
 
-    def _due(self, plan: Plan, now_ns: int, synced_seq: Seq, capacity: int) -> list[Task]:
-        if not capacity:
-            return []
-        found: list[Task] = []
-        for task in self._t.tasks.due(now_ns=now_ns, synced_seq=synced_seq):
-            if task.task in self._inflight:
-                continue
-            if len(found) == _EXAMINED:
-                plan.is_cut = True
-                break
-            found.append(task)
-        return found
+    def _due(self, now_ns: int, synced_seq: Seq) -> Iterator[Task]:
+        """Lazily: with one free slot, one row is read."""
+        due = self._t.tasks.due(now_ns=now_ns, synced_seq=synced_seq)
+        return (task for task in due if task.task not in self._inflight)
 
     def _decide(self, plan: Plan, task: Task, now_ns: int) -> None:
         match task.kind:

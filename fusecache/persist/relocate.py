@@ -14,8 +14,8 @@ import trio
 from fusecache.errors import NoSuchObject, TransientBackendError
 from fusecache.namespace.records import Task, TaskKind
 from fusecache.namespace.relocations import Relocated
+from fusecache.nurseries import unwrapped
 from fusecache.persist.copy import copied_metadata
-from fusecache.persist.groups import unwrapped
 from fusecache.persist.local import follow, open_content
 from fusecache.persist.plan import Job
 from fusecache.persist.resolve import Owner, Resolved, resolve
@@ -133,13 +133,14 @@ class Relocator:
                 return False
 
     def _is_going(self, task: Task, key: ObjectKey) -> bool:
-        return any(delete.shield != task.shield for delete in self._t.tasks.deletes_of(task.store, key))
+        """What this relocation itself deletes is behind its position."""
+        return bool(self._t.tasks.deletes_of(task.store, key))
 
     def _is_left(self, task: Task, found: Resolved, info: ObjectInfo) -> bool:
         """The key is not copied but has to go, and has no delete yet."""
         if found.owner is Owner.MARKER:
             return True
-        return found.owner is Owner.FILE and not self._t.tasks.deletes_of(task.store, info.key)
+        return found.owner is Owner.FILE and not self._is_going(task, info.key)
 
     def _has(self, ino: InodeNo | None, kind: TaskKind) -> bool:
         return ino is not None and self._t.tasks.of_inode(ino, kind) is not None

@@ -14,7 +14,7 @@ from fusecache.cache.contents import Base, Content
 from fusecache.errors import FusecacheError
 from fusecache.namespace.drain import Started
 from fusecache.namespace.records import Inode
-from fusecache.persist.groups import unwrapped
+from fusecache.nurseries import unwrapped
 from fusecache.persist.local import Stamp, attributes, make_whole, open_content
 from fusecache.persist.plan import Job
 from fusecache.persist.tools import Tools
