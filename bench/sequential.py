@@ -73,7 +73,7 @@ def put_keys(here: Stage, keys: int) -> None:
     def put(first: int) -> None:
         client = here.server.client()
         for number in range(first, keys, PUTTERS):
-            client.put_object(Bucket=BUCKET, Key=f"memory/keys/key-{number:08d}", Body=b"")
+            client.put_object(Bucket=BUCKET, Key=f"memory/keys/key-{number:08d}", Body=b"x")
         client.close()
 
     with ThreadPoolExecutor(PUTTERS) as pool:
