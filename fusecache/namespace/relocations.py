@@ -78,11 +78,12 @@ class Relocations:
         assert task.key is not None
         with t.database.transaction():
             t.tasks.settle_at(task)
+            self._hide_from_outside(task)
             directory = t.directories.get(task.ino)
             if directory.prefix is None:
                 t.directories.open(task.ino, task.key, now_ns=now_ns)
-            else:
-                t.directories.redirect(task.ino, task.source, task.key)
+            # An opaque directory may hold others that are not: they read below the old prefix, too.
+            t.directories.redirect(task.ino, task.source, task.key)
             self._moves.unmark(task.ino, now_ns=now_ns, since_seq=task.since_seq)
             for row in t.dentries.below(task.ino):
                 self._flip_row(row, task, now_ns=now_ns)
@@ -135,6 +136,18 @@ class Relocations:
             self._moves.settle_below(task.ino, seq, now_ns=now_ns)
 
     # --- within a transaction ---
+
+    def _hide_from_outside(self, task: Task) -> None:
+        """What still goes from the old prefix was hidden by names in the directory: by its old name from now on."""
+        t = self._t
+        assert task.source is not None
+        assert task.ino is not None
+        for other in t.tasks.going_below(task.store, task.source):
+            if other.shield is None or other.shield == task.shield:
+                continue
+            parent = other.shield.parent
+            if parent == task.ino or (t.directories.find(parent) and task.ino in t.directories.ancestors(parent)):
+                t.tasks.shield(other.task, task.shield)
 
     def _flip_row(self, row: Dentry, task: Task, *, now_ns: int) -> None:
         """A name below a directory that reads its target now."""

@@ -111,6 +111,14 @@ class Tasks:
     def has_delete_below(self, store: StoreNo, prefix: str) -> bool:
         return self._db.execute(_DELETES_BELOW, (store, prefix, after(prefix))).fetchone() is not None
 
+    def going_below(self, store: StoreNo, prefix: str) -> list[Task]:
+        """Deletes of keys, and relocations of trees, below `prefix`."""
+        bounds = (store, prefix, after(prefix))
+        return self._all(
+            "kind = 5 AND store = ? AND key >= ? AND key < ? OR kind = 3 AND store = ? AND source > ? AND source < ?",
+            *bounds, *bounds,
+        )  # fmt: skip
+
     def reading_from(self, store: StoreNo, source: str) -> list[Task]:
         """Copies and relocations whose source is exactly this key or prefix."""
         return self._all("store = ? AND source = ?", store, source)
@@ -274,6 +282,11 @@ class Tasks:
     def recover(self, due_ns: int) -> None:
         """After a restart nothing is open for writing: such uploads fall due."""
         self._db.execute(_RECOVER, (due_ns,))
+
+    def shield(self, task: int, place: Place | None) -> None:
+        """Another name hides what it is about."""
+        row = (*(place or (None, None)), task)
+        self._db.execute("UPDATE task SET shield_parent = ?, shield_name = ? WHERE task = ?", row)
 
     def shield_instead(self, removed: InodeNo, place: Place) -> None:
         """The directory `removed` is gone: what names in it shielded is shielded by its own name."""

@@ -25,7 +25,7 @@ from fusecache.namespace.namespace import Namespace
 from fusecache.persist.persister import Persister
 from fusecache.persist.settings import Settings
 from fusecache.persist.staging import Patterns
-from fusecache.types import DeleteOutcome, ETag, Extent, ObjectKey, Seq
+from fusecache.types import DeleteOutcome, ETag, ObjectKey, Seq
 from tests.fs.harness import BLOCK, DEFAULTS, CountedStore, World
 
 MIB = 1 << 20
@@ -38,6 +38,8 @@ class RecordedStore(CountedStore):
         super().__init__()
         self.writes: list[str] = []
         self.gates: dict[str, trio.Event] = {}
+        self.pause_s = 0.0
+        """How long a write takes on its way, and its answer likewise."""
 
     def objects(self) -> dict[str, bytes]:
         return {key: self.content(key) for key in self.keys()}
@@ -52,7 +54,9 @@ class RecordedStore(CountedStore):
         if_none_match: bool = False,
     ) -> ETag:
         await self._record(f"put {key}")
-        return await super().put(key, source, metadata=metadata, if_match=if_match, if_none_match=if_none_match)
+        etag = await super().put(key, source, metadata=metadata, if_match=if_match, if_none_match=if_none_match)
+        await trio.sleep(self.pause_s)
+        return etag
 
     async def copy(
         self,
@@ -64,15 +68,24 @@ class RecordedStore(CountedStore):
         metadata: Mapping[str, str] | None,
     ) -> ETag:
         await self._record(f"copy {source} {target}")
-        return await super().copy(source, target, if_match=if_match, size=size, metadata=metadata)
+        etag = await super().copy(source, target, if_match=if_match, size=size, metadata=metadata)
+        await trio.sleep(self.pause_s)
+        return etag
 
     async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
         await self._record(f"delete {' '.join(sorted(keys))}")
-        return await super().delete(keys)
+        outcomes = await super().delete(keys)
+        await trio.sleep(self.pause_s)
+        return outcomes
 
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         await self._record(f"multipart {key}")
         return await super().start_multipart(key, metadata=metadata)
+
+    async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
+        if (gate := self.gates.get("part")) is not None:
+            await gate.wait()
+        return await super().put_part(key, upload_id, number, source)
 
     @property
     def parts_left(self) -> int:
@@ -84,6 +97,7 @@ class RecordedStore(CountedStore):
 
     async def _record(self, request: str) -> None:
         self.writes.append(request)
+        await trio.sleep(self.pause_s)
         gate = self.gates.get(request.split()[0])
         if gate is not None:
             await gate.wait()

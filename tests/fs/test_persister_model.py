@@ -1,0 +1,173 @@
+"""Any calls, drained at any moments and interrupted by crashes: the bucket equals the tree."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from fusecache.errors import FileSystemError
+from tests.fs.draining import RecordedStore, a_drained_world
+
+NAMES = ("a", "b", "c")
+PATHS = [*NAMES, *(f"{x}/{y}" for x in NAMES for y in NAMES), *(f"a/{x}/{y}" for x in NAMES[:2] for y in NAMES[:2])]
+FOREIGN = {"a/a": b"foreign 1", "a/b/a": b"foreign 2", "b/a": b"foreign 3", "b/c": b"foreign 4", "c": b"foreign 5"}
+
+Step = tuple[Any, ...]
+Tree = dict[str, bytes | None]
+"""Paths to bytes; None: a directory."""
+
+paths = st.sampled_from(PATHS)
+steps = st.one_of(
+    st.tuples(st.just("write"), paths),
+    st.tuples(st.just("unlink"), paths),
+    st.tuples(st.just("mkdir"), paths),
+    st.tuples(st.just("rmdir"), paths),
+    st.tuples(st.just("rename"), paths, paths),
+    st.tuples(st.just("chmod"), paths),
+    st.tuples(st.just("wait"), st.sampled_from([0.3, 1.2, 1.26, 1.5, 3.0])),
+    st.tuples(st.just("ticks"), st.integers(1, 30)),
+    st.tuples(st.just("pause"), st.sampled_from([0.0, 0.01, 0.3])),
+    st.tuples(st.just("drain")),
+    st.tuples(st.just("crash")),
+)
+
+
+class Model:
+    """What the tree should be, by the rules of POSIX."""
+
+    def __init__(self) -> None:
+        self.tree: Tree = {}
+        for key, data in FOREIGN.items():
+            self.tree[key] = data
+            self.tree.update({"/".join(key.split("/")[:n]): None for n in range(1, key.count("/") + 1)})
+        self.count = 0
+
+    def bucket(self) -> dict[str, bytes]:
+        found = {path: data for path, data in self.tree.items() if data is not None}
+        empty = [path for path in self.tree if self.is_dir(path) and not self.below(path)]
+        return found | {f"{path}/": b"" for path in empty}
+
+    def is_dir(self, path: str) -> bool:
+        return not path or (path in self.tree and self.tree[path] is None)
+
+    def below(self, path: str) -> list[str]:
+        return [each for each in self.tree if each.startswith(f"{path}/")]
+
+    def apply(self, step: Step) -> bool:
+        """Change the tree; False if the call must fail."""
+        kind, *arguments = step
+        if not self.is_dir(arguments[-1].rpartition("/")[0]):
+            return False
+        return bool(getattr(self, kind)(*arguments))
+
+    def write(self, path: str) -> bool:
+        if self.is_dir(path):
+            return False
+        self.count += 1
+        self.tree[path] = f"{path} {self.count}".encode()
+        return True
+
+    def chmod(self, path: str) -> bool:
+        return path in self.tree
+
+    def unlink(self, path: str) -> bool:
+        return path in self.tree and not self.is_dir(path) and self.tree.pop(path) is not None
+
+    def mkdir(self, path: str) -> bool:
+        if path in self.tree:
+            return False
+        self.tree[path] = None
+        return True
+
+    def rmdir(self, path: str) -> bool:
+        if not self.is_dir(path) or self.below(path):
+            return False
+        del self.tree[path]
+        return True
+
+    def rename(self, old: str, new: str) -> bool:
+        if old not in self.tree or new == old or new.startswith(f"{old}/") or old.startswith(f"{new}/"):
+            return new == old and old in self.tree
+        if new in self.tree and (self.is_dir(new) != self.is_dir(old) or self.below(new)):
+            return False
+        moved = {each: self.tree.pop(each) for each in [old, *self.below(old)]}
+        self.tree.update({new + each[len(old) :]: data for each, data in moved.items()})
+        return True
+
+
+class Run:
+    """One sequence of steps against the model."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.store = RecordedStore()
+        self.model = Model()
+
+    async def play(self, steps: Sequence[Step]) -> None:
+        await self.store.foreign(FOREIGN)
+        todo = list(steps)
+        while todo:
+            async with a_drained_world(self.root, self.store) as world:
+                while todo and (step := todo.pop(0)) != ("crash",):
+                    await self._do(world, step)
+        async with a_drained_world(self.root, self.store) as world:
+            await world.settle()
+            assert self.store.objects() == self.model.bucket()  # what a barrier promises
+            await trio.sleep(60)
+            assert world.tasks_left() == 0
+            assert self.store.objects() == self.model.bucket()
+            for path, data in self.model.tree.items():
+                if data is not None:
+                    assert await world.read_file(path) == data
+
+    async def _do(self, world: Any, step: Step) -> None:
+        match step:
+            case ("wait", seconds):
+                await trio.sleep(seconds)
+            case ("ticks", count):
+                for _ in range(count):
+                    await trio.lowlevel.checkpoint()
+            case ("pause", seconds):
+                self.store.pause_s = seconds
+            case ("drain",):
+                await world.settle()
+            case _:
+                await self._call(world, step)
+
+    async def _call(self, world: Any, step: Step) -> None:
+        before = dict(self.model.tree)
+        expected = self.model.apply(step)
+        kind, *arguments = step
+        try:
+            if kind == "write":
+                data = self.model.tree[arguments[0]] if expected else b"x"
+                await world.write_file(arguments[0], data)
+            elif kind == "chmod":
+                await world.setattr(*arguments, mode=0o600)
+            else:
+                await getattr(world, kind)(*arguments)
+        except FileSystemError as exc:
+            if expected:
+                raise AssertionError(f"{step} in {before}") from exc
+        else:
+            assert expected, f"{step} in {before} should fail"
+
+
+def play(steps: Sequence[Step]) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        trio.run(Run(Path(root)).play, steps, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, min_size=1, max_size=25))
+def test_the_bucket_equals_the_tree(steps: Sequence[Step]) -> None:
+    play(steps)
