@@ -88,7 +88,7 @@ class Relocations:
             for row in t.dentries.below(task.ino):
                 self._flip_row(row, task, now_ns=now_ns)
             t.tasks.release_below(task.store, task.source, now_ns)
-            self._moves.child_persisted(directory.parent, now_ns=now_ns)
+            self._moves.child_persisted(directory.parent, now_ns=now_ns, since_seq=task.since_seq)
             self._moves.settle(task.shield, t.database.next_seq(), now_ns=now_ns)
 
     def swept(self, task: Task, strays: Sequence[tuple[ObjectKey, Place | None]], *, now_ns: int) -> None:

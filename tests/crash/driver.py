@@ -100,17 +100,17 @@ _REAL: dict[str, Callable[[Path, Operation], object]] = {
 # --- and in the model ---
 
 
-def done(tree: Tree, op: Operation) -> Tree:
-    """Return what `tree` is after the operation."""
-    after = dict(tree)
+def done(tree: Tree, op: Operation, cut: int | None = None) -> Tree:
+    """Return what `tree` is after the operation, or after `cut` bytes of it."""
+    after, written = dict(tree), op.data[:cut]
     old = tree.get(op.path) or b""
     match op.kind:
         case "write":
-            after[op.path] = op.data
+            after[op.path] = written
         case "append":
-            after[op.path] = old + op.data
-        case "patch" if op.size:
-            data = op.data[:5_000]
+            after[op.path] = old + written
+        case "patch" if written:
+            data = written[:5_000]
             after[op.path] = old[: op.offset].ljust(op.offset, b"\0") + data + old[op.offset + len(data) :]
         case "truncate":
             after[op.path] = old[: op.offset].ljust(op.offset, b"\0")
@@ -128,11 +128,22 @@ def is_between(tree: Tree, op: Operation, found: Tree) -> bool:
     """Whether `found` is `tree` with the operation done, not done, or its bytes cut short by a kill."""
     if found in (tree, done(tree, op)):
         return True
-    if op.kind not in ("write", "append") or {**found, op.path: b""} != {**tree, op.path: b""}:
-        return False
-    before = (tree.get(op.path) or b"") if op.kind == "append" else b""
     got = found.get(op.path)
-    return got is not None and (before + op.data).startswith(got) and len(got) >= len(before)
+    if got is None or {**found, op.path: b""} != {**tree, op.path: b""}:
+        return False
+    return any(done(tree, op, cut).get(op.path) == got for cut in _cuts(tree, op, got))
+
+
+def _cuts(tree: Tree, op: Operation, got: bytes) -> list[int]:
+    """After how many bytes a kill may have ended the operation: one write(2) is several requests, cut at pages."""
+    match op.kind:
+        case "write":
+            return [len(got)]
+        case "append":
+            return [max(0, len(got) - len(tree.get(op.path) or b""))]
+        case "patch":
+            return [cut for cut in range(5_000) if (op.offset + cut) % 4096 == 0]
+    return []
 
 
 def seen(root: Path) -> Tree:

@@ -1,4 +1,4 @@
-"""The daemon is killed again and again under applications: what was acknowledged is there, at last in the bucket too."""
+"""The daemon is killed again and again under applications: what was acknowledged is there, and drained at last."""
 
 from __future__ import annotations
 

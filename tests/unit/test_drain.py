@@ -212,6 +212,22 @@ def test_a_relocation_moves_the_tree_and_ends_the_whiteout(upper: Upper) -> None
     assert (upper.state("d"), upper.todo()) == ("settled", [])
 
 
+def test_what_is_listed_below_an_opaque_directory_is_relocated_with_it(upper: Upper) -> None:
+    upper.foreign_dir("d")
+    upper.rename("d", "e")
+    upper.mkdir("d")
+    upper.mkdir("d/c")
+    upper.persist("d/c/f")
+    directories = upper.ns.tables.directories
+    child = upper.ino("d/c")
+    assert directories.get(upper.ino("d")).prefix is None  # the store still has what went to e
+    assert directories.get(child).prefix == "d/c/"
+    upper.rename("d", "g")
+    upper.relocate("g", ["c/f"])
+    assert directories.get(upper.ino("g")).prefix == "g/"
+    assert directories.get(child).prefix == "g/c/"
+
+
 def test_sources_are_kept_while_the_old_prefix_is_read(upper: Upper) -> None:
     upper.foreign_dir("d")
     upper.foreign("d/a", "e")
