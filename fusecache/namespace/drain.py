@@ -72,7 +72,7 @@ class Drain:
             t.inodes.rebased(current, lower, clean=clean)
             since_seq = started.task.since_seq
             self._moves.identify(dentry, lower, generation=inode.generation, now_ns=now_ns, since_seq=since_seq)
-            self._moves.child_persisted(dentry.parent, now_ns=now_ns)
+            self._moves.child_persisted(dentry.parent, now_ns=now_ns, since_seq=started.task.since_seq)
             return clean
 
     def copied(self, started: Started, lower: LowerId, *, now_ns: int) -> None:
@@ -86,7 +86,7 @@ class Drain:
                 return
             self._moves.overwritten(dentry, lower)
             self._moves.relabel(dentry, lower, now_ns=now_ns, since_seq=started.task.since_seq)
-            self._moves.child_persisted(dentry.parent, now_ns=now_ns)
+            self._moves.child_persisted(dentry.parent, now_ns=now_ns, since_seq=started.task.since_seq)
 
     def upload_instead(self, task: Task, *, now_ns: int) -> None:
         """What a copy was to read is gone, and every byte of it is local: send those."""
@@ -149,7 +149,7 @@ class Drain:
                 self._moves.settle(delete.shield, t.database.next_seq(), now_ns=now_ns)
             t.directories.marked(directory.ino, 1)
             t.dentries.stamp(Place(directory.parent, directory.name), t.database.next_seq())
-            self._moves.child_persisted(directory.parent, now_ns=now_ns)
+            self._moves.child_persisted(directory.parent, now_ns=now_ns, since_seq=started.task.since_seq)
 
     def failed(self, task: Task, *, error: str, stuck: bool, due_ns: int) -> None:
         """The store did not take it: tried again at `due_ns`, for ever."""

@@ -128,8 +128,8 @@ class Moves:
                 return task
         return None
 
-    def child_persisted(self, ino: InodeNo, *, now_ns: int) -> None:
-        """A directory with a child in the store needs no marker."""
+    def child_persisted(self, ino: InodeNo, *, now_ns: int, since_seq: Seq) -> None:
+        """A directory with a child in the store needs no marker. The barrier that covers the child covers that."""
         t = self._t
         directory = t.directories.find(ino)
         if directory is None or not directory.marker:
@@ -143,7 +143,16 @@ class Moves:
             shield = moving.shield
         t.directories.marked(ino, 0)
         seq, due_ns = t.database.next_seq(), now_ns + self._delay_ns
-        t.tasks.want_deleted(directory.store, prefix, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=shield)
+        t.tasks.want_deleted(
+            directory.store,
+            prefix,
+            etag=None,
+            seq=seq,
+            due_ns=due_ns,
+            now_ns=now_ns,
+            shield=shield,
+            since_seq=since_seq,
+        )
 
     def use(self, ino: InodeNo, *, now_ns: int) -> None:
         """Something below this directory may come to exist in the store: it stops being opaque, once it may."""

@@ -79,17 +79,21 @@ class Holds:
     # --- parts ---
 
     def _is_relocated(self, store: StoreNo, key: ObjectKey, place: Place) -> bool:
-        """A relocation has still to read here, or writes here for a directory that is somewhere else by now."""
-        above = ancestors(key) if not key.endswith("/") else [*ancestors(key), key]
-        if not above:
-            return False
-        for task in self._t.tasks.relocations_over(store, above):
-            if task.source in above and task.source != task.key:
-                return True
-            assert task.ino is not None
-            if task.ino != place.parent and task.ino not in self._t.directories.ancestors(place.parent):
-                return True
-        return False
+        """A relocation has still to read here, or writes here for a directory that is somewhere else by now.
+
+        Above the key, or below it: where a file is to be, there was a directory.
+        """
+        below = key if key.endswith("/") else f"{key}/"
+        moving = self._t.tasks.relocations_over(store, [*ancestors(key), below])
+        moving += self._t.tasks.relocations_below(store, below)
+        return any(self._is_in_the_way(task, below, place) for task in moving)
+
+    def _is_in_the_way(self, task: Task, below: str, place: Place) -> bool:
+        assert task.source is not None
+        assert task.ino is not None
+        if task.source != task.key and (below.startswith(task.source) or task.source.startswith(below)):
+            return True
+        return task.ino != place.parent and not self._is_above(task.ino, place.parent)
 
     def _excludes(self, other: Task, task: Task, target: str) -> bool:
         """Whether `other` reads where `task` is going to write, or writes there for another directory."""
