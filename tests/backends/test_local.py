@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from fusecache.backends.local import open_local
-from fusecache.backends.local_tree import STAGING
+from fusecache.backends.local.tree import STAGING
 from fusecache.backends.sources import BytesSource
 from fusecache.errors import NoSuchObject, NoSuchStore, PreconditionFailed, StoreRefused
 from tests.backends.helpers import key, names, put, read

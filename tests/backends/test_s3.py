@@ -16,7 +16,7 @@ import trio
 from fusecache.backends.base import Backend
 from fusecache.backends.options import S3Options
 from fusecache.backends.s3 import open_s3
-from fusecache.backends.s3_copy import MAX_PARTS, plan_parts
+from fusecache.backends.s3.copy import MAX_PARTS, plan_parts
 from fusecache.backends.sources import BytesSource, FileRange
 from fusecache.errors import (
     AccessDenied,

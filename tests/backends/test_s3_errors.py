@@ -9,7 +9,7 @@ import botocore.exceptions as boto
 import httpx2
 import pytest
 
-from fusecache.backends.s3_errors import from_response, translated
+from fusecache.backends.s3.errors import from_response, translated
 from fusecache.backends.sources import SourceTruncated
 from fusecache.errors import (
     AccessDenied,

@@ -14,7 +14,7 @@ from aiobotocore.session import AioSession
 from botocore import handlers
 
 from fusecache.backends.options import StoreOptions
-from fusecache.backends.s3_errors import translated
+from fusecache.backends.s3.errors import translated
 from fusecache.errors import ConfigError
 
 CONNECT_TIMEOUT_S = 10
@@ -81,7 +81,7 @@ def _config(options: StoreOptions) -> AioConfig:
     """The knobs, with their reasons.
 
     Bodies are not signed: botocore would hash them on the loop. `UNSIGNED-PAYLOAD` is taken by moto,
-    rclone, versitygw and AWS, over http too. We send a sum of our own with a PUT (`s3_body.crc32_of`);
+    rclone, versitygw and AWS, over http too. We send a sum of our own with a PUT (`s3.body.crc32_of`);
     a part needs none, as one that was cut off is never completed, and botocore's trailing sums would
     make the body chunked, which not every server takes.
     An answer is verified only where asked for: rclone sends the whole object's sum with a part of it.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fusecache.backends.s3_bucket import S3Bucket
-from fusecache.backends.s3_errors import classified, translated
+from fusecache.backends.s3.bucket import S3Bucket
+from fusecache.backends.s3.errors import classified, translated
 from fusecache.errors import BackendError, NoSuchObject
 from fusecache.types import DeleteOutcome, ObjectKey
 

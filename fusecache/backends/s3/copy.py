@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 import trio
 
-from fusecache.backends.s3_bucket import S3Bucket
-from fusecache.backends.s3_errors import translated
-from fusecache.backends.s3_headers import content_of, etag_of, metadata_of, placement_of, quoted
+from fusecache.backends.s3.bucket import S3Bucket
+from fusecache.backends.s3.errors import translated
+from fusecache.backends.s3.headers import content_of, etag_of, metadata_of, placement_of, quoted
 from fusecache.errors import BackendError, PreconditionFailed, StoreRefused
 from fusecache.types import ETag, Extent, ObjectKey
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Lock
 
 from fusecache.backends.base import Source
-from fusecache.backends.local_errors import translated
-from fusecache.backends.local_tree import (
+from fusecache.backends.local.errors import translated
+from fusecache.backends.local.tree import (
     MARKER,
     STAGING,
     LocalTree,

@@ -21,7 +21,7 @@ class UploadBody:
 
     botocore asks for `read` to accept an object as a body, takes the Content-Length from `len`, and
     rewinds by `seek` before it follows a redirect; the bytes themselves are only ever iterated, since
-    their signature does not cover them (see `s3_client`).
+    their signature does not cover them (see `s3.client`).
     """
 
     def __init__(self, source: Source, readers: trio.CapacityLimiter) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from fusecache.backends.options import S3Options
-from fusecache.backends.s3_client import S3Client
-from fusecache.backends.s3_errors import translated
-from fusecache.backends.s3_headers import quoted
+from fusecache.backends.s3.client import S3Client
+from fusecache.backends.s3.errors import translated
+from fusecache.backends.s3.headers import quoted
 from fusecache.types import ETag, ObjectKey
 
 

@@ -11,14 +11,14 @@ import trio
 from fusecache.backends.base import Source
 from fusecache.backends.checks import check_copy, check_metadata
 from fusecache.backends.options import S3Options
-from fusecache.backends.s3_body import UploadBody, crc32_of
-from fusecache.backends.s3_bucket import S3Bucket
-from fusecache.backends.s3_client import S3Client, open_client
-from fusecache.backends.s3_copy import S3Copier, complete
-from fusecache.backends.s3_delete import delete_keys
-from fusecache.backends.s3_errors import translated
-from fusecache.backends.s3_headers import etag_of, for_new_object, info_of_entry, info_of_head, quoted
-from fusecache.backends.s3_probe import Probes
+from fusecache.backends.s3.body import UploadBody, crc32_of
+from fusecache.backends.s3.bucket import S3Bucket
+from fusecache.backends.s3.client import S3Client, open_client
+from fusecache.backends.s3.copy import S3Copier, complete
+from fusecache.backends.s3.delete import delete_keys
+from fusecache.backends.s3.errors import translated
+from fusecache.backends.s3.headers import etag_of, for_new_object, info_of_entry, info_of_head, quoted
+from fusecache.backends.s3.probe import Probes
 from fusecache.errors import (
     BackendUnavailable,
     NoSuchObject,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from enum import Enum
 
-from fusecache.backends.s3_bucket import S3Bucket
-from fusecache.backends.s3_headers import etag_of
+from fusecache.backends.s3.bucket import S3Bucket
+from fusecache.backends.s3.headers import etag_of
 from fusecache.errors import NoSuchObject, PreconditionFailed, StoreRefused
 from fusecache.types import Capabilities, ETag, ObjectKey
 

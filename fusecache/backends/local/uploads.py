@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fusecache.backends.base import Source
-from fusecache.backends.local_tree import etag_of
-from fusecache.backends.local_writer import LocalWriter, fill_from_files, fill_from_source
+from fusecache.backends.local.tree import etag_of
+from fusecache.backends.local.writer import LocalWriter, fill_from_files, fill_from_source
 from fusecache.errors import NoSuchObject, StoreRefused
 from fusecache.types import ETag, ObjectKey
 

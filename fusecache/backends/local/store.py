@@ -13,10 +13,10 @@ import trio
 
 from fusecache.backends.base import Source
 from fusecache.backends.checks import check_copy, check_metadata
-from fusecache.backends.local_errors import translated
-from fusecache.backends.local_tree import LocalTree, etag_of, read_metadata
-from fusecache.backends.local_uploads import LocalUploads
-from fusecache.backends.local_writer import Fill, LocalWriter, fill_from_files, fill_from_source
+from fusecache.backends.local.errors import translated
+from fusecache.backends.local.tree import LocalTree, etag_of, read_metadata
+from fusecache.backends.local.uploads import LocalUploads
+from fusecache.backends.local.writer import Fill, LocalWriter, fill_from_files, fill_from_source
 from fusecache.backends.paging import beyond_key, fold, page_of
 from fusecache.errors import BackendError, NoSuchObject, PreconditionFailed, StoreRefused
 from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey
@@ -35,7 +35,7 @@ async def open_local(root: Path, *, wall_ns: Callable[[], int] = time.time_ns) -
 
 
 class LocalBackend:
-    """Files below `root` as objects (see `local_tree` for how). Everything runs in threads of `threads`.
+    """Files below `root` as objects (see `local.tree` for how). Everything runs in threads of `threads`.
 
     A cancelled call is carried out to its end first: a thread cannot be stopped.
     """
