@@ -141,6 +141,9 @@ class Tasks:
         statement = f"SELECT 1 FROM task WHERE kind = 5 AND store = ? AND key IN ({marks}) LIMIT 1"
         return self._db.execute(statement, (store, *keys)).fetchone() is not None
 
+    def has_relocations(self) -> bool:
+        return self._db.execute("SELECT 1 FROM task WHERE kind = 3 LIMIT 1").fetchone() is not None
+
     def relocations_over(self, store: StoreNo, prefixes: Sequence[str]) -> list[Task]:
         """Relocations whose source, or recorded target, is one of these prefixes."""
         marks = ", ".join("?" * len(prefixes))

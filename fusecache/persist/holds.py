@@ -83,6 +83,8 @@ class Holds:
 
         Above the key, or below it: where a file is to be, there was a directory.
         """
+        if not self._t.tasks.has_relocations():  # as nearly always: one cheap question instead of two
+            return False
         below = key if key.endswith("/") else f"{key}/"
         moving = self._t.tasks.relocations_over(store, [*ancestors(key), below])
         moving += self._t.tasks.relocations_below(store, below)
