@@ -136,8 +136,8 @@ class Files:
         """Write; the bytes survive the death of this process when it returns."""
         file = self._handles.get(number).file
         content = file.content
-        if not content.whole and (missing := content.missing_for_write(Extent(offset, len(data)))):
-            await self._fetch(content, missing)
+        while not content.whole and (missing := content.missing_for_write(Extent(offset, len(data)))):
+            await self._fetch(content, missing)  # and look again: much may have happened meanwhile
         if not file.dirtied:
             self._begin(file)
         written = content.pwrite(offset, data)
@@ -229,7 +229,7 @@ class Files:
         ahead = handle.readahead.on_read(extent, content.size)
         if ahead is not None and (later := content.missing(ahead)):
             self._fetcher.prefetch(content, later)
-        if content.missing(extent):
+        while content.missing(extent):
             await self._fetch(content, content.missing(demand(extent, content.size)))
 
     async def _fetch(self, content: Content, missing: list[int]) -> None:

@@ -31,6 +31,14 @@ class Entry(NamedTuple):
     timeout_s: float
 
 
+class _Found(NamedTuple):
+    """What the lower told of a name: since when, and how old the answer is."""
+
+    evidence: Evidence
+    epoch: Seq
+    age_s: float = 0.0
+
+
 class Names:
     """Resolves names. Answers from the lower are believed for `ttl_s`, and never held against newer rows."""
 
@@ -77,14 +85,14 @@ class Names:
             return None
         directory = self.directory(parent)
         if directory.prefix is None or (row is not None and self._ns.lower.is_ours(row, directory)):
-            return row if row is not None and row.ino is not None else None
-        if self._vouched_s(directory) > 0.0:
-            return row if row is not None and row.ino is not None else None
-        evidence, epoch = await self._evidence(directory, name, row)
-        merged = self._merge(parent, [(name, evidence)], epoch)[0]
-        if merged is not None and merged.ino is not None:
-            self._check(merged.ino)
-        return merged
+            return _live(row)
+        if (vouched_s := self._vouched_s(directory)) > 0.0:
+            return self._checked_until(_live(row), vouched_s)
+        found = await self._find_out(directory, name, row)
+        if self.directory(parent).prefix != directory.prefix:  # it was relocated while we asked
+            return await self.find_any(parent, name)
+        merged = self._merge(parent, [(name, found.evidence)], found.epoch)[0]
+        return self._checked_until(merged, self._ttl_s - found.age_s)
 
     async def head(self, inode: Inode) -> Inode:
         """Return the inode with the attributes of its object, asked for once a version."""
@@ -140,11 +148,10 @@ class Names:
         prefix = directory.prefix
         found: list[tuple[bytes, Evidence]] = [(name, _evidence_of(prefix, entry)) for name, entry in entries]
         await self._type_empty_objects(directory, found)
-        rows = self._merge(directory.ino, found, listing.epoch)
-        for row in rows:
-            if row is not None and row.ino is not None and row.ino not in self._checked:
-                self._check(row.ino)
-        return rows
+        if self.directory(directory.ino).prefix != prefix:
+            return []  # it was relocated while we asked: listed again, from where it is now
+        left_s = self._ttl_s - self._age_s(listing)
+        return [self._checked_until(row, left_s) for row in self._merge(directory.ino, found, listing.epoch)]
 
     def merge_absent(self, directory: Directory, names: Sequence[bytes], epoch: Seq) -> list[Dentry | None]:
         """A complete listing lacks these names: those that are only the store's are gone."""
@@ -155,7 +162,7 @@ class Names:
 
     # --- asking the lower ---
 
-    async def _evidence(self, directory: Directory, name: bytes, row: Dentry | None) -> tuple[Evidence, Seq]:
+    async def _find_out(self, directory: Directory, name: bytes, row: Dentry | None) -> _Found:
         listing = await self.listing(directory)
         assert listing is not None
         assert directory.prefix is not None
@@ -163,38 +170,38 @@ class Names:
         entries = listing.known(component)
         if entries is None:
             return await self._probe(directory, component)
+        age_s = self._age_s(listing)
         if any(entry.is_prefix for entry in entries):
-            return LowerPrefix(f"{directory.prefix}{component}/"), listing.epoch
+            return _Found(LowerPrefix(f"{directory.prefix}{component}/"), listing.epoch, age_s)
         if not entries:
-            return None, listing.epoch
+            return _Found(None, listing.epoch, age_s)
         if self._is_headed(row, entries[0].etag):
-            return _evidence_of(directory.prefix, entries[0]), listing.epoch
-        return await self._head_evidence(directory, ObjectKey(directory.prefix + component))
+            return _Found(_evidence_of(directory.prefix, entries[0]), listing.epoch, age_s)
+        return await self._head(directory, ObjectKey(directory.prefix + component))
 
-    async def _probe(self, directory: Directory, component: str) -> tuple[Evidence, Seq]:
+    async def _probe(self, directory: Directory, component: str) -> _Found:
         """In a directory too large to be listed for one name: is there an object, or anything below it?"""
         epoch = self._ns.database.seq
         prefix = f"{directory.prefix}{component}/"
-        backend = self._backends[directory.store]
-        page = await backend.list(prefix, delimiter=None, limit=1)
+        page = await self._backends[directory.store].list(prefix, delimiter=None, limit=1)
         if page.objects or page.prefixes:
-            return LowerPrefix(prefix), epoch
-        return await self._head_evidence(directory, ObjectKey(f"{directory.prefix}{component}"))
+            return _Found(LowerPrefix(prefix), epoch)
+        return await self._head(directory, ObjectKey(f"{directory.prefix}{component}"))
 
-    async def _head_evidence(self, directory: Directory, key: ObjectKey) -> tuple[Evidence, Seq]:
+    async def _head(self, directory: Directory, key: ObjectKey) -> _Found:
         epoch = self._ns.database.seq
         try:
             info = await self._backends[directory.store].head(key)
         except NoSuchObject:
-            return None, epoch
-        return LowerObject(key, info.size, info.etag, info.mtime_ns, self._attributes(info)), epoch
+            return _Found(None, epoch)
+        return _Found(LowerObject(key, info.size, info.etag, info.mtime_ns, self._attributes(info)), epoch)
 
     async def _type_empty_objects(self, directory: Directory, found: list[tuple[bytes, Evidence]]) -> None:
         limiter = trio.CapacityLimiter(_HEADS)
 
         async def ask(index: int, name: bytes, key: ObjectKey) -> None:
             async with limiter:
-                found[index] = (name, (await self._head_evidence(directory, key))[0])
+                found[index] = (name, (await self._head(directory, key)).evidence)
 
         untyped = [
             (index, name, evidence.key)
@@ -234,15 +241,26 @@ class Names:
         """For how long a directory that was purely local is still known to have nothing else."""
         return self._ttl_s - (self._wall_ns() - directory.vouched_ns) / 1e9
 
-    def _check(self, ino: InodeNo) -> None:
+    def _age_s(self, listing: Listing) -> float:
+        return max(0.0, self._wall_ns() / 1e9 - listing.fetched_at)
+
+    def _checked_until(self, row: Dentry | None, left_s: float) -> Dentry | None:
+        """Remember that this name is as the store has it, for as long as the evidence is good."""
+        if row is None or row.ino is None:
+            return None
         if len(self._checked) >= _CHECKED:
             self._checked.clear()
-        self._checked[ino] = trio.current_time() + self._ttl_s
+        self._checked[row.ino] = trio.current_time() + left_s
+        return row
 
 
 def is_reserved(parent: InodeNo, name: bytes) -> bool:
     """Whether this is where our own keys are: no file, and no name for one."""
     return parent == ROOT_INO and name + b"/" == TMP_PREFIX.encode()
+
+
+def _live(row: Dentry | None) -> Dentry | None:
+    return row if row is not None and row.ino is not None else None
 
 
 def _evidence_of(prefix: str, entry: LowerEntry) -> Evidence:

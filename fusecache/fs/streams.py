@@ -63,7 +63,8 @@ class Stream:
         assert self._listing is not None
         directory = self._t.directories.find(self.ino)
         if directory is None or directory.prefix != self._listing.prefix:
-            self._phase = self._upper  # its lower was moved while we read: the rest is in the new place
+            self._page_no, self._pending = 0, []
+            self._phase = self._begin  # its lower was moved while we read: the rest is in the new place
             return
         if not self._pending:
             page = await self._listing.page(self._page_no)
