@@ -49,6 +49,8 @@ class Drain:
                 pending = t.tasks.of_inode(task.ino, TaskKind.COPY)
                 if pending is not None:  # the upload sends the attributes, to the right place
                     t.tasks.drop(pending.task)
+                    if pending.key is not None and pending.key != key:
+                        self._moves.orphaned(pending, pending.key, now_ns=now_ns)
                     t.tasks.goes_back_to(task.task, pending.since_seq)
             for ino in (place.parent, *t.directories.ancestors(place.parent)):
                 self._moves.use(ino, now_ns=now_ns)
@@ -110,10 +112,12 @@ class Drain:
                 t.tasks.record_target(upload, task.key, task.target)
 
     def abandoned(self, task: Task, *, now_ns: int) -> None:
-        """The task's file or directory is gone, or needs nothing: forget the task."""
+        """The task's file or directory is gone, or needs nothing: forget the task, and what it may have made."""
         t = self._t
         with t.database.transaction():
             t.tasks.drop(task.task)
+            if task.key is not None and task.kind in (TaskKind.COPY, TaskKind.MARKER):
+                self._moves.orphaned(task, task.key, now_ns=now_ns)  # its answer may have been lost
             if task.source is not None and task.kind == TaskKind.RELOCATE:
                 t.tasks.release_below(task.store, task.source, now_ns)
             seq = t.database.next_seq()

@@ -161,6 +161,23 @@ class Run:
             assert expected, f"{step} in {before} should fail"
 
 
+FOUND: list[list[Step]] = [
+    # A marker in flight when the daemon died; the directory has a child then.
+    [("pause", 0.3), ("unlink", "a/b/a"), ("wait", 1.26), ("mkdir", "a/b/b"), ("wait", 0.3)],
+    # A file where a directory was that is still being moved away.
+    [("pause", 0.01), ("rename", "a/b", "a/c"), ("write", "a/b"), ("wait", 1.2), ("unlink", "a/b/a")],
+    # A key that is still to be deleted, below the old prefix of a directory that is read elsewhere by now.
+    [("rename", "b", "a/c"), ("rename", "a/a", "a/b/a"), ("rename", "a", "b"), ("wait", 1.86), ("unlink", "a/a/a")],
+    # The marker of a directory that moved, and got a child before it was moved.
+    [("mkdir", "b/b"), ("unlink", "a/b/a"), ("wait", 1.2), ("rename", "b/b", "a/b"), ("mkdir", "a/b/b")],
+]
+
+
+@pytest.mark.parametrize("steps", FOUND)
+def test_what_went_wrong_once(steps: Sequence[Step]) -> None:
+    play(steps)
+
+
 def play(steps: Sequence[Step]) -> None:
     with tempfile.TemporaryDirectory() as root:
         trio.run(Run(Path(root)).play, steps, clock=MockClock(autojump_threshold=0))
