@@ -228,13 +228,11 @@ class Planner:
     # --- circles ---
 
     def _break_circle(self, plan: Plan) -> None:
-        """Nothing goes on: the oldest copy that waits steps aside, to a key that is nobody's."""
+        """Nothing goes on: the oldest task that keeps a key from others steps aside, to one that is nobody's."""
         waiting = [task for task, due_ns in plan.postpone if due_ns is not None and self._may_step_aside(task)]
-        if not waiting:
-            return
-        task = min(waiting, key=lambda each: each.seq)
-        job = self._aside(task)
-        if job is None:
+        aside = ((task, self._aside(task)) for task in sorted(waiting, key=lambda each: each.seq))
+        task, job = next(((task, job) for task, job in aside if job is not None), (None, None))
+        if task is None or job is None:
             return
         plan.postpone = [each for each in plan.postpone if each[0].task != task.task]
         self._inflight.claim(task.task, task.store, () if task.kind == TaskKind.RELOCATE else (job.key,))
@@ -242,9 +240,10 @@ class Planner:
         plan.jobs.append(job)
 
     def _may_step_aside(self, task: Task) -> bool:
-        if task.kind not in (TaskKind.COPY, TaskKind.RELOCATE) or self._held.get(task.task, 0) < _CIRCLE_HOLDS:
+        """An upload, too: what is below its old object waits for that, and maybe the upload itself."""
+        if task.kind == TaskKind.MARKER or self._held.get(task.task, 0) < _CIRCLE_HOLDS:
             return False
-        return task.key is None or task.kind == TaskKind.COPY
+        return task.key is None or task.kind != TaskKind.RELOCATE
 
     def _aside(self, task: Task) -> Job | None:
         assert task.ino is not None

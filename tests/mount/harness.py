@@ -102,7 +102,7 @@ class Mount:
 
     def flush(self, path: str = "") -> dict[str, Any]:
         """Drain; everything acknowledged is in the store when this returns."""
-        told: dict[str, Any] = json.loads(self._run("flush", "--json", "--deadline", "60s", self.path / path))
+        told: dict[str, Any] = json.loads(self._run("flush", "--json", "--deadline", "50s", self.path / path))
         return told
 
     def umount(self, *options: str) -> None:
