@@ -10,6 +10,7 @@ import pytest
 from trio.testing import MockClock
 
 from fusecache.errors import NotADirectory, NotFound, NotPermitted
+from fusecache.types import ROOT_INO
 from tests.fs.harness import DEFAULTS, TTL_S, CountedStore, World, numbered, total
 
 
@@ -112,6 +113,24 @@ async def test_after_its_time_what_is_new_changed_or_gone_is_seen(
     assert (await world.stat("same")).ino == before["same"]
     assert (await world.stat("changed")).ino not in before.values()
     assert await world.read_file("changed") == b"22"
+    with pytest.raises(NotFound):
+        await world.stat("gone")
+
+
+async def test_nothing_is_believed_longer_than_its_time(
+    world: World, store: CountedStore, mock_clock: MockClock
+) -> None:
+    """The kernel may keep a name for what is left of its listing, not for a whole time more."""
+    await store.foreign({"changed": b"1", "gone": b"1"})
+    await world.ls()
+    await world.stat("changed")
+    mock_clock.jump(TTL_S - 5)
+    assert (await world.fs.lookup(ROOT_INO, b"gone")).timeout_s <= 5.0
+    store.forget("gone")
+    assert (await world.fs.lookup(ROOT_INO, b"changed")).timeout_s <= 5.0
+    await store.foreign({"changed": b"22"})
+    mock_clock.jump(6)
+    assert (await world.stat("changed")).size == 2
     with pytest.raises(NotFound):
         await world.stat("gone")
 
