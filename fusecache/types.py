@@ -69,6 +69,8 @@ class Capabilities:
     """If-Match / If-None-Match on PUT and CompleteMultipartUpload."""
     multipart_copy: bool = True
     """UploadPartCopy."""
+    directory_markers: bool = True
+    """Zero-byte keys `dir/`: without them an empty directory exists only here."""
     max_key_bytes: int = 1024
     max_copy_bytes: int = 5 << 30
     """Above this a copy goes part by part."""

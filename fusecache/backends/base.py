@@ -115,7 +115,8 @@ class Backend(Protocol):
     ) -> ETag:
         """Copy inside the store, of any size, and return the target's etag.
 
-        `metadata` None keeps the source's; source and target may be the same key if it is given.
+        `metadata` is laid over the source's; source and target may be the same key if there is some. What else
+        the source has (content type, tags, class, encryption) is kept.
         Raises:
             NoSuchObject: the source is gone. PreconditionFailed: it is another version than `if_match`.
         """

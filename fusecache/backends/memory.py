@@ -108,8 +108,7 @@ class MemoryBackend:
         check_copy(source, target, metadata)
         await trio.lowlevel.checkpoint()
         stored = self._stored(source, if_match)
-        kept = stored.info.metadata or {}
-        return self._store(target, stored.data, kept if metadata is None else metadata)
+        return self._store(target, stored.data, {**(stored.info.metadata or {}), **(metadata or {})})
 
     async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
         await trio.lowlevel.checkpoint()

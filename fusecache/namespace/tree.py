@@ -177,7 +177,7 @@ class Tree:
             if inode.is_dir and inode.ino in (new.parent, *t.directories.ancestors(new.parent)):
                 raise InvalidArgument("a directory cannot be moved below itself")
             replaced = self._replace(new, inode, seq=seq, now_ns=now_ns, keep=keep)
-            was_staging = self._is_staging(t.directories.names(old))
+            was_staging = self._was_staging(old, inode)
             if inode.is_dir:
                 self._departures.leave_tree(moved, seq=seq, now_ns=now_ns)
             else:
@@ -238,6 +238,11 @@ class Tree:
         if inode.is_dir:
             raise IsADirectory(repr(new.name))
         return self._departures.unname(present, seq=seq, now_ns=now_ns, keep=keep)
+
+    def _was_staging(self, place: Place, inode: Inode) -> bool:
+        """Whether a name is, or is below, a staging name; some are staging for directories only."""
+        names = self._t.directories.names(place)
+        return self._is_staging([*names, b""] if inode.is_dir else names)
 
     def _left_staging(self, inode: Inode, *, seq: Seq, now_ns: int) -> None:
         t = self._t

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+
 from fusecache.backends.metadata import metadata_of
 from fusecache.backends.sources import BytesSource
+from fusecache.errors import StoreRefused
 from fusecache.namespace.records import Place, Task
 from fusecache.persist.local import attributes
 from fusecache.persist.plan import Job
 from fusecache.persist.resolve import Owner, resolve
 from fusecache.persist.tools import Tools
 from fusecache.types import InodeNo, ObjectKey
+
+log = logging.getLogger(__name__)
 
 
 class Marker:
@@ -27,7 +32,8 @@ class Marker:
         ns, tools = self._tools.namespace, self._tools
         assert job.task.ino is not None
         assert job.place is not None
-        if await self._is_used(job.task, job.task.ino, job.key):
+        markers = tools.backends[job.task.store].capabilities.directory_markers
+        if not markers or await self._is_used(job.task, job.task.ino, job.key):
             self._unless_changed(job.task)
             return
         task = ns.tables.tasks.get(job.task.task)
@@ -35,9 +41,17 @@ class Marker:
             return  # planned again
         started = ns.drain.start(task, Place(job.task.ino, b""), job.key, now_ns=tools.wall_ns())
         metadata = metadata_of(attributes(ns.tables.inodes.get(job.task.ino)))
-        async with tools.slots:
-            await tools.backends[task.store].put(job.key, BytesSource(b""), metadata=metadata)
-        ns.drain.marker_written(started, now_ns=tools.wall_ns())
+        backend = tools.backends[task.store]
+        try:
+            async with tools.slots:
+                await backend.put(job.key, BytesSource(b""), metadata=metadata)
+        except StoreRefused as exc:
+            if backend.capabilities.directory_markers:
+                raise
+            log.warning("empty directories exist only here: %s", exc)
+            self._unless_changed(started.task)
+        else:
+            ns.drain.marker_written(started, now_ns=tools.wall_ns())
 
     def _is_elsewhere(self, ino: InodeNo, key: ObjectKey) -> bool:
         directories = self._tools.namespace.tables.directories

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _AGAIN_NS = 500_000_000
 """After a file changed while it was sent: whoever writes goes on for a while."""
+_AT_ONCE_BYTES = 1 << 20
+"""Bodies up to this size are in memory while they are sent, one for each upload in flight."""
 _READER_NS = 1_000_000_000
 _ABORT_S = 5.0
 """How long a cancelled upload may take to clean up its parts."""
@@ -86,7 +88,13 @@ class Uploader:
         return ns.drain.start(task, rows[0].place, job.key, now_ns=self._tools.wall_ns())
 
     def _source(self, content: Content, inode: Inode) -> Source:
-        return FileRange(content.fd(), 0, inode.size) if inode.size else BytesSource(b"")
+        """A small body is read at once: no write of this process can come between, and none while it is sent."""
+        if inode.size > _AT_ONCE_BYTES:
+            return FileRange(content.fd(), 0, inode.size)
+        body = content.pread(0, inode.size)
+        if len(body) < inode.size:
+            raise SourceTruncated(f"inode {inode.ino}: its file has {len(body)} of {inode.size} bytes")
+        return BytesSource(body)
 
     async def _finish(self, started: Started, inode: Inode, source: Source, content: Content | None = None) -> None:
         tools = self._tools

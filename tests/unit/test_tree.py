@@ -607,6 +607,13 @@ def test_a_directory_that_leaves_staging_is_adopted(upper: Upper) -> None:
     assert upper.task(TaskKind.UPLOAD, "t/a").since_seq == adopt.seq
 
 
+def test_a_staging_directory_itself_is_adopted_under_its_new_name(upper: Upper) -> None:
+    upper.mkdir("_temporary")
+    upper.write("_temporary/a")
+    upper.rename("_temporary", "t")
+    assert upper.task(TaskKind.ADOPT, "t") is not None
+
+
 # --- attributes ---
 
 

@@ -157,7 +157,7 @@ class LocalBackend:
         info = self._tree.info(source, metadata=True)
         if if_match is not None and info.etag != if_match:
             raise PreconditionFailed(f"{source}: holds {info.etag}, {if_match} was to be copied")
-        kept = read_metadata(self._tree.path(source)) if metadata is None else metadata
+        kept = {**read_metadata(self._tree.path(source)), **(metadata or {})}
         return self._writer.put(target, self._fill_copy(source), kept, None, False)
 
     def _fill_copy(self, source: ObjectKey) -> Fill:

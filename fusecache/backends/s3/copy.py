@@ -56,7 +56,7 @@ class S3Copier:
     ) -> ETag:
         kept: dict[str, Any] = {"MetadataDirective": "COPY"}
         if metadata is not None:
-            kept = {"MetadataDirective": "REPLACE", "Metadata": metadata, **content_of(head)}
+            kept = {"MetadataDirective": "REPLACE", "Metadata": {**metadata_of(head), **metadata}, **content_of(head)}
         args = self._bucket.args(
             target,
             CopySource=self._bucket.copy_source(source),
@@ -74,7 +74,7 @@ class S3Copier:
     ) -> ETag:
         args = self._bucket.args(
             target,
-            Metadata=metadata_of(head) if metadata is None else metadata,
+            Metadata={**metadata_of(head), **(metadata or {})},
             Tagging=await self._tags(source, head),
             **content_of(head),
             **placement_of(head),

@@ -41,6 +41,7 @@ class Probes:
             conditional_read=self._conditions is not Trust.IGNORED,
             conditional_write=self._conditions is not Trust.IGNORED,
             multipart_copy=self._part_copy is not Trust.IGNORED,
+            directory_markers=self._markers is not Trust.IGNORED,
             max_key_bytes=_MAX_KEY_BYTES - len(self._bucket.options.prefix.encode()),
             max_copy_bytes=self._max_copy_bytes,
         )
