@@ -23,7 +23,7 @@ URL = "s3://bucket/prefix"
 
 
 def staging(names: list[bytes]) -> bool:
-    return b"_temporary" in names
+    return b"_temporary" in names[:-1]  # a directory of that name, as the pattern `_temporary/` says
 
 
 class Upper:
