@@ -95,17 +95,24 @@ class Names:
         return self._checked_until(merged, self._ttl_s - found.age_s)
 
     async def head(self, inode: Inode) -> Inode:
-        """Return the inode with the attributes of its object, asked for once a version."""
+        """Return the inode with the attributes of its object, asked for once a version.
+
+        Raises:
+            NotFound: the object is gone, and with it the name.
+        """
         if inode.headed or inode.base_key is None or inode.is_dir:
             return inode
         rows = self._t.dentries.of_inode(inode.ino)
         if not rows or rows[0].etag != inode.base_etag:
             return inode
         assert inode.base_store is not None
+        epoch = self._ns.database.seq
         try:
             info = await self._backends[inode.base_store].head(inode.base_key)
         except NoSuchObject:
-            return inode
+            if self._merge(rows[0].parent, [(rows[0].name, None)], epoch) == [None]:
+                raise NotFound(f"{inode.base_key} is gone from the store") from None
+            return self._t.inodes.get(inode.ino)
         current = self._t.inodes.get(inode.ino)  # it may have changed while we asked
         if current.headed or info.etag != current.base_etag:
             return current
@@ -134,7 +141,9 @@ class Names:
         """The listing to be merged into a directory; None where the rows are all there is."""
         if directory.prefix is None or self._vouched_s(directory) > 0.0:
             return None
-        listing = await self._listings.open(directory.store, directory.prefix, self._ns.database.seq)
+        listing = await self._listings.open(
+            directory.store, directory.prefix, self._ns.database.seq, min_epoch=directory.epoch
+        )
         await listing.page(0)
         if listing.marker is not None and directory.ino != ROOT_INO:
             self._ns.lower.marker_seen(directory.ino)
@@ -156,6 +165,10 @@ class Names:
     def merge_absent(self, directory: Directory, names: Sequence[bytes], epoch: Seq) -> list[Dentry | None]:
         """A complete listing lacks these names: those that are only the store's are gone."""
         return self._merge(directory.ino, [(name, None) for name in names], epoch)
+
+    def forget_whiteouts(self, whiteouts: Sequence[Dentry], epoch: Seq) -> None:
+        """The listing of that epoch has been merged whole."""
+        self._ns.lower.forget_whiteouts(whiteouts, epoch=epoch)
 
     def forget(self, ino: InodeNo) -> None:
         self._checked.pop(ino, None)

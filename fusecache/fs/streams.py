@@ -87,10 +87,12 @@ class Stream:
             return
         self._after = rows[-1].name
         fresh = [row for row in rows if row.ino is not None and row.name not in self._shown]
-        if self._listing is not None and self._listing.complete and fresh:
+        if self._listing is not None and self._listing.complete:
             names = [row.name for row in fresh]
-            kept = self._names.merge_absent(directory, names, self._listing.epoch)
+            kept = self._names.merge_absent(directory, names, self._listing.epoch) if names else []
             fresh = [row for row in kept if row is not None]
+            whiteouts = [row for row in rows if row.ino is None]
+            self._names.forget_whiteouts(whiteouts, self._listing.epoch)
         for row in fresh:
             self._show(row.name)
         await trio.lowlevel.checkpoint()

@@ -8,17 +8,17 @@ from fusecache.errors import Stale
 from fusecache.namespace.database import Database
 from fusecache.namespace.keys import after, component_of
 from fusecache.namespace.records import Directory, Place
-from fusecache.types import ROOT_INO, InodeNo, ObjectKey, StoreNo
+from fusecache.types import ROOT_INO, InodeNo, ObjectKey, Seq, StoreNo
 
 _GET = """
-    SELECT directory.ino, store, prefix, used, marker, vouched_ns,
+    SELECT directory.ino, store, prefix, used, marker, vouched_ns, epoch,
            (SELECT parent FROM dentry WHERE dentry.ino = directory.ino),
            (SELECT name FROM dentry WHERE dentry.ino = directory.ino)
       FROM directory WHERE directory.ino = ?"""
-_INSERT = "INSERT INTO directory (ino, store, prefix, used, marker, vouched_ns) VALUES (?, ?, ?, ?, ?, ?)"
-_OPEN = "UPDATE directory SET prefix = ?, vouched_ns = ? WHERE ino = ?"
+_INSERT = "INSERT INTO directory (ino, store, prefix, used, marker, vouched_ns, epoch) VALUES (?, ?, ?, ?, 0, 0, ?)"
+_OPEN = "UPDATE directory SET prefix = ?, vouched_ns = ?, epoch = ? WHERE ino = ?"
 _UNDER_PREFIX = "SELECT ino FROM directory WHERE store = ? AND prefix >= ? AND prefix < ?"
-_REDIRECT = "UPDATE directory SET prefix = ? || substr(prefix, ?) WHERE ino = ?"
+_REDIRECT = "UPDATE directory SET prefix = ? || substr(prefix, ?), epoch = ? WHERE ino = ?"
 
 _CACHED = 50_000
 
@@ -27,6 +27,7 @@ class Directories:
     """The table `directory`, with the rows in memory. The caller owns the transaction."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._db = database.connection
         self._cache: dict[InodeNo, Directory] = {}
         database.on_rollback(self._cache.clear)
@@ -56,8 +57,9 @@ class Directories:
             self._cache[ino] = directory
         return directory
 
-    def insert(self, ino: InodeNo, store: StoreNo, prefix: str | None, *, marker: int = 0, vouched_ns: int = 0) -> None:
-        self._db.execute(_INSERT, (ino, store, prefix, prefix is not None, marker, vouched_ns))
+    def insert(self, ino: InodeNo, store: StoreNo, prefix: str | None, *, epoch: Seq) -> None:
+        """A new directory, and where it reads its lower; no listing from before `epoch` counts."""
+        self._db.execute(_INSERT, (ino, store, prefix, prefix is not None, epoch))
 
     def delete(self, ino: InodeNo) -> None:
         self._cache.pop(ino, None)
@@ -80,16 +82,17 @@ class Directories:
     def open(self, ino: InodeNo, prefix: str, *, now_ns: int) -> None:
         """Read the lower at `prefix` from now on; until now the rows were all there was."""
         self._cache.pop(ino, None)
-        self._db.execute(_OPEN, (prefix, now_ns, ino))
+        self._db.execute(_OPEN, (prefix, now_ns, self._database.next_seq(), ino))
 
     def redirect(self, root: InodeNo, source: str, target: str) -> None:
-        """`root` and what is below it read `target` instead of `source`."""
+        """`root` and what is below it read `target` instead of `source`: as it is now, with what was copied there."""
+        epoch = self._database.next_seq()
         store = self.get(root).store
         rows = self._db.execute(_UNDER_PREFIX, (store, source, after(source))).fetchall()
         for (ino,) in rows:
             if ino == root or root in self.ancestors(ino):
                 self._cache.pop(ino, None)
-                self._db.execute(_REDIRECT, (target, len(source) + 1, ino))
+                self._db.execute(_REDIRECT, (target, len(source) + 1, epoch, ino))
 
     def ancestors(self, ino: InodeNo) -> Iterator[InodeNo]:
         """The directories above `ino`, nearest first, the root last."""

@@ -7,7 +7,7 @@ hidden, and a name whose object we changed after the request began (`epoch`).
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fusecache.namespace.records import Dentry, Directory, Inode, Place
@@ -110,6 +110,14 @@ class Lower:
             with self._t.database.transaction():
                 self._t.directories.marked(ino, 1)
 
+    def forget_whiteouts(self, whiteouts: Sequence[Dentry], *, epoch: Seq) -> None:
+        """A listing that began at `epoch` is the oldest about: what was settled before needs no row any more."""
+        over = [row for row in whiteouts if row.settled and row.epoch <= epoch]
+        if over:
+            with self._t.database.transaction():
+                for row in over:
+                    self._t.dentries.delete(row.place)
+
     # --- within the transaction of `merge` ---
 
     def _differs(self, row: Dentry | None, evidence: Evidence, directory: Directory, epoch: Seq) -> bool:
@@ -122,7 +130,7 @@ class Lower:
         if self.is_ours(row, directory):
             return False
         if row.ino is None:
-            return True  # a settled whiteout, and newer evidence
+            return evidence is not None  # a settled whiteout, which something newer replaces
         if isinstance(evidence, LowerPrefix):
             return self._t.directories.find(row.ino) is None
         return True
@@ -139,6 +147,7 @@ class Lower:
         elif row is not None:
             self._t.dentries.delete(place)
         if evidence is None:
+            self._t.dentries.whiteout(place, epoch, settled=True)  # an older listing may still show it
             return None
         if isinstance(evidence, LowerPrefix):
             return self._add_directory(directory, place, evidence, epoch)
@@ -175,7 +184,7 @@ class Lower:
         inode = t.inodes.insert(_fresh(stat.S_IFDIR | d.dir_mode, d.uid, d.gid, size=0, mtime_ns=now, lower=None))
         dentry = Dentry(*place, inode.ino, None, None, None, None, epoch, 0)
         t.dentries.put(dentry)
-        t.directories.insert(inode.ino, directory.store, found.prefix)
+        t.directories.insert(inode.ino, directory.store, found.prefix, epoch=epoch)
         return dentry
 
     def _add_file(self, directory: Directory, place: Place, found: LowerObject, epoch: Seq) -> Dentry:

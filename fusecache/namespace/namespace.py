@@ -12,7 +12,7 @@ from fusecache.namespace.lower import Defaults, Lower
 from fusecache.namespace.records import Inode
 from fusecache.namespace.tables import Tables
 from fusecache.namespace.tree import Tree
-from fusecache.types import ROOT_INO, InodeNo
+from fusecache.types import ROOT_INO, InodeNo, Seq
 
 
 class Namespace:
@@ -61,4 +61,4 @@ class Namespace:
         with self.database.transaction():
             inode = self.tables.inodes.insert(root)
             assert inode.ino == ROOT_INO
-            self.tables.directories.insert(ROOT_INO, self.store, "")
+            self.tables.directories.insert(ROOT_INO, self.store, "", epoch=Seq(0))

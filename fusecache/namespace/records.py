@@ -81,6 +81,7 @@ class Directory(NamedTuple):
     used: int
     marker: int
     vouched_ns: int
+    epoch: Seq
     parent: InodeNo
     name: bytes
 

@@ -58,7 +58,9 @@ CREATE TABLE directory (
                                    --   Another than its own path: a redirect, until the tree is relocated
     used       INTEGER NOT NULL,   -- 1: the store may have something below its own path that is ours
     marker     INTEGER NOT NULL,   -- 1: the store has the key `dir/`
-    vouched_ns INTEGER NOT NULL    -- wall time at which the rows were all there was (it stopped being opaque)
+    vouched_ns INTEGER NOT NULL,   -- wall time at which the rows were all there was (it stopped being opaque)
+    epoch      INTEGER NOT NULL    -- seq: a listing of `prefix` that began earlier does not count, as names
+                                   --   that no row knows came or went below it through us
 ) STRICT;
 CREATE INDEX directory_prefix ON directory (store, prefix) WHERE prefix IS NOT NULL;
 

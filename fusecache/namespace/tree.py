@@ -64,7 +64,7 @@ class Tree:
         with t.database.transaction():
             seq, inode = self._new(place, owner, now_ns=now_ns, symlink=None)
             store = t.directories.get(place.parent).store
-            t.directories.insert(inode.ino, store, None)
+            t.directories.insert(inode.ino, store, None, epoch=seq)
             self._maybe_empty(inode.ino, seq=seq, now_ns=now_ns)
         return inode
 

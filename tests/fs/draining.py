@@ -139,6 +139,7 @@ async def a_drained_world(
     delay_s: float = 1.0,
     settings: Settings | None = None,
     seed: int = 0,
+    ttl_s: float = 0.0,
 ) -> AsyncIterator[Drained]:
     """Mount `store` and drain it, by way of `through` if given. Leaving is a crash: nothing is finished."""
     settings = settings or Settings(staging=STAGING, markers=MARKERS, multipart_threshold=8 * MIB, part_size=5 * MIB)
@@ -156,13 +157,13 @@ async def a_drained_world(
     readers = {ns.store: store}
     contents = Contents(root, ContentIndex(root / "index.db"), block_size=BLOCK, boot_id="boot")
     fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(16))
-    listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=0.0, clock=lambda: wall_ns() / 1e9)
+    listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
     persister = Persister(
         ns, durability, contents, fetcher, {ns.store: through or store}, settings, wall_ns=wall_ns,
         rng=random.Random(seed), open_for_writing=lambda: files.open_for_writing(),
     )  # fmt: skip
     files = Files(ns, durability, contents, fetcher, wall_ns=wall_ns, changed=persister.ring)
-    names = Names(ns, listings, readers, defaults=DEFAULTS, ttl_s=0.0, wall_ns=wall_ns, dropped=files.dropped)
+    names = Names(ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns, dropped=files.dropped)
     fs = FileSystem(
         ns, names, files, contents, durability, cache_dir=root, read_only=False, max_key_bytes=1024,
         wall_ns=wall_ns, changed=persister.ring,

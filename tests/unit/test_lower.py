@@ -11,7 +11,7 @@ import pytest
 from fusecache.errors import NoSpace, Stale
 from fusecache.namespace.lower import Evidence, LowerObject, LowerPrefix
 from fusecache.namespace.records import TaskKind
-from fusecache.types import ROOT_INO, Attributes, ETag, ObjectKey
+from fusecache.types import ROOT_INO, Attributes, ETag, ObjectKey, Seq
 from tests.unit.builders import DEFAULTS, Upper, an_object, check, count_statements, rows_of
 
 
@@ -122,9 +122,13 @@ def test_our_own_version_replaced_is_another_inode(upper: Upper) -> None:
 
 
 def test_what_vanished_is_no_name(upper: Upper) -> None:
-    ino = upper.foreign("a")
+    """Nor for an older listing that still shows it."""
+    ino, began = upper.foreign("a"), upper.epoch
+    upper.tick()
+    upper.ns.database.next_seq()
     assert upper.show("a", None) is None
-    assert upper.state("a") == "absent"
+    assert upper.state("a") == "settled"
+    assert upper.show("a", an_object("a", "e1"), epoch=began) is None
     assert upper.ns.tables.inodes.get(ino).nlink == 0
 
 
@@ -143,7 +147,7 @@ def test_a_tree_that_vanished_goes_with_all_its_rows(upper: Upper) -> None:
     upper.foreign("d/b")
     assert upper.show("d", None) is None
     check(upper.ns)
-    assert rows_of(upper)["dentry"] == []
+    assert [row[:3] for row in rows_of(upper)["dentry"]] == [(ROOT_INO, b"d", None)]
     assert [row[0] for row in rows_of(upper)["directory"]] == [ROOT_INO]
 
 
@@ -252,11 +256,18 @@ def test_a_listing_begun_after_it_shows_what_others_made_since(upper: Upper) -> 
     assert upper.live("a").etag == "theirs"
 
 
-def test_a_listing_begun_after_it_that_shows_nothing_ends_the_whiteout(upper: Upper) -> None:
+def test_only_a_listing_that_was_merged_whole_ends_a_whiteout(upper: Upper) -> None:
+    """One HEAD that shows nothing does not: an older listing may be about."""
     upper.persist("a", "e1")
     upper.unlink("a")
     upper.carry_out_deletes()
     assert upper.show("a", None) is None
+    assert upper.state("a") == "settled"
+    row = upper.ns.tables.dentries.get(ROOT_INO, b"a")
+    assert row is not None
+    upper.ns.lower.forget_whiteouts([row], epoch=Seq(row.epoch - 1))
+    assert upper.state("a") == "settled"
+    upper.ns.lower.forget_whiteouts([row], epoch=row.epoch)
     assert upper.state("a") == "absent"
 
 
