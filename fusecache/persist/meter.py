@@ -6,6 +6,7 @@ import trio
 
 _WINDOW_S = 10
 """Long enough to smooth over large parts, short enough to show a change."""
+_QUIET_S = 5
 
 
 class Meter:
@@ -22,6 +23,11 @@ class Meter:
         self._buckets[now_s] = self._buckets.get(now_s, 0.0) + amount
         if len(self._buckets) > _WINDOW_S + 1:
             self._buckets = {s: value for s, value in self._buckets.items() if s >= now_s - _WINDOW_S}
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has happened for so long that the mean says nothing of what will."""
+        now_s = trio.current_time()
+        return not any(second > now_s - _QUIET_S for second in self._buckets)
 
     def per_s(self) -> float:
         """Return the mean over the window, or over the time since the first event if that is shorter."""

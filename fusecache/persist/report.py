@@ -57,9 +57,9 @@ class Reporter:
             bytes_local=bytes_local,
             oldest_dirty_s=None if oldest_ns is None else max(0.0, (tools.wall_ns() - oldest_ns) / 1e9),
             drain_bytes_per_s=rate,
-            eta_s=bytes_dirty / rate if rate and bytes_dirty else (None if files_dirty else 0.0),
+            eta_s=self._eta_s(files_dirty, bytes_dirty, rate),
             throttled_per_s=tools.refused.per_s(),
-            limited_by=self._limited_by(files_dirty, requests),
+            limited_by=self._limited_by(files_dirty - len(stuck), requests) if files_dirty else None,
             pace=tuple(self._pace(requests)),
             stuck=tuple(self.stuck_entry(task) for task in stuck),
         )
@@ -73,9 +73,15 @@ class Reporter:
             "since_s": since_s,
         }
 
-    def _limited_by(self, files_dirty: int, requests: int) -> str | None:
+    def _eta_s(self, files_dirty: int, bytes_dirty: int, rate: float) -> float | None:
+        """None: nothing is known, or nothing moves."""
         if not files_dirty:
-            return None
+            return 0.0
+        return bytes_dirty / rate if rate and bytes_dirty and not self._tools.sent.is_quiet() else None
+
+    def _limited_by(self, files_moving: int, requests: int) -> str:
+        if files_moving <= 0:
+            return "stuck files: the store refuses them until somebody acts"
         if self._tools.refused.per_s() > 0:
             return "the store: it refuses requests, or does not answer"
         if requests >= self._tools.settings.max_uploads:

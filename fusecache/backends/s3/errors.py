@@ -38,6 +38,7 @@ _UNAVAILABLE = {
 _DENIED = {
     "AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidAccessKeyId", "SignatureDoesNotMatch",
     "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestTimeTooSkewed", "InvalidPayer",
+    "XAdminUserNotFound",  # versitygw's InvalidAccessKeyId
 }  # fmt: skip
 # Answered 403 or 5xx, and yet no matter of permission or of waiting.
 _REFUSED = {"InvalidObjectState", "NotImplemented", "MethodNotAllowed"}
@@ -46,6 +47,7 @@ _ADVICE = {
     "RequestTimeTooSkewed": "the clock of this machine is wrong",
     "ExpiredToken": "the session token has expired: log in again",
     "InvalidAccessKeyId": "the store does not know this access key",
+    "XAdminUserNotFound": "the store does not know this access key",
     "SignatureDoesNotMatch": "the secret does not fit the access key",
     "AuthorizationHeaderMalformed": "probably the wrong --region",
     "PermanentRedirect": "the bucket is in another region: give --region, or another --endpoint-url",
