@@ -350,5 +350,5 @@ def _stale_caches(namespace: Namespace) -> Iterator[str]:
         if inodes.get(row[0]) != Inode._make(row):
             yield f"inode {row[0]} in memory is another: {inodes.get(row[0])} for {row}"
     for row in namespace.database.connection.execute("SELECT * FROM directory").fetchall():
-        if directories.get(row[0])[:6] != row:
+        if directories.get(row[0])[:7] != row:
             yield f"directory {row[0]} in memory is another: {directories.get(row[0])} for {row}"
