@@ -34,6 +34,7 @@ CANNOT: dict[tuple[str, str], str] = {
     ("rclone", "test_empty_path_parts"): "rclone rejects a//b",
     ("versitygw", "test_empty_path_parts"): "versitygw posix stores a//b as a/b without a word",
     ("rclone", "test_copy_keeps_metadata"): "rclone adds an mtime of its own to a copy",
+    ("rclone", "test_copy_of_a_marker"): "rclone keeps no markers; refused, see test_s3",
     ("rclone", "test_directory_markers"): "rclone keeps no markers; refused, see test_s3",
 }
 """(store, test) → why it is skipped."""

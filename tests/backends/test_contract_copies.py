@@ -42,6 +42,15 @@ async def test_copy_onto_itself(store: Backend) -> None:
         await store.copy(key("a"), key("a"), if_match=None, size=4, metadata=None)
 
 
+async def test_copy_of_a_marker(store: Backend) -> None:
+    await put(store, "a/", b"", mode="1")
+    await store.copy(key("a/"), key("b/"), if_match=None, size=0, metadata=None)
+    assert (await store.head(key("b/"))).metadata == {"mode": "1"}
+    await store.copy(key("b/"), key("b/"), if_match=None, size=0, metadata={"mode": "2"})
+    assert (await store.head(key("b/"))).metadata == {"mode": "2"}
+    assert await names(store) == ["a/", "b/"]
+
+
 async def test_copy_replaces_its_target(store: Backend) -> None:
     await put(store, "a", b"new")
     await put(store, "b", b"older")

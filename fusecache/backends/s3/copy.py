@@ -42,9 +42,18 @@ class S3Copier:
         head = await self._bucket.head(source)
         if if_match is not None and etag_of(head) != if_match:
             raise PreconditionFailed(f"{source}: holds {etag_of(head)}, {if_match} was to be copied")
+        if source.endswith("/"):
+            return await self._marker(target, head, metadata)
         if head["ContentLength"] > self._max_copy_bytes:
             return await self._by_parts(source, target, head, metadata)
         return await self._at_once(source, target, head, if_match, metadata)
+
+    async def _marker(self, target: ObjectKey, head: Mapping[str, Any], metadata: Mapping[str, str] | None) -> ETag:
+        """Put the marker anew: versitygw cannot copy one, and there is nothing in it to copy."""
+        merged = {**metadata_of(head), **(metadata or {})}
+        args = self._bucket.args(target, Body=b"", Metadata=merged, **content_of(head), **placement_of(head))
+        with translated(self._bucket.what("COPY", target)):
+            return etag_of(await self._bucket.client.put_object(**args))
 
     async def _at_once(
         self,
