@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusecache.namespace.database import Database
+from fusecache.namespace.keys import after
 from fusecache.namespace.records import Dentry, Place
 from fusecache.types import InodeNo, LowerId, ObjectKey, Seq, StoreNo
 
@@ -13,6 +14,7 @@ _PUT = f"INSERT OR REPLACE INTO dentry ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?,
 _CHILDREN = f"SELECT {_COLUMNS} FROM dentry WHERE parent = ? AND name > ? ORDER BY name LIMIT ?"
 _LIVE = "SELECT 1 FROM dentry WHERE parent = ? AND ino IS NOT NULL LIMIT 1"
 _READERS = f"SELECT {_COLUMNS} FROM dentry WHERE store = ? AND key = ? AND ino IS NOT NULL"
+_READERS_BELOW = f"SELECT {_COLUMNS} FROM dentry WHERE store = ? AND key > ? AND key < ? AND ino IS NOT NULL"
 _SETTLE = "UPDATE dentry SET settled = 1, epoch = ? WHERE parent = ? AND name = ? AND ino IS NULL"
 # Every name below a directory, as far as there are rows.
 _BELOW = f"""
@@ -80,6 +82,11 @@ class Dentries:
     def readers(self, store: StoreNo, key: ObjectKey) -> list[Dentry]:
         """Live names whose object is at `key`."""
         return [Dentry._make(row) for row in self._db.execute(_READERS, (store, key))]
+
+    def readers_below(self, store: StoreNo, prefix: str) -> list[Dentry]:
+        """Live names whose object is below `prefix`."""
+        bounds = (store, prefix, after(prefix))
+        return [Dentry._make(row) for row in self._db.execute(_READERS_BELOW, bounds)]
 
     def below(self, ino: InodeNo) -> list[Dentry]:
         """Every row below a directory, whiteouts included; those of its known subdirectories too."""

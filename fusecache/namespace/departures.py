@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fusecache.errors import DirectoryNotEmpty, NotADirectory
-from fusecache.namespace.records import Dentry, Inode, Place, TaskKind
+from fusecache.namespace.moves import lower_prefix
+from fusecache.namespace.records import Dentry, Directory, Inode, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.types import Seq
 
@@ -56,11 +57,12 @@ class Departures:
         due_ns = now_ns + self._delay_ns
         shields: dict[str, Place] = {}
         if directory.marker:
-            shields[t.directories.read_prefix(ino)] = dentry.place
+            shields[lower_prefix(t, ino)] = dentry.place
         for task in t.tasks.all_of_inode(ino):
             if task.kind == TaskKind.RELOCATE:  # it finds its directory gone, removes what it has copied, and ends
                 if task.shield is not None and task.source in shields:
                     shields[task.source] = task.shield  # a marker that was left behind shows up there
+                self._show_outside(task)
                 continue
             if task.key is not None:
                 shields.setdefault(task.key, dentry.place)
@@ -102,6 +104,7 @@ class Departures:
             t.tasks.want(TaskKind.MARKER, directory.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
         if directory.prefix is None and not directory.used and not directory.marker:
             return
+        self._stay_behind(directory)
         t.tasks.want(
             TaskKind.RELOCATE,
             directory.ino,
@@ -109,9 +112,28 @@ class Departures:
             seq=seq,
             due_ns=due_ns,
             now_ns=now_ns,
-            source=t.directories.read_prefix(directory.ino),
+            source=lower_prefix(t, directory.ino),
             shield=moved.place,
         )
+
+    def _show_outside(self, task: Task) -> None:
+        """What is still to go from where a removed directory was read is hidden by its old name."""
+        assert task.source is not None
+        for other in self._t.tasks.going_below(task.store, task.source):
+            if other.shield is not None and other.shield.parent == task.ino:
+                self._t.tasks.shield(other.task, task.shield)
+
+    def _stay_behind(self, directory: Directory) -> None:
+        """A directory moves out of one that is being copied: it goes on reading what was copied already."""
+        t = self._t
+        if directory.prefix is None:
+            return
+        for ino in t.directories.ancestors(directory.ino):
+            task = t.tasks.of_inode(ino, TaskKind.RELOCATE)
+            if task is None or task.source is None or task.shield is None or task.position is None:
+                continue
+            if directory.prefix.startswith(task.source):
+                t.tasks.drop_parked_below(directory.store, directory.prefix, task.shield)
 
     def vacate(self, place: Place, seq: Seq) -> None:
         """Nothing of ours is under this name any more: hide what the lower, or an older listing of it, shows."""

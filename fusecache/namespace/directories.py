@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from fusecache.errors import Stale
 from fusecache.namespace.database import Database
@@ -17,6 +17,9 @@ _GET = """
       FROM directory WHERE directory.ino = ?"""
 _INSERT = "INSERT INTO directory (ino, store, prefix, used, marker, vouched_ns, epoch) VALUES (?, ?, ?, ?, 0, 0, ?)"
 _OPEN = "UPDATE directory SET prefix = ?, vouched_ns = ?, epoch = ? WHERE ino = ?"
+_WAITING = """
+    SELECT directory.ino FROM dentry JOIN directory ON directory.ino = dentry.ino
+     WHERE dentry.parent = ? AND prefix IS NULL AND used"""
 _UNDER_PREFIX = "SELECT ino FROM directory WHERE store = ? AND prefix >= ? AND prefix < ?"
 _REDIRECT = "UPDATE directory SET prefix = ? || substr(prefix, ?), epoch = ? WHERE ino = ?"
 
@@ -84,13 +87,21 @@ class Directories:
         self._cache.pop(ino, None)
         self._db.execute(_OPEN, (prefix, now_ns, self._database.next_seq(), ino))
 
-    def redirect(self, root: InodeNo, source: str, target: str) -> None:
-        """`root` and what is below it read `target` instead of `source`: as it is now, with what was copied there."""
+    def waiting_in(self, parent: InodeNo) -> list[InodeNo]:
+        """The directories in `parent` that are opaque and need not be, but for those above."""
+        return [ino for (ino,) in self._db.execute(_WAITING, (parent,))]
+
+    def redirect(self, root: InodeNo, source: str, target: str, *, but: Set[InodeNo]) -> None:
+        """`root` and what is below it, except for the trees `but`, read `target` instead of `source`.
+
+        As it is now, with what was copied there.
+        """
         epoch = self._database.next_seq()
         store = self.get(root).store
         rows = self._db.execute(_UNDER_PREFIX, (store, source, after(source))).fetchall()
         for (ino,) in rows:
-            if ino == root or root in self.ancestors(ino):
+            chain = [ino, *self.ancestors(ino)]
+            if root in chain and but.isdisjoint(chain[: chain.index(root)]):
                 self._cache.pop(ino, None)
                 self._db.execute(_REDIRECT, (target, len(source) + 1, epoch, ino))
 

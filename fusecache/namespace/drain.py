@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fusecache.namespace.keys import ancestors
+from fusecache.namespace.keys import TMP_PREFIX, ancestors
 from fusecache.namespace.moves import Moves
 from fusecache.namespace.records import Inode, Place, Task, TaskKind
 from fusecache.namespace.relocations import Relocations
@@ -52,8 +52,8 @@ class Drain:
                     if pending.key is not None and pending.key != key:
                         self._moves.orphaned(pending, pending.key, now_ns=now_ns)
                     t.tasks.goes_back_to(task.task, pending.since_seq)
-            for ino in (place.parent, *t.directories.ancestors(place.parent)):
-                self._moves.use(ino, now_ns=now_ns)
+            if not key.startswith(TMP_PREFIX):
+                self._moves.use_above(place.parent, now_ns=now_ns)
         return Started(task, key, seq)
 
     def uploaded(self, started: Started, lower: LowerId, inode: Inode, *, now_ns: int) -> bool:
@@ -115,6 +115,7 @@ class Drain:
         """The task's file or directory is gone, or needs nothing: forget the task, and what it may have made."""
         t = self._t
         with t.database.transaction():
+            task = t.tasks.get(task.task) or task
             t.tasks.drop(task.task)
             if task.key is not None and task.kind in (TaskKind.COPY, TaskKind.MARKER):
                 self._moves.orphaned(task, task.key, now_ns=now_ns)  # its answer may have been lost
@@ -124,6 +125,7 @@ class Drain:
             for place in {task.shield, task.target}:
                 self._moves.settle(place, seq, now_ns=now_ns)
             if task.kind == TaskKind.RELOCATE and task.ino is not None and t.directories.find(task.ino) is not None:
+                self._moves.use_above(task.ino, now_ns=now_ns)
                 self._moves.settle_below(task.ino, seq, now_ns=now_ns)
 
     def deleted(self, tasks: Sequence[Task], *, now_ns: int) -> None:
@@ -131,9 +133,10 @@ class Drain:
         t = self._t
         with t.database.transaction():
             seq = t.database.next_seq()
+            current = [t.tasks.get(task.task) for task in tasks]  # another name may shield it by now
             for task in tasks:
                 t.tasks.drop(task.task)
-            for shield in {task.shield for task in tasks}:
+            for shield in {task.shield for task in current if task is not None}:
                 self._moves.settle(shield, seq, now_ns=now_ns)
 
     def marker_written(self, started: Started, *, now_ns: int) -> None:
@@ -152,6 +155,7 @@ class Drain:
                 t.tasks.drop(delete.task)  # of an earlier marker here: it would hit this one
                 self._moves.settle(delete.shield, t.database.next_seq(), now_ns=now_ns)
             t.directories.marked(directory.ino, 1)
+            self._moves.use_above(directory.ino, now_ns=now_ns)
             t.dentries.stamp(Place(directory.parent, directory.name), t.database.next_seq())
             self._moves.child_persisted(directory.parent, now_ns=now_ns, since_seq=started.task.since_seq)
 
@@ -197,7 +201,9 @@ class Drain:
 
 def conflicting(tables: Tables, store: StoreNo, key: str) -> bool:
     """A pending delete of an ancestor of `key`, or of something below it: it goes before `key` is written."""
-    above = (prefix[:-1] for prefix in ancestors(key))
+    above = [prefix[:-1] for prefix in ancestors(key)]
+    if key.endswith("/"):
+        above.append(key[:-1])
     if any(tables.tasks.deletes_of(store, name) for name in above):
         return True
     return not key.endswith("/") and tables.tasks.has_delete_below(store, key + "/")

@@ -6,9 +6,24 @@ All within a transaction of the caller's.
 
 from __future__ import annotations
 
-from fusecache.namespace.records import Dentry, Place, Task, TaskKind
+from fusecache.namespace.keys import component_of
+from fusecache.namespace.records import Dentry, Directory, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
-from fusecache.types import InodeNo, LowerId, Seq
+from fusecache.types import ROOT_INO, InodeNo, LowerId, Seq
+
+
+def lower_prefix(tables: Tables, ino: InodeNo) -> str:
+    """Where the store has what it has of a directory: where it is read; opaque, below where those above are."""
+    names: list[str] = []
+    while ino != ROOT_INO:
+        directory = tables.directories.get(ino)
+        task = tables.tasks.of_inode(ino, TaskKind.RELOCATE)
+        base = directory.prefix if task is None or directory.prefix is not None else task.source
+        if base is not None:
+            return base + "".join(reversed(names))
+        names.append(component_of(directory.name) + "/")
+        ino = directory.parent
+    return "".join(reversed(names))
 
 
 class Moves:
@@ -68,8 +83,24 @@ class Moves:
         seq = t.database.next_seq()
         t.dentries.identify(dentry, lower, generation=generation, epoch=seq)
         t.tasks.reads(dentry.ino, lower.key)
+        if t.directories.home_key(dentry.place) == lower.key:
+            self.use_above(dentry.parent, now_ns=now_ns)
         if dentry.key is not None and dentry.key != lower.key:
             self._leave_key(dentry, seq=seq, now_ns=now_ns, since_seq=since_seq)
+        self._follow(dentry, lower, seq=seq, now_ns=now_ns, since_seq=since_seq)
+
+    def follow(self, dentry: Dentry, *, now_ns: int, since_seq: Seq) -> None:
+        """If the object of this name is not where the name is, and nothing will move it, it is copied."""
+        assert dentry.ino is not None
+        assert dentry.lower is not None
+        kinds = {task.kind for task in self._t.tasks.all_of_inode(dentry.ino)}
+        if not kinds & {TaskKind.UPLOAD, TaskKind.COPY}:
+            seq = self._t.database.next_seq()
+            self._follow(dentry, dentry.lower, seq=seq, now_ns=now_ns, since_seq=since_seq)
+
+    def _follow(self, dentry: Dentry, lower: LowerId, *, seq: Seq, now_ns: int, since_seq: Seq | None) -> None:
+        t = self._t
+        assert dentry.ino is not None
         if t.directories.home_key(dentry.place) == lower.key or self._moves_with_its_directory(dentry, lower.key):
             return
         t.tasks.want(
@@ -129,16 +160,16 @@ class Moves:
         return None
 
     def child_persisted(self, ino: InodeNo, *, now_ns: int, since_seq: Seq) -> None:
-        """A directory with a child in the store needs no marker. The barrier that covers the child covers that."""
-        t = self._t
-        directory = t.directories.find(ino)
-        if directory is None or not directory.marker:
+        """The directories above a child in the store need no marker. The barrier that covers the child covers that."""
+        for each in (ino, *self._t.directories.ancestors(ino)):
+            self._end_marker(self._t.directories.get(each), now_ns=now_ns, since_seq=since_seq)
+
+    def _end_marker(self, directory: Directory, *, now_ns: int, since_seq: Seq) -> None:
+        t, ino = self._t, directory.ino
+        if not directory.marker:
             return
-        prefix, shield = directory.prefix, Place(directory.parent, directory.name)
+        prefix, shield = lower_prefix(t, ino), Place(directory.parent, directory.name)
         moving = t.tasks.of_inode(ino, TaskKind.RELOCATE)
-        if prefix is None:
-            prefix = moving.source if moving is not None else t.directories.home_prefix(ino)
-        assert prefix is not None
         if moving is not None and moving.source == prefix and moving.shield is not None:
             shield = moving.shield
         t.directories.marked(ino, 0)
@@ -162,14 +193,24 @@ class Moves:
             t.directories.use(ino)
             self._open(ino, now_ns=now_ns)
 
+    def use_above(self, ino: InodeNo, *, now_ns: int) -> None:
+        """The same for this directory and all above it."""
+        for each in (ino, *self._t.directories.ancestors(ino)):
+            self.use(each, now_ns=now_ns)
+
     def _open(self, ino: InodeNo, *, now_ns: int) -> None:
         """Read the lower of an opaque directory, unless something there still has to stay hidden."""
         t = self._t
         directory = t.directories.get(ino)
         if directory.prefix is not None or not directory.used or not directory.parent:
             return
-        if not t.tasks.shielded_by(Place(directory.parent, directory.name)):
+        if t.directories.get(directory.parent).prefix is None:
+            return  # what that hides, this does
+        place = Place(directory.parent, directory.name)
+        if not t.tasks.shielded_by(place) and not self._is_being_relocated(Place(ino, b"")):
             t.directories.open(ino, t.directories.home_prefix(ino), now_ns=now_ns)
+            for child in t.directories.waiting_in(ino):
+                self._open(child, now_ns=now_ns)
 
     def settle(self, shield: Place | None, seq: Seq, *, now_ns: int) -> None:
         """If this name shields nothing any more, the lower counts again."""
@@ -185,9 +226,9 @@ class Moves:
             self._open(row.ino, now_ns=now_ns)
 
     def settle_below(self, ino: InodeNo, seq: Seq, *, now_ns: int) -> None:
-        """A relocation of this directory ended, which kept the whiteouts below it."""
+        """A relocation of this directory ended, which kept the whiteouts and what is opaque below it."""
         for row in self._t.dentries.below(ino):
-            if row.ino is None and not row.settled:
+            if not row.settled:
                 self.settle(row.place, seq, now_ns=now_ns)
 
     def _is_being_relocated(self, place: Place) -> bool:

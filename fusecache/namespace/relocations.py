@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from fusecache.namespace.moves import Moves
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
-from fusecache.types import ETag, LowerId, ObjectKey
+from fusecache.types import ETag, InodeNo, LowerId, ObjectKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Relocated:
     """The copy; None: it is only to be deleted."""
     stray: Place | None = None
     """The name was removed while its object was copied: what hides the copy, which has to go."""
+    is_anothers: bool = False
+    """The directory that it is in was moved meanwhile, and reads the source."""
 
 
 class Relocations:
@@ -39,6 +42,7 @@ class Relocations:
         """These keys of a relocation were copied; their sources go once nothing reads the old prefix."""
         t = self._t
         with t.database.transaction():
+            task = self._current(task)
             seq = t.database.next_seq()
             for moved in page:
                 row = t.dentries.get(*moved.place) if moved.place is not None else None
@@ -55,6 +59,8 @@ class Relocations:
                         shield=moved.stray,
                         since_seq=task.since_seq,
                     )
+                if moved.is_anothers:
+                    continue
                 t.tasks.want_deleted(
                     task.store,
                     moved.source,
@@ -73,20 +79,24 @@ class Relocations:
         The task stays, to look for strays; it shields the place that the target belonged to.
         """
         t = self._t
-        assert task.ino is not None
-        assert task.source is not None
-        assert task.key is not None
         with t.database.transaction():
+            task = self._current(task)
+            assert task.ino is not None
             t.tasks.settle_at(task)
             self._hide_from_outside(task)
+            assert task.source is not None
+            assert task.key is not None
             directory = t.directories.get(task.ino)
             if directory.prefix is None:
                 t.directories.open(task.ino, task.key, now_ns=now_ns)
             # An opaque directory may hold others that are not: they read below the old prefix, too.
-            t.directories.redirect(task.ino, task.source, task.key)
+            # One that moved within it has a relocation of its own, and was not copied along.
+            others = t.tasks.relocated() - {task.ino}
+            t.directories.redirect(task.ino, task.source, task.key, but=others)
             self._moves.unmark(task.ino, now_ns=now_ns, since_seq=task.since_seq)
             for row in t.dentries.below(task.ino):
-                self._flip_row(row, task, now_ns=now_ns)
+                if not others or not self._is_in(row, others, task.ino):
+                    self._flip_row(row, task, now_ns=now_ns)
             t.tasks.release_below(task.store, task.source, now_ns)
             self._moves.child_persisted(directory.parent, now_ns=now_ns, since_seq=task.since_seq)
             self._moves.settle(task.shield, t.database.next_seq(), now_ns=now_ns)
@@ -111,14 +121,15 @@ class Relocations:
     def relocated_all(self, task: Task, *, now_ns: int) -> None:
         """No strays are left. If the directory has another name by now, its tree follows."""
         t = self._t
-        assert task.ino is not None
-        assert task.source is not None
         with t.database.transaction():
+            task = self._current(task)
+            assert task.ino is not None
             t.tasks.drop(task.task)
             seq = t.database.next_seq()
             if t.directories.find(task.ino) is None:
                 self._moves.settle(task.shield, seq, now_ns=now_ns)
                 return
+            assert task.source is not None
             if t.directories.home_prefix(task.ino) != task.source:
                 t.tasks.want(
                     TaskKind.RELOCATE,
@@ -132,10 +143,29 @@ class Relocations:
                     since_seq=task.since_seq,
                 )
                 return
+            self._bring_home(task, now_ns=now_ns)
+            self._moves.use_above(task.ino, now_ns=now_ns)
             self._moves.settle(task.shield, seq, now_ns=now_ns)
             self._moves.settle_below(task.ino, seq, now_ns=now_ns)
 
     # --- within a transaction ---
+
+    def _is_in(self, row: Dentry, others: Set[InodeNo], below: InodeNo) -> bool:
+        """Whether a row is one of these directories, or in one, below the directory `below`."""
+        chain = (row.ino, row.parent, *self._t.directories.ancestors(row.parent))
+        return any(ino in others for ino in itertools.takewhile(lambda ino: ino != below, chain))
+
+    def _current(self, task: Task) -> Task:
+        """The row as it is now: another name may shield it since its worker began."""
+        return self._t.tasks.get(task.task) or task
+
+    def _bring_home(self, task: Task, *, now_ns: int) -> None:
+        """Known objects that were copied along, and whose names have moved meanwhile, follow them."""
+        t = self._t
+        assert task.ino is not None
+        for row in t.dentries.below(task.ino):
+            if row.ino is not None and row.key is not None:
+                self._moves.follow(row, now_ns=now_ns, since_seq=task.since_seq)
 
     def _hide_from_outside(self, task: Task) -> None:
         """What still goes from the old prefix was hidden by names in the directory: by its old name from now on."""
@@ -143,11 +173,19 @@ class Relocations:
         assert task.source is not None
         assert task.ino is not None
         for other in t.tasks.going_below(task.store, task.source):
-            if other.shield is None or other.shield == task.shield:
-                continue
-            parent = other.shield.parent
-            if parent == task.ino or (t.directories.find(parent) and task.ino in t.directories.ancestors(parent)):
+            if other.shield is not None and self._is_inside(other.shield, task.ino):
                 t.tasks.shield(other.task, task.shield)
+        for other in t.tasks.relocations_below(task.store, task.source):
+            if other.key is None or not other.key.startswith(task.source) or other.target is None:
+                continue
+            if self._is_inside(other.target, task.ino) and task.shield is not None:
+                t.tasks.record_target(other, other.key, task.shield)
+
+    def _is_inside(self, place: Place, ino: InodeNo) -> bool:
+        directories = self._t.directories
+        if directories.find(place.parent) is None:
+            return False
+        return ino in (place.parent, *directories.ancestors(place.parent))
 
     def _flip_row(self, row: Dentry, task: Task, *, now_ns: int) -> None:
         """A name below a directory that reads its target now."""

@@ -59,6 +59,10 @@ _RELEASE_BELOW = "UPDATE task SET due_ns = ? WHERE kind = 5 AND due_ns IS NULL A
 _RELEASE_SHIELDED = (
     "UPDATE task SET due_ns = ? WHERE kind = 5 AND due_ns IS NULL AND shield_parent = ? AND shield_name = ?"
 )
+_DROP_PARKED_BELOW = (
+    "DELETE FROM task WHERE kind = 5 AND due_ns IS NULL AND store = ? AND key >= ? AND key < ?"
+    " AND shield_parent = ? AND shield_name = ?"
+)
 _DELETES_BELOW = "SELECT 1 FROM task WHERE kind = 5 AND store = ? AND key >= ? AND key < ? LIMIT 1"
 _RECOVER = "UPDATE task SET due_ns = ? WHERE due_ns IS NULL AND staged = 0 AND kind = 1"
 
@@ -108,6 +112,15 @@ class Tasks:
     def deletes_of(self, store: StoreNo, key: str) -> list[Task]:
         return self._all("store = ? AND key = ? AND kind = 5", store, key)
 
+    def has_target(self, store: StoreNo, key: str) -> bool:
+        """Whether a task has recorded that it makes, or deletes, exactly this key."""
+        return self._one("store = ? AND key = ?", store, key) is not None
+
+    def is_leaving(self, store: StoreNo) -> bool:
+        """Whether keys are still on their way out."""
+        where = "(kind = 5 OR kind = 3) AND store = ? AND due_ns IS NOT NULL LIMIT 1"
+        return self._one(where, store) is not None
+
     def has_delete_below(self, store: StoreNo, prefix: str) -> bool:
         return self._db.execute(_DELETES_BELOW, (store, prefix, after(prefix))).fetchone() is not None
 
@@ -143,6 +156,10 @@ class Tasks:
 
     def has_relocations(self) -> bool:
         return self._db.execute("SELECT 1 FROM task WHERE kind = 3 LIMIT 1").fetchone() is not None
+
+    def relocated(self) -> set[InodeNo]:
+        """The directories that have a relocation."""
+        return {row[0] for row in self._db.execute("SELECT ino FROM task WHERE kind = 3")}
 
     def relocations_over(self, store: StoreNo, prefixes: Sequence[str]) -> list[Task]:
         """Relocations whose source, or recorded target, is one of these prefixes."""
@@ -277,6 +294,10 @@ class Tasks:
 
     def release_below(self, store: StoreNo, prefix: str, due_ns: int) -> None:
         self._db.execute(_RELEASE_BELOW, (due_ns, store, prefix, after(prefix)))
+
+    def drop_parked_below(self, store: StoreNo, prefix: str, shield: Place) -> None:
+        """Deletes of what a relocation, shielded by that name, has copied: it is read there again."""
+        self._db.execute(_DROP_PARKED_BELOW, (store, prefix, after(prefix), *shield))
 
     def release_shielded(self, place: Place, due_ns: int) -> None:
         """What was to be overwritten under this name won't be: delete it."""

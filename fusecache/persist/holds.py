@@ -15,7 +15,8 @@ from fusecache.namespace.keys import ancestors
 from fusecache.namespace.records import Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.persist.inflight import InFlight
-from fusecache.types import InodeNo, ObjectKey, StoreNo
+from fusecache.persist.resolve import Owner, resolve
+from fusecache.types import ROOT_INO, InodeNo, ObjectKey, StoreNo
 
 
 class Fate(Enum):
@@ -43,6 +44,8 @@ class Holds:
         """Whether a write to `key`, for `place`, has to wait; `ino`: whose object may be read there."""
         if self._inflight.conflicts(store, key) or self._is_relocated(store, key, place):
             return True
+        if not self._is_carried(place.parent, key):
+            return True
         if any(row.ino != ino for row in self._t.dentries.readers(store, key)):
             return True
         return conflicting(self._t, store, key)
@@ -57,9 +60,32 @@ class Holds:
             return True
         if self._t.tasks.any_delete_of(store, [target[:-1]]):
             return True
+        if task.key is None and (not self._is_carried_above(task, target) or self._is_written_by_another(task)):
+            return True
+        if task.key is None and self._is_read_below(store, target):
+            return True
         others = self._t.tasks.relocations_over(store, [*ancestors(target), target])
         others += self._t.tasks.relocations_below(store, target)
         return any(self._excludes(other, task, target) for other in others if other.task != task.task)
+
+    def settled(self, task: Task) -> bool:
+        """Whether a directory that is where its tree is read, again, needs no relocation.
+
+        As long as one above it is under way, or leaves this tree behind, it does.
+        """
+        assert task.ino is not None
+        assert task.source is not None
+        for above in self._relocations_above(task.ino):
+            is_read_there = above.source is not None and task.source.startswith(above.source)
+            if not is_read_there or above.key not in (None, above.source):
+                return False
+        return True
+
+    def is_moving(self, ino: InodeNo) -> bool:
+        """Whether a directory, or one above it, has a relocation."""
+        return self._t.tasks.has_relocations() and (
+            self._t.tasks.of_inode(ino, TaskKind.RELOCATE) is not None or bool(self._relocations_above(ino))
+        )
 
     def delete(self, task: Task) -> Fate:
         """What becomes of a delete now."""
@@ -68,7 +94,7 @@ class Holds:
         if self._inflight.has(store, key):
             return Fate.WAIT
         readers = self._t.dentries.readers(store, key)
-        if any(self._t.directories.home_key(row.place) == key for row in readers):
+        if self._is_marker(key) or any(self._t.directories.home_key(row.place) == key for row in readers):
             return Fate.VOID
         if readers or self._is_own_of_relocation(task, key):
             return Fate.PARK
@@ -77,6 +103,49 @@ class Holds:
         return Fate.GO
 
     # --- parts ---
+
+    def _is_marker(self, key: str) -> bool:
+        """Whether a directory that is there has this key, and needs it."""
+        if not key.endswith("/"):
+            return False
+        found = resolve(self._t, ROOT_INO, "", key)
+        if found.owner is not Owner.MARKER or found.directory is None:
+            return False
+        return bool(found.directory.marker) and not self._t.dentries.has_live(found.directory.ino)
+
+    def _is_carried(self, directory: InodeNo, key: str) -> bool:
+        """Whether what is at `key` follows when a directory above is renamed.
+
+        One with a relocation takes along what is below its old prefix, or the recorded target: nothing else.
+        """
+        if not self._t.tasks.has_relocations():
+            return True
+        for ino in (directory, *self._t.directories.ancestors(directory)):
+            task = self._t.tasks.of_inode(ino, TaskKind.RELOCATE)
+            if task is not None:
+                return task.key is not None and key.startswith(task.key)
+        return True
+
+    def _is_read_below(self, store: StoreNo, target: str) -> bool:
+        """Whether a name that belongs elsewhere still reads an object there."""
+        rows = self._t.dentries.readers_below(store, target)
+        return any(self._t.directories.home_key(row.place) != row.key for row in rows)
+
+    def _is_carried_above(self, task: Task, target: str) -> bool:
+        assert task.ino is not None
+        return self._is_carried(self._t.directories.get(task.ino).parent, target)
+
+    def _is_written_by_another(self, task: Task) -> bool:
+        """Whether a relocation has a target in what this one is to copy: it would be copied in part."""
+        assert task.source is not None
+        others = self._t.tasks.relocations_over(task.store, [*ancestors(task.source), task.source])
+        others += self._t.tasks.relocations_below(task.store, task.source)
+        arriving = [other for other in others if other.key is not None and other.key != other.source]
+        return any(other.task != task.task and _overlap(other.key or "", task.source) for other in arriving)
+
+    def _relocations_above(self, ino: InodeNo) -> list[Task]:
+        above = (self._t.tasks.of_inode(each, TaskKind.RELOCATE) for each in self._t.directories.ancestors(ino))
+        return [task for task in above if task is not None]
 
     def _is_relocated(self, store: StoreNo, key: ObjectKey, place: Place) -> bool:
         """A relocation has still to read here, or writes here for a directory that is somewhere else by now.
@@ -95,21 +164,41 @@ class Holds:
         assert task.ino is not None
         if task.source != task.key and (below.startswith(task.source) or task.source.startswith(below)):
             return True
+        if not self._is_heading_home(task):
+            return True
         return task.ino != place.parent and not self._is_above(task.ino, place.parent)
 
     def _excludes(self, other: Task, task: Task, target: str) -> bool:
         """Whether `other` reads where `task` is going to write, or writes there for another directory."""
         if other.source != other.key and other.source is not None and _overlap(other.source, target):
-            return True
+            return not self._is_in_place(other, task)
         if other.key is None or not _overlap(other.key, target):
             return False
+        if task.key is not None:
+            return False  # both had begun: then they did not exclude each other
         assert task.ino is not None
         assert other.ino is not None
-        # Moved one into the other, both write below one home.
-        return not (self._is_above(other.ino, task.ino) or self._is_above(task.ino, other.ino))
+        # One in the other, both write below one home; unless that was recorded for another one.
+        is_nested = self._is_above(other.ino, task.ino) or self._is_above(task.ino, other.ino)
+        return not (is_nested and self._is_heading_home(other))
+
+    def _is_heading_home(self, task: Task) -> bool:
+        """Whether a relocation writes to where its directory is now, if it writes at all yet."""
+        assert task.ino is not None
+        if task.key is None:
+            return True
+        return self._t.directories.find(task.ino) is not None and self._t.directories.home_prefix(task.ino) == task.key
+
+    def _is_in_place(self, other: Task, task: Task) -> bool:
+        """Whether `other`, below the directory of `task`, only waits to be told that it is at home."""
+        assert task.ino is not None
+        assert other.ino is not None
+        if other.key is not None or not self._is_above(task.ino, other.ino):
+            return False
+        return self._t.directories.home_prefix(other.ino) == other.source
 
     def _is_above(self, upper: InodeNo, lower: InodeNo) -> bool:
-        return upper in self._t.directories.ancestors(lower)
+        return self._t.directories.find(lower) is not None and upper in self._t.directories.ancestors(lower)
 
     def _is_own_of_relocation(self, task: Task, key: ObjectKey) -> bool:
         """Its directory still reads the old prefix: what is not known there is listed from there."""
@@ -124,6 +213,8 @@ class Holds:
             return False
         if self._t.directories.find(row.parent) is None or self._t.directories.home_key(row.place) != key:
             return False
+        if not self._is_carried(row.parent, key):
+            return False  # that upload waits for a relocation, which may wait for this delete
         writes = [each for each in self._t.tasks.all_of_inode(row.ino) if each.kind != TaskKind.DELETE]
         return any(each.due_ns is not None and not each.stuck for each in writes)
 

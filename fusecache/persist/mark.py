@@ -10,9 +10,9 @@ from fusecache.errors import StoreRefused
 from fusecache.namespace.records import Place, Task
 from fusecache.persist.local import attributes
 from fusecache.persist.plan import Job
-from fusecache.persist.resolve import Owner, resolve
+from fusecache.persist.resolve import Owner, Resolved, resolve
 from fusecache.persist.tools import Tools
-from fusecache.types import InodeNo, ObjectKey
+from fusecache.types import InodeNo, ObjectKey, Seq
 
 log = logging.getLogger(__name__)
 
@@ -71,17 +71,23 @@ class Marker:
             return False  # all there is are the rows
         position = key
         while True:
+            seq = self._tools.namespace.database.seq
             async with self._tools.slots:
                 page = await self._tools.backends[task.store].list(key, delimiter=None, start_after=position)
             if self._is_elsewhere(ino, key):
                 return False
             for info in page.objects:
                 found = resolve(self._tools.namespace.tables, ino, key, info.key)
-                if found.owner is Owner.UNKNOWN and not self._goes(task, info.key):
+                if found.owner is Owner.UNKNOWN and not self._goes(task, info.key) and not self._went(found, seq):
                     return True
             if page.next_token is None:
                 return False
             position = page.objects[-1].key
+
+    def _went(self, found: Resolved, seq: Seq) -> bool:
+        """Whether it was deleted by us after the listing at `seq` had begun."""
+        row = self._tools.namespace.tables.dentries.get(*found.place) if found.place is not None else None
+        return row is not None and row.epoch > seq
 
     def _goes(self, task: Task, key: ObjectKey) -> bool:
         return bool(self._tools.namespace.tables.tasks.deletes_of(task.store, key))

@@ -17,6 +17,7 @@ from fusecache.errors import (
     NoSpace,
     PermanentBackendError,
     Stale,
+    StoreRefused,
     TransientBackendError,
 )
 from fusecache.namespace.durability import Durability
@@ -47,6 +48,8 @@ _SYNC_S = 0.2
 """How long commits gather before one sync makes them safe from a power loss, and due."""
 _CHECKPOINT_S = 5.0
 _STALE_NS = 200_000_000
+_PATIENCE = 10
+"""How often a refused task is tried again soon, while keys are on their way out that may be in its way."""
 _MAX_BATCHES = 2
 """Delete requests in flight: a thousand keys each."""
 
@@ -252,10 +255,17 @@ class Persister:
             return
         settings = self._tools.settings
         for task in tasks:
+            if isinstance(exc, StoreRefused) and task.attempts < _PATIENCE and self._is_leaving(task):
+                self._record(task, exc, stuck=False, delay_s=self._tools.backoff_s(task.attempts, retry_after_s=0.0))
+                continue
             if not task.stuck:
                 self._tell(task, exc)
             delay_s = min(settings.stuck_retry_cap_s, settings.stuck_retry_s * 2 ** min(task.attempts, 10))
             self._record(task, exc, stuck=True, delay_s=delay_s)
+
+    def _is_leaving(self, task: Task) -> bool:
+        """Something else is on its way out: maybe the file where this needs a directory, or the reverse."""
+        return task.kind != TaskKind.DELETE and self._ns.tables.tasks.is_leaving(task.store)
 
     def _tell(self, task: Task, exc: Exception) -> None:
         what = f"{TaskKind(task.kind).name.lower()} of {self._paths.path_of(task)}"

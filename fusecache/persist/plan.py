@@ -142,7 +142,7 @@ class Planner:
         if task.key is not None:
             return Job(task, task.target, task.key)
         home = ObjectKey(self._t.directories.home_prefix(task.ino))
-        if home == task.source:
+        if home == task.source and self._holds.settled(task):
             plan.abandon.append(task)
             return None
         return Job(task, place, home)
@@ -168,8 +168,8 @@ class Planner:
         assert place is not None
         if task.kind == TaskKind.MARKER:
             assert task.ino is not None
-            if self._t.directories.get(task.ino).prefix not in (None, job.key):
-                return True  # to be relocated: then its home is known
+            if self._holds.is_moving(task.ino):
+                return True  # then the marker is where the relocation finds it
             return self._holds.write(task.store, job.key, place, None)
         if self._inflight_upload(task) or self._holds.write(task.store, job.key, place, task.ino):
             return True
@@ -230,7 +230,9 @@ class Planner:
     def _break_circle(self, plan: Plan) -> None:
         """Nothing goes on: the oldest task that keeps a key from others steps aside, to one that is nobody's."""
         waiting = [task for task, due_ns in plan.postpone if due_ns is not None and self._may_step_aside(task)]
-        aside = ((task, self._aside(task)) for task in sorted(waiting, key=lambda each: each.seq))
+        # Uploads last: theirs are bytes to be sent, the others' are copied in the store.
+        waiting.sort(key=lambda each: (each.kind == TaskKind.UPLOAD, each.seq))
+        aside = ((task, self._aside(task)) for task in waiting)
         task, job = next(((task, job) for task, job in aside if job is not None), (None, None))
         if task is None or job is None:
             return
@@ -241,9 +243,11 @@ class Planner:
 
     def _may_step_aside(self, task: Task) -> bool:
         """An upload, too: what is below its old object waits for that, and maybe the upload itself."""
-        if task.kind == TaskKind.MARKER or self._held.get(task.task, 0) < _CIRCLE_HOLDS:
+        if self._held.get(task.task, 0) < _CIRCLE_HOLDS:
             return False
-        return task.key is None or task.kind != TaskKind.RELOCATE
+        if task.kind == TaskKind.RELOCATE:
+            return task.key is None
+        return task.kind in (TaskKind.UPLOAD, TaskKind.COPY)
 
     def _aside(self, task: Task) -> Job | None:
         assert task.ino is not None

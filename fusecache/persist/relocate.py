@@ -12,6 +12,7 @@ from dataclasses import replace
 import trio
 
 from fusecache.errors import NoSuchObject, TransientBackendError
+from fusecache.namespace.keys import ancestors
 from fusecache.namespace.records import Task, TaskKind
 from fusecache.namespace.relocations import Relocated
 from fusecache.nurseries import unwrapped
@@ -102,6 +103,8 @@ class Relocator:
         assert task.source is not None
         target = ObjectKey(f"{task.key}{info.key[len(task.source) :]}")
         while self._is_there(task):
+            if self._is_anothers(task, info.key):
+                return
             found = self._resolve(task, info.key)
             if not self._is_copied(task, found, info):
                 if self._is_left(task, found, info):
@@ -124,17 +127,32 @@ class Relocator:
             case Owner.UNKNOWN:
                 return not self._is_going(task, info.key)
             case Owner.MARKER:
-                marked = found.directory is not None and found.directory.marker
-                return not marked and not self._is_going(task, info.key)
+                return not self._is_own_marker(found, info.key) and not self._is_going(task, info.key)
             case Owner.FILE:
                 assert found.dentry is not None
                 return found.dentry.key == info.key and not self._has(found.dentry.ino, TaskKind.UPLOAD)
             case _:
                 return False
 
+    def _is_own_marker(self, found: Resolved, key: ObjectKey) -> bool:
+        """Whether we wrote it, or may have: the answer is lost if the task is still there."""
+        if found.directory is None or found.directory.marker:
+            return found.directory is not None
+        task = self._t.tasks.of_inode(found.directory.ino, TaskKind.MARKER)
+        return task is not None and task.key == key
+
     def _is_going(self, task: Task, key: ObjectKey) -> bool:
         """What this relocation itself deletes is behind its position."""
         return bool(self._t.tasks.deletes_of(task.store, key))
+
+    def _is_anothers(self, task: Task, key: ObjectKey) -> bool:
+        """A directory that was below this one and has moved reads it, and takes it along."""
+        assert task.source is not None
+        above = [prefix for prefix in ancestors(key) if len(prefix) > len(task.source)]
+        if key.endswith("/") and len(key) > len(task.source):
+            above.append(key)
+        moving = self._t.tasks.relocations_over(task.store, above) if above else []
+        return any(each.task != task.task for each in moving)
 
     def _is_left(self, task: Task, found: Resolved, info: ObjectInfo) -> bool:
         """The key is not copied but has to go, and has no delete yet."""
@@ -191,6 +209,8 @@ class Relocator:
                 content.close()
 
     def _owned(self, task: Task, moved: Relocated) -> Relocated:
+        if self._is_anothers(task, moved.source):
+            return replace(moved, stray=task.target, is_anothers=True)
         if moved.target is None or moved.source == task.source:
             return moved
         found = self._resolve(task, moved.source)
@@ -213,8 +233,9 @@ class Relocator:
             page = await self._page(task, position)
             if not self._is_there(task):
                 return
-            found = [(info.key, resolve(self._t, task.ino, task.key, info.key)) for info in page]
-            strays = [(key, each.place) for key, each in found if each.owner is Owner.HIDDEN]
+            ours = [info.key for info in page if not self._is_anothers(task, info.key)]
+            found = [(key, resolve(self._t, task.ino, task.key, key)) for key in ours]
+            strays = [(key, each.place or task.target) for key, each in found if self._is_stray(task, key, each)]
             self._relocations.swept(task, strays, now_ns=self._tools.wall_ns())
             if len(page) < _PAGE:
                 break
@@ -222,6 +243,12 @@ class Relocator:
         current = self._t.tasks.get(task.task)
         if current is not None:
             self._relocations.relocated_all(current, now_ns=self._tools.wall_ns())
+
+    def _is_stray(self, task: Task, key: ObjectKey, found: Resolved) -> bool:
+        """Whether nothing stands for a key, whoever has its name now."""
+        if found.owner is Owner.OTHER:
+            return not self._t.dentries.readers(task.store, key) and not self._t.tasks.has_target(task.store, key)
+        return found.owner is Owner.HIDDEN
 
     async def _sweep_removed(self, task: Task) -> None:
         """The directory is gone: so is whatever was copied."""

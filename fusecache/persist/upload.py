@@ -13,6 +13,7 @@ from fusecache.backends.sources import BytesSource, FileRange, SourceTruncated
 from fusecache.cache.contents import Base, Content
 from fusecache.errors import FusecacheError
 from fusecache.namespace.drain import Started
+from fusecache.namespace.keys import TMP_PREFIX
 from fusecache.namespace.records import Inode
 from fusecache.nurseries import unwrapped
 from fusecache.persist.local import Stamp, attributes, make_whole, open_content
@@ -83,7 +84,9 @@ class Uploader:
         if task is None or task.due_ns is None or task.ino is None:
             return None
         rows = ns.tables.dentries.of_inode(task.ino)
-        if not rows or ns.tables.directories.home_key(rows[0].place) != job.key:
+        if not rows:
+            return None
+        if ns.tables.directories.home_key(rows[0].place) != job.key and not job.key.startswith(TMP_PREFIX):
             return None
         return ns.drain.start(task, rows[0].place, job.key, now_ns=self._tools.wall_ns())
 

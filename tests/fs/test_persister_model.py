@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,9 @@ steps = st.one_of(
 class Model:
     """What the tree should be, by the rules of POSIX."""
 
-    def __init__(self) -> None:
+    def __init__(self, foreign: Mapping[str, bytes]) -> None:
         self.tree: Tree = {}
-        for key, data in FOREIGN.items():
+        for key, data in foreign.items():
             self.tree[key] = data
             self.tree.update({"/".join(key.split("/")[:n]): None for n in range(1, key.count("/") + 1)})
         self.count = 0
@@ -106,18 +106,21 @@ class Model:
 class Run:
     """One sequence of steps against the model."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, foreign: Mapping[str, bytes], store: RecordedStore) -> None:
         self.root = root
-        self.store = RecordedStore()
-        self.model = Model()
+        self.foreign = foreign
+        self.store = store
+        self.model = Model(foreign)
 
     async def play(self, steps: Sequence[Step]) -> None:
-        await self.store.foreign(FOREIGN)
+        await self.store.foreign(dict(self.foreign))
         todo = list(steps)
         while todo:
+            self._restart()
             async with a_drained_world(self.root, self.store) as world:
-                while todo and (step := todo.pop(0)) != ("crash",):
+                while todo and not self._is_over() and (step := todo.pop(0)) != ("crash",):
                     await self._do(world, step)
+        self._restart()
         async with a_drained_world(self.root, self.store) as world:
             await world.settle()
             assert self.store.objects() == self.model.bucket()  # what a barrier promises
@@ -127,6 +130,13 @@ class Run:
             for path, data in self.model.tree.items():
                 if data is not None:
                     assert await world.read_file(path) == data
+
+    def _is_over(self) -> bool:
+        """Whether the daemon is to be killed now."""
+        return False
+
+    def _restart(self) -> None:
+        """Another one is started."""
 
     async def _do(self, world: Any, step: Step) -> None:
         match step:
@@ -180,7 +190,7 @@ def test_what_went_wrong_once(steps: Sequence[Step]) -> None:
 
 def play(steps: Sequence[Step]) -> None:
     with tempfile.TemporaryDirectory() as root:
-        trio.run(Run(Path(root)).play, steps, clock=MockClock(autojump_threshold=0))
+        trio.run(Run(Path(root), FOREIGN, RecordedStore()).play, steps, clock=MockClock(autojump_threshold=0))
 
 
 @pytest.mark.slow

@@ -276,7 +276,7 @@ def count_statements(upper: Upper, act: Callable[[], object]) -> dict[str, int]:
 
 def check(namespace: Namespace) -> None:
     """Assert what must hold between any two transactions."""
-    found = [*_broken_rows(namespace), *_exposed(namespace), *_stale_caches(namespace)]
+    found = [*_broken_rows(namespace), *_exposed(namespace), *_left_behind(namespace), *_stale_caches(namespace)]
     assert not found, "\n".join(found)
     assert namespace.database.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert not namespace.database.connection.in_transaction
@@ -341,6 +341,28 @@ def _exposed(namespace: Namespace) -> Iterator[str]:
         moving = any(tables.tasks.of_inode(ino, TaskKind.RELOCATE) is not None for ino in chain)
         if not moving and not tables.tasks.shielded_by(Place(parent, name)):
             yield f"a whiteout for ever: {parent} {name!r}"
+
+
+def _left_behind(namespace: Namespace) -> Iterator[str]:
+    """What is elsewhere than at home, with no task of its own, and follows no relocation above it."""
+    tables, db = namespace.tables, namespace.database.connection
+    files = "SELECT parent, key, name FROM dentry WHERE key IS NOT NULL AND ino NOT IN"
+    for parent, key, name in db.execute(f"{files} (SELECT ino FROM task WHERE kind IN (1, 2))").fetchall():
+        if not _follows(namespace, parent, key, tables.directories.home_key(Place(parent, name))):
+            yield f"an object left behind at {key}: {name!r} in {parent}"
+    moved = "SELECT ino, prefix FROM directory WHERE ino <> 1 AND prefix IS NOT NULL AND ino NOT IN"
+    for ino, prefix in db.execute(f"{moved} (SELECT ino FROM task WHERE kind = 3)").fetchall():
+        if not _follows(namespace, tables.directories.get(ino).parent, prefix, tables.directories.home_prefix(ino)):
+            yield f"a directory left behind at {prefix}: {ino}"
+
+
+def _follows(namespace: Namespace, parent: InodeNo, key: str, home: str) -> bool:
+    chain = (parent, *namespace.tables.directories.ancestors(parent))
+    above = [namespace.tables.tasks.of_inode(ino, TaskKind.RELOCATE) for ino in chain]
+    moving = [task for task in above if task is not None]
+    if not moving:
+        return key == home
+    return any(key.startswith(prefix) for task in moving for prefix in (task.source, task.key) if prefix is not None)
 
 
 def _stale_caches(namespace: Namespace) -> Iterator[str]:

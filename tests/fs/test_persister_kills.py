@@ -1,0 +1,162 @@
+"""Few names, so that files and directories replace each other, and crashes at any request to a store that minds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from fusecache.errors import StoreRefused
+from fusecache.types import ETag, ObjectKey
+from tests.fs.draining import RecordedStore
+from tests.fs.test_persister_model import Run, Step
+from tests.unit.builders import check
+
+PATHS = ["/".join(names) for depth in (1, 2, 3) for names in itertools.product("ab", repeat=depth)]
+FOREIGN = {"a/a/a": b"foreign 1", "a/b": b"foreign 2", "b/a/b": b"foreign 3", "b/b/a": b"foreign 4"}
+
+paths = st.sampled_from(PATHS)
+steps = st.one_of(
+    st.tuples(st.sampled_from(["write", "unlink", "mkdir", "rmdir"]), paths),
+    st.tuples(st.just("rename"), paths, paths),
+    st.tuples(st.just("wait"), st.sampled_from([0.3, 1.2, 1.26, 1.5, 3.0])),
+    st.tuples(st.just("pause"), st.sampled_from([0.0, 0.01, 0.3])),
+    st.tuples(st.just("crash_at"), st.integers(1, 8), st.booleans()),
+    st.just(("crash",)),
+)
+
+
+class MindfulStore(RecordedStore):
+    """Refuses `a` beside `a/b`, as a directory of files does; may fall silent at a request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = 0
+        self._is_answer_lost = False
+        self.silent = trio.Event()
+
+    def fall_silent(self, requests: int, *, is_answer_lost: bool) -> None:
+        """At that many requests from now; that one is carried out if only its answer is lost."""
+        self._left, self._is_answer_lost = requests, is_answer_lost
+
+    def speak(self) -> None:
+        self._left, self.pause_s, self.silent = 0, 0.0, trio.Event()
+
+    async def _record(self, request: str) -> None:
+        await super()._record(request)
+        self._left -= 1
+        if self._left == 0:
+            self.pause_s = math.inf
+            self.silent.set()
+            if not self._is_answer_lost:
+                await trio.sleep_forever()
+
+    def _store(self, key: ObjectKey, data: bytes, metadata: Any) -> ETag:
+        parts = key.rstrip("/").split("/")
+        above = {"/".join(parts[:n]) for n in range(1, len(parts) + key.endswith("/"))}
+        if above & self._objects.keys() or any(each.startswith(f"{key}/") for each in self._objects):
+            raise StoreRefused(f"{key}: a directory cannot be a file")
+        return super()._store(key, data, metadata)
+
+
+class KilledRun(Run):
+    """Checks the rows after each step, and ends a daemon whose store fell silent."""
+
+    store: MindfulStore
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, FOREIGN, MindfulStore())
+
+    async def _do(self, world: Any, step: Step) -> None:
+        match step:
+            case ("crash_at", requests, is_answer_lost):
+                self.store.fall_silent(requests, is_answer_lost=is_answer_lost)
+            case ("wait", seconds):
+                with trio.move_on_after(seconds):
+                    await self.store.silent.wait()
+            case _:
+                await super()._do(world, step)
+        check(world.ns)
+
+    def _is_over(self) -> bool:
+        return self.store.silent.is_set()
+
+    def _restart(self) -> None:
+        self.store.speak()
+
+
+FOUND: list[list[Step]] = [
+    # A marker where a file still has to go.
+    [("unlink", "a/a/a"), ("mkdir", "a/a/a")],
+    # A circle that only an upload could break, and did not.
+    [("unlink", "a/a/a"), ("write", "a/b"), ("mkdir", "a/a/b"), ("rename", "b", "a/a/a"), ("rename", "a", "b")],
+    # A directory that was renamed back, in one that was not where it is read.
+    [
+        ("unlink", "a/a/a"), ("rename", "b", "a/a/a"), ("rename", "a", "b"), ("unlink", "b/b"), ("rename", "b/a", "a"),
+        ("rename", "a/a/b", "b/b"), ("wait", 1.5), ("rename", "b", "a/b"),
+    ],
+    # A directory that moved within one: it is not where the outer one's copies are.
+    [
+        ("rename", "a/a", "b/b/b"), ("rename", "b/b", "a/a"), ("mkdir", "b/b"), ("rename", "a/a", "b/b/a"),
+        ("mkdir", "a/a"), ("rename", "b", "a/a/a"),
+    ],
+    # A delete whose shield changed while it was carried out, and a relocation's likewise.
+    [("rename", "b/b/a", "b/b/b"), ("unlink", "b/a/b"), ("unlink", "b/b/b"), ("rename", "b/b", "b/a")],
+    [
+        ("unlink", "a/b"), ("mkdir", "a/b"), ("unlink", "a/a/a"), ("rename", "b", "a/b/b"), ("crash",),
+        ("mkdir", "a/a/a"), ("rename", "a/a/a", "b"), ("mkdir", "b/b"), ("rename", "a/a", "b/b/a"),
+        ("rename", "a", "b/b/b"),
+    ],
+    # A marker two levels above what came into the store.
+    [
+        ("rename", "a/a/a", "a/b"), ("rmdir", "a/a"), ("rename", "a/b", "b/a/b"), ("wait", 3.0), ("mkdir", "a/b"),
+        ("rename", "b/b", "a/b/a"),
+    ],
+    # A directory opened while one above it still hid something.
+    [
+        ("rename", "b", "a/a/b"), ("unlink", "a/b"), ("rename", "a", "b"), ("mkdir", "b/b"), ("crash_at", 3, True),
+        ("rename", "b/a/b", "b/b/b"), ("wait", 3.0), ("crash",),
+    ],
+    # What is still to go from where a removed directory was read.
+    [
+        ("unlink", "b/b/a"), ("unlink", "a/b"), ("rename", "b/b", "a/b"), ("rmdir", "a/b"), ("crash_at", 1, False),
+        ("wait", 1.5), ("write", "b/b"),
+    ],
+    # A delete that waited for an upload that waited for a relocation that waited for the delete.
+    [
+        ("rename", "a/a/a", "b/b/a"), ("rename", "b/b/a", "b/b/b"), ("write", "b/b/a"), ("rmdir", "a/a/a"),
+        ("rename", "b/b", "a/a"),
+    ],
+    # A delete that waits is no task that can step aside: the persister died of it.
+    [("pause", 0.3), ("rename", "a/b", "a/a/b"), ("wait", 1.2), ("rename", "b/b/a", "a/b"), ("wait", 3.0)],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("steps", FOUND)
+def test_what_went_wrong_once(steps: Sequence[Step]) -> None:
+    play(steps)
+
+
+def play(steps: Sequence[Step]) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        trio.run(played, Path(root), steps, clock=MockClock(autojump_threshold=0))
+
+
+async def played(root: Path, steps: Sequence[Step]) -> None:
+    await KilledRun(root).play(steps)
+
+
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, min_size=1, max_size=25))
+def test_the_bucket_equals_the_tree(steps: Sequence[Step]) -> None:
+    play(steps)
