@@ -122,6 +122,11 @@ class Departures:
         for other in self._t.tasks.going_below(task.store, task.source):
             if other.shield is not None and other.shield.parent == task.ino:
                 self._t.tasks.shield(other.task, task.shield)
+        for other in self._t.tasks.relocations_below(task.store, task.source):
+            if other.key is None or other.target is None or other.target.parent != task.ino:
+                continue
+            if other.key.startswith(task.source):
+                self._t.tasks.record_target(other, other.key, task.shield)
 
     def _stay_behind(self, directory: Directory) -> None:
         """A directory moves out of one that is being copied: it goes on reading what was copied already."""

@@ -26,6 +26,20 @@ def lower_prefix(tables: Tables, ino: InodeNo) -> str:
     return "".join(reversed(names))
 
 
+def is_settled(tables: Tables, ino: InodeNo, source: str) -> bool:
+    """Whether a directory whose tree is at `source` is at home there, and stays when those above it move.
+
+    Not while one above it is under way; nor if that reads elsewhere, and so would leave this tree behind.
+    """
+    directory = tables.directories.get(ino)
+    if tables.directories.home_prefix(ino) != source:
+        return False
+    if f"{lower_prefix(tables, directory.parent)}{component_of(directory.name)}/" != source:
+        return False
+    above = (tables.tasks.of_inode(each, TaskKind.RELOCATE) for each in tables.directories.ancestors(ino))
+    return all(task is None or task.key in (None, task.source) for task in above)
+
+
 class Moves:
     """The steps that `Drain` and `Relocations` are made of."""
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
-from fusecache.namespace.moves import Moves
+from fusecache.namespace.moves import Moves, is_settled
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.types import ETag, InodeNo, LowerId, ObjectKey
@@ -130,7 +130,7 @@ class Relocations:
                 self._moves.settle(task.shield, seq, now_ns=now_ns)
                 return
             assert task.source is not None
-            if t.directories.home_prefix(task.ino) != task.source:
+            if not is_settled(t, task.ino, task.source):
                 t.tasks.want(
                     TaskKind.RELOCATE,
                     task.ino,
@@ -182,10 +182,14 @@ class Relocations:
                 t.tasks.record_target(other, other.key, task.shield)
 
     def _is_inside(self, place: Place, ino: InodeNo) -> bool:
-        directories = self._t.directories
-        if directories.find(place.parent) is None:
-            return False
-        return ino in (place.parent, *directories.ancestors(place.parent))
+        """Whether a place is below `ino`, and in no directory that has a relocation of its own."""
+        t = self._t
+        for each in (place.parent, *t.directories.ancestors(place.parent)) if t.directories.find(place.parent) else ():
+            if each == ino:
+                return True
+            if t.tasks.of_inode(each, TaskKind.RELOCATE) is not None:
+                return False
+        return False
 
     def _flip_row(self, row: Dentry, task: Task, *, now_ns: int) -> None:
         """A name below a directory that reads its target now."""

@@ -316,6 +316,7 @@ class Tasks:
         """The directory `removed` is gone: what names in it shielded is shielded by its own name."""
         row = (*place, removed)
         self._db.execute("UPDATE task SET shield_parent = ?, shield_name = ? WHERE shield_parent = ?", row)
+        self._db.execute("UPDATE task SET target_parent = ?, target_name = ? WHERE kind = 3 AND target_parent = ?", row)
 
     def parked_uploads(self) -> list[Task]:
         """Files that were open for writing when the daemon ended."""

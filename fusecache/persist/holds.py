@@ -68,19 +68,6 @@ class Holds:
         others += self._t.tasks.relocations_below(store, target)
         return any(self._excludes(other, task, target) for other in others if other.task != task.task)
 
-    def settled(self, task: Task) -> bool:
-        """Whether a directory that is where its tree is read, again, needs no relocation.
-
-        As long as one above it is under way, or leaves this tree behind, it does.
-        """
-        assert task.ino is not None
-        assert task.source is not None
-        for above in self._relocations_above(task.ino):
-            is_read_there = above.source is not None and task.source.startswith(above.source)
-            if not is_read_there or above.key not in (None, above.source):
-                return False
-        return True
-
     def is_moving(self, ino: InodeNo) -> bool:
         """Whether a directory, or one above it, has a relocation."""
         return self._t.tasks.has_relocations() and (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fusecache.errors import Stale
 from fusecache.namespace.keys import TMP_PREFIX
+from fusecache.namespace.moves import is_settled
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.persist.barrier import Barriers
@@ -142,7 +143,7 @@ class Planner:
         if task.key is not None:
             return Job(task, task.target, task.key)
         home = ObjectKey(self._t.directories.home_prefix(task.ino))
-        if home == task.source and self._holds.settled(task):
+        if is_settled(self._t, task.ino, task.source or ""):
             plan.abandon.append(task)
             return None
         return Job(task, place, home)

@@ -136,6 +136,11 @@ FOUND: list[list[Step]] = [
         ("rename", "a/a/a", "b/b/a"), ("rename", "b/b/a", "b/b/b"), ("write", "b/b/a"), ("rmdir", "a/a/a"),
         ("rename", "b/b", "a/a"),
     ],
+    # Read at home, in a directory that is not: copied by neither.
+    [
+        ("unlink", "a/b"), ("rename", "a/a", "a/b"), ("unlink", "a/b/a"), ("rename", "b", "a/b/a"), ("wait", 3.0),
+        ("rename", "a/b", "a/a"), ("rename", "a/a/a", "a/b"), ("rename", "a/b/a", "a/a/a"), ("rename", "a/a", "a/b/a"),
+    ],
     # A delete that waits is no task that can step aside: the persister died of it.
     [("pause", 0.3), ("rename", "a/b", "a/a/b"), ("wait", 1.2), ("rename", "b/b/a", "a/b"), ("wait", 3.0)],
 ]  # fmt: skip

@@ -348,21 +348,22 @@ def _left_behind(namespace: Namespace) -> Iterator[str]:
     tables, db = namespace.tables, namespace.database.connection
     files = "SELECT parent, key, name FROM dentry WHERE key IS NOT NULL AND ino NOT IN"
     for parent, key, name in db.execute(f"{files} (SELECT ino FROM task WHERE kind IN (1, 2))").fetchall():
-        if not _follows(namespace, parent, key, tables.directories.home_key(Place(parent, name))):
+        # The end of any relocation above looks for such.
+        if key != tables.directories.home_key(Place(parent, name)) and not _moving(namespace, parent):
             yield f"an object left behind at {key}: {name!r} in {parent}"
     moved = "SELECT ino, prefix FROM directory WHERE ino <> 1 AND prefix IS NOT NULL AND ino NOT IN"
     for ino, prefix in db.execute(f"{moved} (SELECT ino FROM task WHERE kind = 3)").fetchall():
-        if not _follows(namespace, tables.directories.get(ino).parent, prefix, tables.directories.home_prefix(ino)):
+        moving = _moving(namespace, tables.directories.get(ino).parent)
+        follows = any(prefix.startswith(each) for task in moving for each in (task.source, task.key) if each)
+        if not follows and (moving or prefix != tables.directories.home_prefix(ino)):
             yield f"a directory left behind at {prefix}: {ino}"
 
 
-def _follows(namespace: Namespace, parent: InodeNo, key: str, home: str) -> bool:
+def _moving(namespace: Namespace, parent: InodeNo) -> list[Task]:
+    """The relocations of a directory and of those above it."""
     chain = (parent, *namespace.tables.directories.ancestors(parent))
-    above = [namespace.tables.tasks.of_inode(ino, TaskKind.RELOCATE) for ino in chain]
-    moving = [task for task in above if task is not None]
-    if not moving:
-        return key == home
-    return any(key.startswith(prefix) for task in moving for prefix in (task.source, task.key) if prefix is not None)
+    found = [namespace.tables.tasks.of_inode(ino, TaskKind.RELOCATE) for ino in chain]
+    return [task for task in found if task is not None]
 
 
 def _stale_caches(namespace: Namespace) -> Iterator[str]:
