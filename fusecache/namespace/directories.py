@@ -134,11 +134,6 @@ class Directories:
         """
         return ObjectKey("/".join(component_of(name) for name in self.names(place)))
 
-    def read_prefix(self, ino: InodeNo) -> str:
-        """Where the store has what it has of a directory: where it is read, else at its path."""
-        prefix = self.get(ino).prefix
-        return prefix if prefix is not None else self.home_prefix(ino)
-
     def home_prefix(self, ino: InodeNo) -> str:
         """The prefix that belongs to a directory: its path and a slash; '' for the root."""
         if ino == ROOT_INO:
