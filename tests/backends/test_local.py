@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,33 @@ async def test_a_key_is_a_path(tmp_path: Path) -> None:
     assert (tmp_path / "ours/file").read_bytes() == b"ours"
     assert os.getxattr(tmp_path / "ours/file", "user.mode") == b"33188"
     assert list((tmp_path / STAGING).iterdir()) == []
+
+
+async def test_a_listing_beside_removals_shows_what_stays(tmp_path: Path) -> None:
+    """What vanishes while it is listed is left out, alone; and no listing fails for it."""
+    stays = [f"d/{n:02}" for n in range(40)]
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            for n in range(40):
+                (tmp_path / f"d/{n:02}-x").mkdir()
+                (tmp_path / f"d/{n:02}-y").write_bytes(b"")
+            for n in range(40):
+                (tmp_path / f"d/{n:02}-x").rmdir()
+                (tmp_path / f"d/{n:02}-y").unlink()
+
+    async with open_local(tmp_path) as store:
+        for name in stays:
+            await put(store, name)
+        thread = threading.Thread(target=churn)
+        thread.start()
+        try:
+            for _ in range(100):
+                assert [name for name in await names(store) if "-" not in name] == stays
+        finally:
+            stop.set()
+            thread.join()
 
 
 async def test_an_absent_root(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from fusecache.errors import NoSuchObject, NoSuchStore, StoreRefused
@@ -90,15 +91,18 @@ class LocalTree:
     def _marker_info(self, key: str) -> ObjectInfo | None:
         try:
             return self.info(ObjectKey(key), metadata=False)
-        except (NoSuchObject, StoreRefused):
-            return None
+        except (NoSuchObject, StoreRefused, FileNotFoundError, NotADirectoryError):
+            return None  # the latter two: removed just now
 
     def _sorted(self, directory: str) -> list[tuple[str, os.stat_result]]:
         """Return a directory's keys in the order of a listing, in which a directory's name ends in "/"."""
         path = self.root / directory
         hide = None if directory else STAGING
+        found = []
         try:
-            found = [(directory + name, entry.stat(follow_symlinks=False)) for name, entry in _entries(path, hide)]
+            for name, entry in _entries(path, hide):
+                with suppress(FileNotFoundError):  # removed just now: that one, not all of them
+                    found.append((directory + name, entry.stat(follow_symlinks=False)))
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(found)
