@@ -22,9 +22,6 @@ pytestmark = [pytest.mark.mount, pytest.mark.slow]
 
 KILLS = int(os.environ.get("FUSECACHE_KILLS", "10"))
 SEED = int(os.environ.get("FUSECACHE_SEED", "0")) or random.SystemRandom().randrange(1 << 20)
-EXACT = os.environ.get("FUSECACHE_EXACT") == "1"
-"""Whether a key in the store that is no path of the tree fails the test. Off by default: after ten kills about one
-run in ten on file:// still leaves one, whose cause is not found yet. Never a wrong or missing byte."""
 DIRECTORIES = ("one", "two")
 
 
@@ -112,10 +109,4 @@ def test_every_acknowledged_operation_outlives_kills(any_store: Store, mounts: M
     assert {name: _told(driver.seen(mount.path / name)) for name in DIRECTORIES} == {
         name: _told(tree) for name, tree in trees.items()
     }
-    expected, found = expected_objects(trees), any_store.objects()
-    assert {key: found.get(key) for key in expected} == expected, f"seed {SEED}"
-    left_over = sorted(found.keys() - expected.keys())
-    if EXACT:
-        assert not left_over, f"seed {SEED}"
-    elif left_over:
-        print(f"\nseed {SEED}: keys that are no path of the tree: {left_over}")
+    assert any_store.objects() == expected_objects(trees), f"seed {SEED}"
