@@ -122,8 +122,14 @@ class Backend(Protocol):
         """
         ...
 
-    async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
-        """Delete up to 1000 keys in one request; an absent key is a success. One outcome a key, in order."""
+    async def delete(
+        self, keys: Sequence[ObjectKey], *, if_match: Sequence[ETag | None] | None = None
+    ) -> Sequence[DeleteOutcome]:
+        """Delete up to 1000 keys; an absent key is a success. One outcome a key, in order.
+
+        `if_match` has one etag a key: a key that holds another version is kept, and its outcome's error is
+        `PreconditionFailed`. None, for a key or for all: whatever is there goes.
+        """
         ...
 
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
@@ -134,8 +140,20 @@ class Backend(Protocol):
         """Send part `number` (from 1); sending one again replaces it."""
         ...
 
-    async def complete_multipart(self, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
-        """Make the object of parts 1 … n appear under `key`, at once and whole."""
+    async def complete_multipart(
+        self,
+        key: ObjectKey,
+        upload_id: str,
+        etags: Sequence[ETag],
+        *,
+        if_match: ETag | None = None,
+        if_none_match: bool = False,
+    ) -> ETag:
+        """Make the object of parts 1 … n appear under `key`, at once and whole.
+
+        Raises:
+            PreconditionFailed: as `put`. The parts may still be there: abort the upload.
+        """
         ...
 
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fusecache.errors import StoreRefused
-from fusecache.types import ObjectKey
+from fusecache.types import ETag, ObjectKey
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
@@ -27,3 +27,10 @@ def check_copy(source: ObjectKey, target: ObjectKey, metadata: Mapping[str, str]
         raise StoreRefused(f"{source}: a copy onto itself must give new metadata")
     if metadata is not None:
         check_metadata(metadata)
+
+
+def conditions(
+    keys: Sequence[ObjectKey], if_match: Sequence[ETag | None] | None
+) -> list[tuple[ObjectKey, ETag | None]]:
+    """Pair each key of a delete with the etag that it must hold, None for whatever is there."""
+    return list(zip(keys, [None] * len(keys) if if_match is None else if_match, strict=True))

@@ -86,8 +86,10 @@ class FaultyBackend:
     ) -> ETag:
         return await self._call(self._inner.copy(source, target, if_match=if_match, size=size, metadata=metadata))
 
-    async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
-        return await self._call(self._inner.delete(keys))
+    async def delete(
+        self, keys: Sequence[ObjectKey], *, if_match: Sequence[ETag | None] | None = None
+    ) -> Sequence[DeleteOutcome]:
+        return await self._call(self._inner.delete(keys, if_match=if_match))
 
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         return await self._call(self._inner.start_multipart(key, metadata=metadata))
@@ -95,8 +97,19 @@ class FaultyBackend:
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         return await self._call(self._inner.put_part(key, upload_id, number, source))
 
-    async def complete_multipart(self, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
-        return await self._call(self._inner.complete_multipart(key, upload_id, etags))
+    async def complete_multipart(
+        self,
+        key: ObjectKey,
+        upload_id: str,
+        etags: Sequence[ETag],
+        *,
+        if_match: ETag | None = None,
+        if_none_match: bool = False,
+    ) -> ETag:
+        completing = self._inner.complete_multipart(
+            key, upload_id, etags, if_match=if_match, if_none_match=if_none_match
+        )
+        return await self._call(completing)
 
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
         await self._call(self._inner.abort_multipart(key, upload_id))

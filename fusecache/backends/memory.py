@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from fusecache.backends.base import Source
-from fusecache.backends.checks import check_copy, check_metadata
+from fusecache.backends.checks import check_copy, check_metadata, conditions
 from fusecache.backends.paging import fold, page_of
 from fusecache.errors import NoSuchObject, PreconditionFailed, StoreRefused
 from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey
@@ -110,11 +110,11 @@ class MemoryBackend:
         stored = self._stored(source, if_match)
         return self._store(target, stored.data, {**(stored.info.metadata or {}), **(metadata or {})})
 
-    async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
+    async def delete(
+        self, keys: Sequence[ObjectKey], *, if_match: Sequence[ETag | None] | None = None
+    ) -> Sequence[DeleteOutcome]:
         await trio.lowlevel.checkpoint()
-        for key in keys:
-            self._objects.pop(key, None)
-        return [DeleteOutcome(key) for key in keys]
+        return [DeleteOutcome(key, self._delete(key, etag)) for key, etag in conditions(keys, if_match)]
 
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         check_metadata(metadata)
@@ -131,7 +131,15 @@ class MemoryBackend:
         self._upload(upload_id).parts[number] = (etag, data)
         return etag
 
-    async def complete_multipart(self, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
+    async def complete_multipart(
+        self,
+        key: ObjectKey,
+        upload_id: str,
+        etags: Sequence[ETag],
+        *,
+        if_match: ETag | None = None,
+        if_none_match: bool = False,
+    ) -> ETag:
         await trio.lowlevel.checkpoint()
         upload = self._upload(upload_id)
         parts = [upload.parts.get(number) for number in range(1, len(etags) + 1)]
@@ -140,6 +148,7 @@ class MemoryBackend:
         bodies = [part[1] for part in parts if part]
         if any(len(body) < self._capabilities.min_part_bytes for body in bodies[:-1]):
             raise StoreRefused(f"{key}: a part but the last is too small")
+        self._check_condition(key, if_match, if_none_match)
         del self._uploads[upload_id]
         return self._store(key, b"".join(bodies), upload.metadata)
 
@@ -162,6 +171,13 @@ class MemoryBackend:
             raise PreconditionFailed(f"{key}: exists")
         if if_match is not None and (found is None or found.info.etag != if_match):
             raise PreconditionFailed(f"{key}: no longer {if_match}")
+
+    def _delete(self, key: ObjectKey, if_match: ETag | None) -> PreconditionFailed | None:
+        found = self._objects.get(key)
+        if found is not None and if_match is not None and found.info.etag != if_match:
+            return PreconditionFailed(f"{key}: no longer {if_match}")
+        self._objects.pop(key, None)
+        return None
 
     def _store(self, key: ObjectKey, data: bytes, metadata: Mapping[str, str]) -> ETag:
         named = {name.lower(): value for name, value in metadata.items()}

@@ -94,8 +94,10 @@ class RetryingReader:
     ) -> ETag:
         return await self._inner.copy(source, target, if_match=if_match, size=size, metadata=metadata)
 
-    async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
-        return await self._inner.delete(keys)
+    async def delete(
+        self, keys: Sequence[ObjectKey], *, if_match: Sequence[ETag | None] | None = None
+    ) -> Sequence[DeleteOutcome]:
+        return await self._inner.delete(keys, if_match=if_match)
 
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         return await self._inner.start_multipart(key, metadata=metadata)
@@ -103,8 +105,18 @@ class RetryingReader:
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         return await self._inner.put_part(key, upload_id, number, source)
 
-    async def complete_multipart(self, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
-        return await self._inner.complete_multipart(key, upload_id, etags)
+    async def complete_multipart(
+        self,
+        key: ObjectKey,
+        upload_id: str,
+        etags: Sequence[ETag],
+        *,
+        if_match: ETag | None = None,
+        if_none_match: bool = False,
+    ) -> ETag:
+        return await self._inner.complete_multipart(
+            key, upload_id, etags, if_match=if_match, if_none_match=if_none_match
+        )
 
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
         await self._inner.abort_multipart(key, upload_id)

@@ -72,9 +72,11 @@ class RecordedStore(CountedStore):
         await trio.sleep(self.pause_s)
         return etag
 
-    async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
+    async def delete(
+        self, keys: Sequence[ObjectKey], *, if_match: Sequence[ETag | None] | None = None
+    ) -> Sequence[DeleteOutcome]:
         await self._record(f"delete {' '.join(sorted(keys))}")
-        outcomes = await super().delete(keys)
+        outcomes = await super().delete(keys, if_match=if_match)
         await trio.sleep(self.pause_s)
         return outcomes
 

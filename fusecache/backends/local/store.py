@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 import trio
 
 from fusecache.backends.base import Source
-from fusecache.backends.checks import check_copy, check_metadata
+from fusecache.backends.checks import check_copy, check_metadata, conditions
 from fusecache.backends.local.errors import translated
 from fusecache.backends.local.tree import LocalTree, etag_of, read_metadata
 from fusecache.backends.local.uploads import LocalUploads
@@ -101,8 +101,11 @@ class LocalBackend:
         check_copy(source, target, metadata)
         return await self._run(f"COPY {source} to {target}", self._copy, source, target, if_match, metadata)
 
-    async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
-        return await self._run("DELETE", lambda: [DeleteOutcome(key, self._delete(key)) for key in keys])
+    async def delete(
+        self, keys: Sequence[ObjectKey], *, if_match: Sequence[ETag | None] | None = None
+    ) -> Sequence[DeleteOutcome]:
+        wanted = conditions(keys, if_match)
+        return await self._run("DELETE", lambda: [DeleteOutcome(key, self._delete(key, etag)) for key, etag in wanted])
 
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         check_metadata(metadata)
@@ -111,8 +114,18 @@ class LocalBackend:
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         return await self._run(f"PUT part of {key}", self._uploads.put_part, upload_id, number, source)
 
-    async def complete_multipart(self, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
-        return await self._run(f"COMPLETE {key}", self._uploads.complete, key, upload_id, etags)
+    async def complete_multipart(
+        self,
+        key: ObjectKey,
+        upload_id: str,
+        etags: Sequence[ETag],
+        *,
+        if_match: ETag | None = None,
+        if_none_match: bool = False,
+    ) -> ETag:
+        return await self._run(
+            f"COMPLETE {key}", self._uploads.complete, key, upload_id, etags, if_match, if_none_match
+        )
 
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
         await self._run(f"ABORT {key}", self._uploads.abort, upload_id)
@@ -163,10 +176,10 @@ class LocalBackend:
     def _fill_copy(self, source: ObjectKey) -> Fill:
         return fill_from_files([] if source.endswith("/") else [self._tree.path(source)])
 
-    def _delete(self, key: ObjectKey) -> BackendError | None:
+    def _delete(self, key: ObjectKey, if_match: ETag | None) -> BackendError | None:
         try:
             with translated(f"DELETE {key} in {self.url}"):
-                self._writer.delete(key)
+                self._writer.delete(key, if_match)
         except NoSuchObject:
             return None
         except BackendError as exc:

@@ -45,14 +45,16 @@ class LocalUploads:
         temporary.rename(part)
         return etag
 
-    def complete(self, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
+    def complete(
+        self, key: ObjectKey, upload_id: str, etags: Sequence[ETag], if_match: ETag | None, if_none_match: bool
+    ) -> ETag:
         directory = self._directory(upload_id)
         parts = [directory / f"{number:05}" for number in range(1, len(etags) + 1)]
         for part, etag in zip(parts, etags, strict=True):
             if not part.exists() or etag_of(part.stat()) != etag:
                 raise StoreRefused(f"{key}: part {part.name} is missing or another than the one named")
         metadata: dict[str, str] = json.loads((directory / _METADATA).read_text())
-        etag = self._writer.put(key, fill_from_files(parts), metadata, None, False)
+        etag = self._writer.put(key, fill_from_files(parts), metadata, if_match, if_none_match)
         shutil.rmtree(directory)
         return etag
 

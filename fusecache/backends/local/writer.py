@@ -58,10 +58,12 @@ class LocalWriter:
             sync_directory(directory)
         return etag
 
-    def delete(self, key: ObjectKey) -> None:
+    def delete(self, key: ObjectKey, if_match: ETag | None) -> None:
         """Remove an object if it is there, and the directories that only it kept."""
         path = self._tree.path(key)
         with self._names:
+            if if_match is not None:
+                self._check_version(key, if_match)
             changed = self._unmark(path) if key.endswith("/") else _unlinked(path)
             if not changed:
                 return
@@ -110,6 +112,12 @@ class LocalWriter:
             return
         if if_none_match or found != if_match:
             raise PreconditionFailed(f"{key}: holds {found}")
+
+    def _check_version(self, key: ObjectKey, if_match: ETag) -> None:
+        """Refuse another version than `if_match`. Raises NoSuchObject if there is none."""
+        found = self._tree.info(key, metadata=False).etag
+        if found != if_match:
+            raise PreconditionFailed(f"{key}: holds {found}, {if_match} was expected")
 
     def _make_parents(self, key: ObjectKey, target: Path) -> list[Path]:
         """Create the directories above `target`; return those whose entries changed."""

@@ -92,7 +92,7 @@ class S3Copier:
             upload_id = str((await self._bucket.client.create_multipart_upload(**args))["UploadId"])
         try:
             etags = await self._copy_parts(source, target, upload_id, head)
-            return await complete(self._bucket, target, upload_id, etags)
+            return await complete(self._bucket, target, upload_id, etags, {})
         except BaseException:
             await self._abort(target, upload_id)
             raise
@@ -158,10 +158,12 @@ def plan_parts(size: int, part_bytes: int) -> list[Extent]:
     return [Extent(offset, min(step, size - offset)) for offset in range(0, size, step)]
 
 
-async def complete(bucket: S3Bucket, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
-    """Make the object of parts 1 … n appear and return its etag."""
+async def complete(
+    bucket: S3Bucket, key: ObjectKey, upload_id: str, etags: Sequence[ETag], condition: Mapping[str, str]
+) -> ETag:
+    """Make the object of parts 1 … n appear, under `condition`, and return its etag."""
     parts = [{"ETag": quoted(etag), "PartNumber": number} for number, etag in enumerate(etags, start=1)]
-    args = bucket.args(key, UploadId=upload_id, MultipartUpload={"Parts": parts})
+    args = bucket.args(key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **condition)
     with translated(bucket.what("COMPLETE upload of", key)):
         answer = await bucket.client.complete_multipart_upload(**args)
     return etag_of(answer) or etag_of(await bucket.head(key))

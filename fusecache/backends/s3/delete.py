@@ -6,20 +6,38 @@ from collections.abc import Sequence
 
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.errors import classified, translated
-from fusecache.errors import BackendError, NoSuchObject
-from fusecache.types import DeleteOutcome, ObjectKey
+from fusecache.backends.s3.headers import etag_of
+from fusecache.errors import BackendError, NoSuchObject, PreconditionFailed
+from fusecache.types import DeleteOutcome, ETag, ObjectKey
 
 
-async def delete_keys(bucket: S3Bucket, keys: Sequence[ObjectKey]) -> list[DeleteOutcome]:
-    """Delete up to 1000 keys; those that XML cannot carry go one by one."""
-    errors: dict[ObjectKey, BackendError] = {}
+async def delete_keys(bucket: S3Bucket, wanted: Sequence[tuple[ObjectKey, ETag | None]]) -> list[DeleteOutcome]:
+    """Delete up to 1000 keys, each if it holds its etag; those that XML cannot carry go one by one."""
+    keys = [key for key, _ in wanted]
+    errors = await _look(bucket, wanted)
+    keys = [key for key in keys if key not in errors]
     batch = [key for key in keys if _fits_xml(key)]
     if batch:
         errors.update(await _without_absent_markers(bucket, await _delete_batch(bucket, batch)))
     for key in keys:
         if not _fits_xml(key) and (error := await _delete_one(bucket, key)):
             errors[key] = error
-    return [DeleteOutcome(key, errors.get(key)) for key in keys]
+    return [DeleteOutcome(key, errors.get(key)) for key, _ in wanted]
+
+
+async def _look(bucket: S3Bucket, wanted: Sequence[tuple[ObjectKey, ETag | None]]) -> dict[ObjectKey, BackendError]:
+    """Find those that hold another version by a HEAD of each."""
+    errors: dict[ObjectKey, BackendError] = {}
+    for key, etag in wanted:
+        if etag is None:
+            continue
+        try:
+            found = etag_of(await bucket.head(key))
+        except NoSuchObject:
+            continue
+        if found != etag:
+            errors[key] = PreconditionFailed(f"{key}: holds {found}, {etag} was expected")
+    return errors
 
 
 async def _delete_batch(bucket: S3Bucket, keys: Sequence[ObjectKey]) -> dict[ObjectKey, BackendError]:

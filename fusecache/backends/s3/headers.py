@@ -59,5 +59,12 @@ def quoted(etag: ETag) -> str:
     return f'"{etag}"'
 
 
+def write_condition(if_match: ETag | None, if_none_match: bool) -> dict[str, str]:
+    """The condition of a PUT or of the completion of an upload."""
+    if if_none_match:
+        return {"IfNoneMatch": "*"}
+    return {} if if_match is None else {"IfMatch": quoted(if_match)}
+
+
 def mtime_ns_of(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1) * 1000

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from fusecache.backends.base import Source
-from fusecache.backends.checks import check_copy, check_metadata
+from fusecache.backends.checks import check_copy, check_metadata, conditions
 from fusecache.backends.options import S3Options
 from fusecache.backends.s3.body import UploadBody, crc32_of
 from fusecache.backends.s3.bucket import S3Bucket
@@ -17,7 +17,14 @@ from fusecache.backends.s3.client import S3Client, open_client
 from fusecache.backends.s3.copy import S3Copier, complete
 from fusecache.backends.s3.delete import delete_keys
 from fusecache.backends.s3.errors import translated
-from fusecache.backends.s3.headers import etag_of, for_new_object, info_of_entry, info_of_head, quoted
+from fusecache.backends.s3.headers import (
+    etag_of,
+    for_new_object,
+    info_of_entry,
+    info_of_head,
+    quoted,
+    write_condition,
+)
 from fusecache.backends.s3.probe import Probes
 from fusecache.errors import (
     BackendUnavailable,
@@ -131,16 +138,14 @@ class S3Backend:
         if_none_match: bool = False,
     ) -> ETag:
         check_metadata(metadata)
-        conditions: dict[str, Any] = {}
         if if_match is not None or if_none_match:
             await self._probes.check_write(key, if_match, if_none_match)
-            conditions = {"IfNoneMatch": "*"} if if_none_match else {"IfMatch": quoted(ETag(if_match or ""))}
         args = self._bucket.args(
             key,
             Body=UploadBody(source, self._readers),
             ChecksumCRC32=await crc32_of(source, self._readers),
             Metadata=metadata,
-            **conditions,
+            **write_condition(if_match, if_none_match),
             **for_new_object(self._options),
         )
         if key.endswith("/"):
@@ -159,8 +164,10 @@ class S3Backend:
         check_copy(source, target, metadata)
         return await self._copier.copy(source, target, if_match=if_match, metadata=metadata)
 
-    async def delete(self, keys: Sequence[ObjectKey]) -> Sequence[DeleteOutcome]:
-        return await delete_keys(self._bucket, keys)
+    async def delete(
+        self, keys: Sequence[ObjectKey], *, if_match: Sequence[ETag | None] | None = None
+    ) -> Sequence[DeleteOutcome]:
+        return await delete_keys(self._bucket, conditions(keys, if_match))
 
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         check_metadata(metadata)
@@ -175,8 +182,18 @@ class S3Backend:
         with translated(self._bucket.what(f"PUT part {number} of", key)):
             return etag_of(await self._client.upload_part(**args))
 
-    async def complete_multipart(self, key: ObjectKey, upload_id: str, etags: Sequence[ETag]) -> ETag:
-        etag = await complete(self._bucket, key, upload_id, etags)
+    async def complete_multipart(
+        self,
+        key: ObjectKey,
+        upload_id: str,
+        etags: Sequence[ETag],
+        *,
+        if_match: ETag | None = None,
+        if_none_match: bool = False,
+    ) -> ETag:
+        if if_match is not None or if_none_match:
+            await self._probes.check_write(key, if_match, if_none_match)
+        etag = await complete(self._bucket, key, upload_id, etags, write_condition(if_match, if_none_match))
         return await self._probes.settled_etag(key, etag)
 
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
