@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from fusecache.types import Seq, StoreNo
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SEQ_CHUNK = 100_000
 """How many seqs one commit reserves: after a crash they are skipped, never given out again."""
 _CHECKPOINT_BYTES = 32 << 20
@@ -49,6 +50,8 @@ class Database:
         self._path = path
         self.degraded: str | None = None
         """Why the volume is read-only, or None."""
+        self.id = ""
+        """Names this namespace for ever, among all others: objects in the store are signed with it."""
         self.seq = Seq(0)
         """The latest acknowledgement."""
         self._seq_reserved = 0
@@ -150,12 +153,14 @@ class Database:
             schema = Path(__file__).with_name("schema.sql").read_text()
             db.executescript(f"BEGIN;\n{schema}")
             rows = [("schema_version", SCHEMA_VERSION), ("seq_reserved", 0), ("boot_id", boot_id)]
+            rows.append(("id", secrets.token_hex(8)))
             db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
             db.execute("COMMIT")
         meta = dict(db.execute("SELECT name, value FROM meta"))
         if meta.get("schema_version") != SCHEMA_VERSION:
             found = f"schema {meta.get('schema_version')}, this fusecache knows {SCHEMA_VERSION}"
             raise NamespaceError(f"the namespace {self._path} has {found}")
+        self.id = meta["id"]
         self.seq = Seq(meta["seq_reserved"])
         self._seq_reserved = meta["seq_reserved"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusecache.errors import DirectoryNotEmpty, NotADirectory
 from fusecache.namespace.moves import lower_prefix
-from fusecache.namespace.records import Dentry, Directory, Inode, Place, Task, TaskKind
+from fusecache.namespace.records import Dentry, Directory, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.types import Seq
 
@@ -16,13 +16,12 @@ class Departures:
         self._t = tables
         self._delay_ns = delay_ns
 
-    def unname(self, dentry: Dentry, *, seq: Seq, now_ns: int, keep: bool) -> Inode:
-        """Take a file's name away: its objects, finished or begun, have to go."""
+    def unname(self, dentry: Dentry, *, seq: Seq, now_ns: int) -> bool:
+        """Take a file's name away: its objects, finished or begun, have to go. True if the name hides any."""
         t = self._t
-        inode = t.inodes.get(dentry.inode_no)
         directory = t.directories.get(dentry.parent)
         due_ns = now_ns + self._delay_ns
-        for task in t.tasks.all_of_inode(inode.ino):
+        for task in t.tasks.all_of_inode(dentry.inode_no):
             if task.key is not None:
                 t.tasks.want_deleted(
                     task.store, task.key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=dentry.place
@@ -39,11 +38,7 @@ class Departures:
                 shield=dentry.place,
             )
             t.tasks.release(directory.store, dentry.key, due_ns)
-        t.tasks.release_shielded(dentry.place, due_ns)
-        if keep:
-            return t.inodes.update(inode, nlink=0, ctime_ns=now_ns)
-        t.inodes.delete(inode.ino)
-        return inode._replace(nlink=0, ctime_ns=now_ns)
+        return t.tasks.release_shielded(dentry.place, due_ns)
 
     def unname_directory(self, dentry: Dentry, *, seq: Seq, now_ns: int) -> None:
         """Take a directory away: its marker has to go, what was being deleted below it stays hidden."""
@@ -87,7 +82,9 @@ class Departures:
                 )
         if moved.key is None:
             return
-        t.tasks.want_deleted(store, moved.key, etag=moved.etag, seq=seq, due_ns=None, now_ns=now_ns, shield=moved.place)
+        # A request may be replacing it now, or have done so before a crash.
+        etag = None if any(task.key == moved.key for task in tasks.values()) else moved.etag
+        t.tasks.want_deleted(store, moved.key, etag=etag, seq=seq, due_ns=None, now_ns=now_ns, shield=moved.place)
         if TaskKind.UPLOAD not in tasks:
             t.tasks.want(TaskKind.COPY, moved.inode_no, store, seq=seq, due_ns=due_ns, now_ns=now_ns, source=moved.key)
 
@@ -140,11 +137,13 @@ class Departures:
             if directory.prefix.startswith(task.source):
                 t.tasks.drop_parked_below(directory.store, directory.prefix, task.shield)
 
-    def vacate(self, place: Place, seq: Seq) -> None:
-        """Nothing of ours is under this name any more: hide what the lower, or an older listing of it, shows."""
+    def vacate(self, place: Place, seq: Seq, *, hides: bool) -> None:
+        """Nothing of ours is under this name any more: hide what the lower, or an older listing of it, shows.
+
+        `hides`: there is still a key that has to go.
+        """
         t = self._t
-        shields = bool(t.tasks.shielded_by(place))
-        if t.directories.get(place.parent).prefix is None and not shields:
+        if t.directories.get(place.parent).prefix is None and not hides:
             t.dentries.delete(place)
         else:
-            t.dentries.whiteout(place, seq, settled=not shields)
+            t.dentries.whiteout(place, seq, settled=not hides)

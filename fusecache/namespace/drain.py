@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fusecache.namespace.keys import TMP_PREFIX, ancestors
 from fusecache.namespace.moves import Moves
-from fusecache.namespace.records import Inode, Place, Task, TaskKind
+from fusecache.namespace.records import Dentry, Inode, Place, Task, TaskKind
 from fusecache.namespace.relocations import Relocations
 from fusecache.namespace.tables import Tables
 from fusecache.types import LowerId, ObjectKey, Seq, StoreNo
@@ -66,7 +66,7 @@ class Drain:
             finished = t.tasks.done(started.task, started_seq=started.seq, now_ns=now_ns)
             dentry = self._moves.name_of(started.task.ino)
             if dentry is None:
-                self._moves.orphaned(started.task, lower.key, now_ns=now_ns)
+                self._moves.orphaned(started.task, lower.key, etag=lower.etag, now_ns=now_ns)
                 return False
             self._moves.overwritten(dentry, lower)
             current = t.inodes.get(inode.ino)
@@ -84,11 +84,16 @@ class Drain:
             t.tasks.done(started.task, started_seq=started.seq, now_ns=now_ns)
             dentry = self._moves.name_of(started.task.ino)
             if dentry is None or dentry.generation is None:
-                self._moves.orphaned(started.task, lower.key, now_ns=now_ns)
+                self._moves.orphaned(started.task, lower.key, etag=lower.etag, now_ns=now_ns)
                 return
             self._moves.overwritten(dentry, lower)
             self._moves.relabel(dentry, lower, now_ns=now_ns, since_seq=started.task.since_seq)
             self._moves.child_persisted(dentry.parent, now_ns=now_ns, since_seq=started.task.since_seq)
+
+    def recognised(self, dentry: Dentry, lower: LowerId, *, now_ns: int) -> None:
+        """The object of this name is `lower`: our own copy of it onto itself, whose answer was lost."""
+        with self._t.database.transaction():
+            self._moves.relabel(dentry, lower, now_ns=now_ns)
 
     def upload_instead(self, task: Task, *, now_ns: int) -> None:
         """What a copy was to read is gone, and every byte of it is local: send those."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fusecache.namespace.keys import component_of
 from fusecache.namespace.records import Dentry, Directory, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
-from fusecache.types import ROOT_INO, InodeNo, LowerId, Seq
+from fusecache.types import ROOT_INO, ETag, InodeNo, LowerId, Seq
 
 
 def lower_prefix(tables: Tables, ino: InodeNo) -> str:
@@ -53,13 +53,16 @@ class Moves:
         rows = self._t.dentries.of_inode(ino)
         return rows[0] if rows else None
 
-    def orphaned(self, task: Task, key: str, *, now_ns: int) -> None:
-        """An object was made for a name that is gone: its unlink wanted it deleted, maybe before it existed."""
+    def orphaned(self, task: Task, key: str, *, etag: ETag | None = None, now_ns: int) -> None:
+        """An object was made for a name that is gone: its unlink wanted it deleted, maybe before it existed.
+
+        `etag` None: or maybe was not made.
+        """
         t = self._t
         t.tasks.want_deleted(
             task.store,
             key,
-            etag=None,
+            etag=etag,
             seq=t.database.next_seq(),
             due_ns=now_ns,
             now_ns=now_ns,

@@ -17,7 +17,8 @@ class Relocated:
     """One source key of a relocation, and what became of it."""
 
     source: ObjectKey
-    etag: ETag
+    etag: ETag | None
+    """The version that was copied, or is known; None: it has to go if it is ours."""
     place: Place | None
     """The known name whose object it is; None: no row knows it."""
     target: LowerId | None
@@ -52,7 +53,7 @@ class Relocations:
                     t.tasks.want_deleted(
                         task.store,
                         moved.target.key,
-                        etag=None,
+                        etag=moved.target.etag,
                         seq=seq,
                         due_ns=now_ns,
                         now_ns=now_ns,

@@ -3,7 +3,7 @@
 -- monotonic over the life of this file: the order in which changes were acknowledged.
 
 CREATE TABLE meta (
-    name  TEXT PRIMARY KEY,     -- schema_version; seq_reserved (no seq above it was ever given out); boot_id
+    name  TEXT PRIMARY KEY,     -- schema_version; seq_reserved (no seq above it was ever given out); boot_id; id
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -73,7 +73,8 @@ CREATE TABLE task (
     key        TEXT,               -- delete: what goes. Else the target, recorded before the first request to it
     source     TEXT,               -- copy: key, relocate: prefix, that is read until this is done. Relocate with
                                    --   source = key: all is copied and read there, strays are looked for
-    etag       TEXT,               -- delete: the version that was meant
+    etag       TEXT,               -- delete: the version that is meant; NULL: one that a request of ours, whose
+                                   --   answer is not known, may have made
     position   TEXT,               -- relocate: the last source key that was copied
     generation INTEGER NOT NULL,   -- of the task: a change while it is in flight makes it stay
     seq        INTEGER NOT NULL,   -- of the latest acknowledgement it stands for

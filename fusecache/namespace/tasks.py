@@ -59,6 +59,10 @@ _RELEASE_BELOW = "UPDATE task SET due_ns = ? WHERE kind = 5 AND due_ns IS NULL A
 _RELEASE_SHIELDED = (
     "UPDATE task SET due_ns = ? WHERE kind = 5 AND due_ns IS NULL AND shield_parent = ? AND shield_name = ?"
 )
+# The highest of 1 for a parked delete and 0 for anything else; NULL: nothing is shielded.
+_SHIELDED = """
+    SELECT max(kind = 5 AND due_ns IS NULL) FROM task
+     WHERE shield_parent = ? AND shield_name = ? OR kind = 3 AND target_parent = ? AND target_name = ?"""
 _DROP_PARKED_BELOW = (
     "DELETE FROM task WHERE kind = 5 AND due_ns IS NULL AND store = ? AND key >= ? AND key < ?"
     " AND shield_parent = ? AND shield_name = ?"
@@ -108,6 +112,10 @@ class Tasks:
         """
         where = "shield_parent = ? AND shield_name = ? OR kind = 3 AND target_parent = ? AND target_name = ?"
         return self._all(where, *place, *place)
+
+    def has_shielded(self, place: Place) -> bool:
+        """Whether `shielded_by` gives any."""
+        return self._db.execute(_SHIELDED, (*place, *place)).fetchone()[0] is not None
 
     def deletes_of(self, store: StoreNo, key: str) -> list[Task]:
         return self._all("store = ? AND key = ? AND kind = 5", store, key)
@@ -218,9 +226,15 @@ class Tasks:
         shield: Place | None,
         since_seq: Seq | None = None,
     ) -> None:
-        """Note that `key` has to go; `due_ns` None while somebody still reads it. `since_seq` as in `want`."""
-        if any(task.shield == shield for task in self.deletes_of(store, key)):
-            return
+        """Note that `key` has to go; `due_ns` None while somebody still reads it. `since_seq` as in `want`.
+
+        `etag` None: whatever of ours is there then; that stays so if it is wanted again.
+        """
+        for task in self.deletes_of(store, key):
+            if task.shield == shield:
+                if etag != task.etag and task.etag is not None:
+                    self._db.execute("UPDATE task SET etag = ? WHERE task = ?", (etag, task.task))
+                return
         parent, name = shield if shield is not None else (None, None)
         row: dict[str, object] = {"store": store, "key": key, "etag": etag}
         row |= {"seq": seq, "due_ns": due_ns, "now_ns": now_ns}
@@ -299,9 +313,12 @@ class Tasks:
         """Deletes of what a relocation, shielded by that name, has copied: it is read there again."""
         self._db.execute(_DROP_PARKED_BELOW, (store, prefix, after(prefix), *shield))
 
-    def release_shielded(self, place: Place, due_ns: int) -> None:
-        """What was to be overwritten under this name won't be: delete it."""
-        self._db.execute(_RELEASE_SHIELDED, (due_ns, *place))
+    def release_shielded(self, place: Place, due_ns: int) -> bool:
+        """What was to be overwritten under this name won't be: delete it. True if it shields anything."""
+        parked: int | None = self._db.execute(_SHIELDED, (*place, *place)).fetchone()[0]
+        if parked:
+            self._db.execute(_RELEASE_SHIELDED, (due_ns, *place))
+        return parked is not None
 
     def recover(self, due_ns: int) -> None:
         """After a restart nothing is open for writing: such uploads fall due."""

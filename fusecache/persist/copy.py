@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from fusecache.backends.metadata import metadata_of
+from fusecache.backends.metadata import UPLOAD_ID, metadata_of
 from fusecache.cache.contents import Content
 from fusecache.errors import NoSuchObject, PermanentBackendError, PreconditionFailed, StoreRefused
 from fusecache.namespace.records import Dentry, Inode, Task
@@ -16,9 +16,11 @@ from fusecache.types import LowerId
 log = logging.getLogger(__name__)
 
 
-def copied_metadata(inode: Inode, *, onto_itself: bool) -> dict[str, str] | None:
-    """What a copy carries: our attributes if we know them, else what the source has (None)."""
-    return metadata_of(attributes(inode)) if inode.headed or onto_itself else None
+def copied_metadata(inode: Inode, signature: str, *, onto_itself: bool) -> dict[str, str]:
+    """What a copy carries beside what the source has: our signature, and our attributes if we know them."""
+    if inode.headed or onto_itself:
+        return metadata_of(attributes(inode), upload_id=signature)
+    return {UPLOAD_ID: signature}
 
 
 def object_size(inode: Inode) -> int:
@@ -50,18 +52,22 @@ class Copier:
     async def _copy(self, job: Job, dentry: Dentry, content: Content) -> None:
         tools = self._tools
         assert dentry.lower is not None
+        assert dentry.generation is not None
         assert job.place is not None
         inode = tools.namespace.tables.inodes.get(content.ino)
         started = tools.namespace.drain.start(job.task, job.place, job.key, now_ns=tools.wall_ns())
         backend, source = tools.backends[dentry.lower.store], dentry.lower
-        metadata = copied_metadata(inode, onto_itself=source.key == job.key)
+        signature = tools.signer.copy(job.key, inode.ino, dentry.generation)
+        metadata = copied_metadata(inode, signature, onto_itself=source.key == job.key)
         try:
+            if source.key != job.key:
+                await tools.overwriter.clear(source.store, job.key)
             async with tools.slots:
                 etag = await backend.copy(
                     source.key, job.key, if_match=source.etag, size=object_size(inode), metadata=metadata
                 )
         except (NoSuchObject, PreconditionFailed) as exc:
-            self._gone(started.task, dentry, content, exc)
+            await self._gone(started.task, dentry, content, exc)
         except StoreRefused:
             if source.key != job.key:
                 raise
@@ -72,11 +78,20 @@ class Copier:
             tools.namespace.drain.copied(started, lower, now_ns=tools.wall_ns())
             follow(content, source, lower)
 
-    def _gone(self, task: Task, dentry: Dentry, content: Content, exc: PermanentBackendError) -> None:
+    async def _gone(self, task: Task, dentry: Dentry, content: Content, exc: PermanentBackendError) -> None:
+        tools, old = self._tools, dentry.lower
         assert task.ino is not None
-        rows = self._tools.namespace.tables.dentries.of_inode(task.ino)
-        if not rows or rows[0].lower != dentry.lower:
+        assert old is not None
+        assert dentry.generation is not None
+        found = await tools.overwriter.look(old.store, old.key)
+        rows = tools.namespace.tables.dentries.of_inode(task.ino)
+        if not rows or rows[0].lower != old:
             return  # it was unlinked, or moved by somebody else: planned again
+        if found is not None and tools.signer.holds(found, task.ino, dentry.generation):
+            lower = LowerId(old.store, old.key, found.etag)  # our own copy onto itself, whose answer was lost
+            tools.namespace.drain.recognised(rows[0], lower, now_ns=tools.wall_ns())
+            follow(content, old, lower)
+            return  # planned again
         if not content.whole:
             raise BaseChanged("base object changed") from exc
         self._upload_instead(task, content)

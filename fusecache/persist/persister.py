@@ -32,11 +32,13 @@ from fusecache.persist.holds import Holds
 from fusecache.persist.inflight import InFlight
 from fusecache.persist.mark import Marker
 from fusecache.persist.meter import Meter
+from fusecache.persist.overwrite import Overwriter
 from fusecache.persist.paths import Paths
 from fusecache.persist.plan import Job, Plan, Planner
 from fusecache.persist.relocate import Relocator
 from fusecache.persist.report import DrainReport, Reporter
 from fusecache.persist.settings import Settings
+from fusecache.persist.signature import Signer
 from fusecache.persist.staging import Patterns
 from fusecache.persist.tools import Tools
 from fusecache.persist.upload import Uploader
@@ -82,9 +84,11 @@ class Persister:
         self._bell = trio.Event()
         self._unsynced = trio.Event()
         slots = trio.CapacityLimiter(settings.max_uploads)
+        signer = Signer(namespace.database.id)
         self._tools = Tools(
-            namespace, contents, fetcher, backends, settings, slots, self._inflight, Meter(), Meter(), wall_ns, rng
-        )
+            namespace, contents, fetcher, backends, settings, slots, self._inflight, sent=Meter(), refused=Meter(),
+            signer=signer, overwriter=Overwriter(namespace.tables, backends, slots, signer), wall_ns=wall_ns, rng=rng,
+        )  # fmt: skip
         patterns = Patterns(staging=settings.staging, markers=settings.markers)
         holds = Holds(namespace.tables, self._inflight, is_read=contents.readers_of)
         barriers = Barriers(namespace.tables, patterns)

@@ -6,13 +6,15 @@ names that were removed meanwhile. Sources are deleted after the flip, by tasks 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import trio
 
+from fusecache.backends.metadata import UPLOAD_ID
 from fusecache.errors import NoSuchObject, TransientBackendError
 from fusecache.namespace.keys import ancestors
+from fusecache.namespace.lower import LowerObject
 from fusecache.namespace.records import Task, TaskKind
 from fusecache.namespace.relocations import Relocated
 from fusecache.nurseries import unwrapped
@@ -21,7 +23,7 @@ from fusecache.persist.local import follow, open_content
 from fusecache.persist.plan import Job
 from fusecache.persist.resolve import Owner, Resolved, resolve
 from fusecache.persist.tools import Tools
-from fusecache.types import InodeNo, LowerId, ObjectInfo, ObjectKey
+from fusecache.types import ETag, InodeNo, LowerId, ObjectInfo, ObjectKey, Seq
 
 _PAGE = 1000
 _ATTEMPTS = 8
@@ -71,6 +73,7 @@ class Relocator:
         assert task.source is not None
         position, is_last = task.position, False
         while not is_last:
+            start, seq = position, self._tools.namespace.database.seq
             async with self._tools.slots:
                 page = await self._tools.backends[task.store].list(
                     task.source, delimiter=None, start_after=position, limit=_PAGE
@@ -78,37 +81,69 @@ class Relocator:
             is_last = page.next_token is None
             if page.objects:
                 position = page.objects[-1].key
-                await self._copy_page(task, page.objects, position)
+                self._notice(task, page.objects, seq)
+                await self._copy_page(task, page.objects, await self._there(task, start, position))
             if not self._is_there(task):
                 return
 
-    async def _copy_page(self, task: Task, objects: tuple[ObjectInfo, ...], position: str) -> None:
+    def _notice(self, task: Task, objects: tuple[ObjectInfo, ...], seq: Seq) -> None:
+        """A known object that somebody else has replaced is that of the name now, as after any listing."""
+        for info in objects:
+            found = self._resolve(task, info.key)
+            row = found.dentry
+            if row is not None and row.key == info.key and row.etag != info.etag:
+                evidence = LowerObject(info.key, info.size, info.etag, info.mtime_ns)
+                self._tools.namespace.lower.merge(row.parent, [(row.name, evidence)], epoch=seq)
+
+    async def _there(self, task: Task, start: str | None, end: str) -> dict[ObjectKey, ETag]:
+        """What the store has where a page of copies, of the keys above `start` up to `end`, is to go."""
+        found: dict[ObjectKey, ETag] = {}
+        position, last = self._target(task, start) if start else None, self._target(task, end)
+        while True:
+            page = await self._page(task, position)
+            found |= {info.key: info.etag for info in page if info.key <= last}
+            if len(page) < _PAGE or page[-1].key >= last:
+                return found
+            position = page[-1].key
+
+    def _target(self, task: Task, source: str) -> ObjectKey:
+        assert task.source is not None
+        return ObjectKey(f"{task.key}{source[len(task.source) :]}")
+
+    async def _copy_page(self, task: Task, objects: tuple[ObjectInfo, ...], there: Mapping[ObjectKey, ETag]) -> None:
         moved: dict[ObjectKey, Relocated] = {}
         try:
             with unwrapped():
                 async with trio.open_nursery() as nursery:
                     todo = iter(objects)
                     for _ in range(min(len(objects), self._tools.settings.max_uploads)):
-                        nursery.start_soon(self._move_all, task, todo, moved)
+                        nursery.start_soon(self._move_all, task, todo, there, moved)
             if self._is_there(task):
-                self._record(task, [moved[info.key] for info in objects if info.key in moved], position)
+                self._record(task, [moved[info.key] for info in objects if info.key in moved], objects[-1].key)
         finally:
             self._tools.inflight.release_keys(task.task)
 
-    async def _move_all(self, task: Task, todo: Iterator[ObjectInfo], moved: dict[ObjectKey, Relocated]) -> None:
+    async def _move_all(
+        self,
+        task: Task,
+        todo: Iterator[ObjectInfo],
+        there: Mapping[ObjectKey, ETag],
+        moved: dict[ObjectKey, Relocated],
+    ) -> None:
         for info in todo:  # shared with the others
-            await self._move(task, info, moved)
+            target = self._target(task, info.key)
+            if there.get(target, info.etag) != info.etag and not target.endswith("/"):
+                await self._tools.overwriter.clear(task.store, target)
+            await self._move(task, info, target, moved)
 
-    async def _move(self, task: Task, info: ObjectInfo, moved: dict[ObjectKey, Relocated]) -> None:
-        assert task.source is not None
-        target = ObjectKey(f"{task.key}{info.key[len(task.source) :]}")
+    async def _move(self, task: Task, info: ObjectInfo, target: ObjectKey, moved: dict[ObjectKey, Relocated]) -> None:
         while self._is_there(task):
             if self._is_anothers(task, info.key):
                 return
             found = self._resolve(task, info.key)
             if not self._is_copied(task, found, info):
                 if self._is_left(task, found, info):
-                    moved[info.key] = Relocated(info.key, info.etag, None, None)
+                    moved[info.key] = Relocated(info.key, self._meant(found, info), None, None)
                 return
             if not self._is_busy(task, target):
                 self._tools.inflight.claim(task.task, task.store, (target,))
@@ -130,7 +165,8 @@ class Relocator:
                 return not self._is_own_marker(found, info.key) and not self._is_going(task, info.key)
             case Owner.FILE:
                 assert found.dentry is not None
-                return found.dentry.key == info.key and not self._has(found.dentry.ino, TaskKind.UPLOAD)
+                is_known = found.dentry.key == info.key and found.dentry.etag == info.etag
+                return is_known and not self._has(found.dentry.ino, TaskKind.UPLOAD)
             case _:
                 return False
 
@@ -160,6 +196,11 @@ class Relocator:
             return True
         return found.owner is Owner.FILE and not self._is_going(task, info.key)
 
+    def _meant(self, found: Resolved, info: ObjectInfo) -> ETag | None:
+        """The version that has to go: the one that the name stood for, else one of ours."""
+        row = found.dentry
+        return row.etag if row is not None and row.key == info.key else None
+
     def _has(self, ino: InodeNo | None, kind: TaskKind) -> bool:
         return ino is not None and self._t.tasks.of_inode(ino, kind) is not None
 
@@ -170,9 +211,10 @@ class Relocator:
     async def _copied(
         self, task: Task, info: ObjectInfo, target: ObjectKey, found: Resolved
     ) -> dict[ObjectKey, Relocated]:
-        metadata = None
+        signature = self._tools.signer.relocation(target)
+        metadata = {UPLOAD_ID: signature}
         if found.dentry is not None and found.dentry.ino is not None and self._has(found.dentry.ino, TaskKind.COPY):
-            metadata = copied_metadata(self._t.inodes.get(found.dentry.ino), onto_itself=True)
+            metadata = copied_metadata(self._t.inodes.get(found.dentry.ino), signature, onto_itself=True)
         attempts = 0
         while True:
             try:
@@ -202,7 +244,7 @@ class Relocator:
         try:
             self._relocations.relocated(task, owned, position, now_ns=self._tools.wall_ns())
             for content, moved in contents:
-                if moved.target is not None:
+                if moved.target is not None and moved.etag is not None:
                     follow(content, LowerId(task.store, moved.source, moved.etag), moved.target)
         finally:
             for content, _ in contents:

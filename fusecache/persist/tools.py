@@ -14,7 +14,9 @@ from fusecache.cache.fetch import Fetcher
 from fusecache.namespace.namespace import Namespace
 from fusecache.persist.inflight import InFlight
 from fusecache.persist.meter import Meter
+from fusecache.persist.overwrite import Overwriter
 from fusecache.persist.settings import Settings
+from fusecache.persist.signature import Signer
 from fusecache.types import StoreNo
 
 
@@ -33,6 +35,8 @@ class Tools:
     """Bytes that arrived in the store."""
     refused: Meter
     """Requests that the store asked us to send later."""
+    signer: Signer
+    overwriter: Overwriter
     wall_ns: Callable[[], int]
     rng: random.Random
 

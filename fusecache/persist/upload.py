@@ -8,15 +8,16 @@ from collections.abc import Mapping
 import trio
 
 from fusecache.backends.base import Backend, Source
-from fusecache.backends.metadata import metadata_of
+from fusecache.backends.metadata import UPLOAD_ID, metadata_of
 from fusecache.backends.sources import BytesSource, FileRange, SourceTruncated
 from fusecache.cache.contents import Base, Content
-from fusecache.errors import FusecacheError
+from fusecache.errors import BackendUnavailable, FusecacheError, NoSuchObject
 from fusecache.namespace.drain import Started
 from fusecache.namespace.keys import TMP_PREFIX
 from fusecache.namespace.records import Inode
 from fusecache.nurseries import unwrapped
 from fusecache.persist.local import Stamp, attributes, make_whole, open_content
+from fusecache.persist.overwrite import Condition
 from fusecache.persist.plan import Job
 from fusecache.persist.tools import Tools
 from fusecache.types import ETag, LowerId, ObjectKey
@@ -102,12 +103,12 @@ class Uploader:
     async def _finish(self, started: Started, inode: Inode, source: Source, content: Content | None = None) -> None:
         tools = self._tools
         before = Stamp.of(content.fd()) if content is not None and inode.size else None
-        metadata = metadata_of(attributes(inode), upload_id=f"{tools.rng.getrandbits(64):016x}")
+        signature = tools.signer.upload(started.key, inode, before)
+        metadata = metadata_of(attributes(inode), upload_id=signature)
         if content is not None and source.length > tools.settings.multipart_threshold:
             etag = await self._send_parts(started, content, source.length, before, metadata)
         else:
-            async with tools.slots:
-                etag = await self._backend(started).put(started.key, source, metadata=metadata)
+            etag = await self._put(started, source, metadata)
         if etag is None or (content is not None and before is not None and before != Stamp.of(content.fd())):
             self._again(started)
             return
@@ -116,6 +117,20 @@ class Uploader:
         clean = tools.namespace.drain.uploaded(started, lower, inode, now_ns=tools.wall_ns())
         if clean and content is not None:
             content.relabel(Base(*lower, size=inode.size))
+
+    async def _put(self, started: Started, source: Source, metadata: Mapping[str, str]) -> ETag:
+        backend = self._backend(started)
+
+        async def send(condition: Condition) -> ETag:
+            return await backend.put(
+                started.key,
+                source,
+                metadata=metadata,
+                if_match=condition.if_match,
+                if_none_match=condition.if_none_match,
+            )
+
+        return await self._tools.overwriter.put(started.task.store, started.key, metadata[UPLOAD_ID], send)
 
     def _again(self, started: Started) -> None:
         """The file changed while it was sent."""
@@ -139,13 +154,29 @@ class Uploader:
             etags = await self._parts(backend, started.key, upload_id, content, size)
             if before != Stamp.of(content.fd()):
                 return None
-            async with tools.slots:
-                etag = await backend.complete_multipart(started.key, upload_id, etags)
+            etag = await self._complete(started, upload_id, etags, metadata[UPLOAD_ID])
             completed = True
             return etag
         finally:
             if not completed:
                 await _abort(backend, started.key, upload_id)
+
+    async def _complete(self, started: Started, upload_id: str, etags: list[ETag], signature: str) -> ETag:
+        backend = self._backend(started)
+
+        async def send(condition: Condition) -> ETag:
+            try:
+                return await backend.complete_multipart(
+                    started.key,
+                    upload_id,
+                    etags,
+                    if_match=condition.if_match,
+                    if_none_match=condition.if_none_match,
+                )
+            except NoSuchObject as exc:  # aborted by somebody's clean-up, or completed and the answer lost
+                raise BackendUnavailable(str(exc)) from exc
+
+        return await self._tools.overwriter.put(started.task.store, started.key, signature, send)
 
     async def _parts(self, backend: Backend, key: ObjectKey, upload_id: str, content: Content, size: int) -> list[ETag]:
         part_size = _part_size(size, self._tools.settings.part_size)

@@ -1,0 +1,106 @@
+"""Writes where only what we know, or made ourselves, may be: what somebody else put there is kept aside.
+
+Design §6: requests are conditional on the version that we believe is there. Where the store refuses, a HEAD
+tells: our own object, whose answer was lost; or a foreign one, which is copied to `<key>.conflict-<etag>` first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import NamedTuple
+
+import trio
+
+from fusecache.backends.base import Backend
+from fusecache.errors import BackendUnavailable, NoSuchObject, PreconditionFailed
+from fusecache.namespace.tables import Tables
+from fusecache.persist.signature import Signer, signed
+from fusecache.types import ETag, ObjectInfo, ObjectKey, StoreNo
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 5
+"""Of one write while somebody else keeps writing the same key; then it is tried again later."""
+
+
+class Condition(NamedTuple):
+    """What a key must hold for a write to go ahead: this version, or nothing."""
+
+    if_match: ETag | None
+
+    @property
+    def if_none_match(self) -> bool:
+        return self.if_match is None
+
+
+def known_versions(tables: Tables, store: StoreNo, key: ObjectKey) -> list[ETag]:
+    """Return the versions of `key` that rows speak of, the likeliest first: read by a name, or to be deleted."""
+    etags = [row.etag for row in tables.dentries.readers(store, key)]
+    etags += [task.etag for task in reversed(tables.tasks.deletes_of(store, key))]
+    return [etag for etag in etags if etag is not None]
+
+
+class Overwriter:
+    """Makes way for what we write. Holds nothing between calls."""
+
+    def __init__(
+        self, tables: Tables, backends: Mapping[StoreNo, Backend], slots: trio.CapacityLimiter, signer: Signer
+    ) -> None:
+        self._t = tables
+        self._backends = backends
+        self._slots = slots
+        self._signer = signer
+
+    async def put(
+        self, store: StoreNo, key: ObjectKey, signature: str, send: Callable[[Condition], Awaitable[ETag]]
+    ) -> ETag:
+        """Have `send` write an object of that signature to `key`, and return its etag.
+
+        If it is there already, of an attempt whose answer was lost, that is all. A cancellation leaves the
+        key as `send` does, and what was kept aside.
+        Raises:
+            BackendError: of `send`, of the HEAD or of the copy. Transient, too, if the key keeps changing.
+        """
+        condition = Condition(next(iter(known_versions(self._t, store, key)), None))
+        for _ in range(_ATTEMPTS):
+            try:
+                async with self._slots:
+                    return await send(condition)
+            except PreconditionFailed:
+                found = await self.look(store, key)
+            if found is not None and signed(found) == signature:
+                return found.etag
+            condition = await self._make_way(store, key, found)
+        raise BackendUnavailable(f"{key}: somebody else changes it faster than it can be replaced")
+
+    async def look(self, store: StoreNo, key: ObjectKey) -> ObjectInfo | None:
+        """Return what a HEAD finds, None if there is nothing."""
+        try:
+            async with self._slots:
+                return await self._backends[store].head(key)
+        except NoSuchObject:
+            return None
+
+    async def clear(self, store: StoreNo, key: ObjectKey) -> None:
+        """Keep aside what `key` holds, if it is not ours: before a write that can have no condition."""
+        await self._make_way(store, key, await self.look(store, key))
+
+    async def _make_way(self, store: StoreNo, key: ObjectKey, found: ObjectInfo | None) -> Condition:
+        if found is None:
+            return Condition(None)
+        if not self._may_go(found, known_versions(self._t, store, key)):
+            await self._keep_aside(store, found)
+        return Condition(found.etag)
+
+    def _may_go(self, found: ObjectInfo, known: Collection[ETag]) -> bool:
+        return found.etag in known or self._signer.is_ours(found)
+
+    async def _keep_aside(self, store: StoreNo, found: ObjectInfo) -> None:
+        aside = ObjectKey(f"{found.key}.conflict-{found.etag}")
+        try:
+            async with self._slots:
+                await self._backends[store].copy(found.key, aside, if_match=found.etag, size=found.size, metadata=None)
+        except (NoSuchObject, PreconditionFailed):
+            return  # it changed again: the write is refused, and we look again
+        log.warning("%s was changed by somebody else and here: theirs is kept as %s", found.key, aside)
