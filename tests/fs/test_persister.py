@@ -1,4 +1,4 @@
-"""What reaches the store, in which order and with how many requests.
+"""What reaches the store of files, in which order and with how many requests.
 
 Each test asks for the clock itself: pytest-trio installs none that only a fixture asks for.
 """
@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fusecache.types import ROOT_INO, FlushProgress, ObjectKey
+from fusecache.types import ObjectKey
 from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
 from tests.fs.harness import pattern
 
@@ -26,9 +26,6 @@ def store() -> RecordedStore:
 async def world(tmp_path: Path, store: RecordedStore) -> AsyncIterator[Drained]:
     async with a_drained_world(tmp_path, store) as opened:
         yield opened
-
-
-# --- files ---
 
 
 async def test_create_and_rename_is_one_put(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
@@ -155,209 +152,6 @@ async def test_deletes_share_a_request(autojump_clock: MockClock, tmp_path: Path
     assert store.objects() == {"d/": b""}
 
 
-# --- directories ---
-
-
-async def tree(world: Drained, store: RecordedStore) -> None:
-    """A directory with what is known, what is not, and what is dirty."""
-    await store.foreign({"d/known": b"1", "d/x/unknown": b"2", "d/unknown": b"3", "d/dirty": b"4"})
-    assert await world.read_file("d/known") == b"1"
-    await world.write_file("d/dirty", b"44")
-    await world.write_file("d/new", b"5")
-
-
-TREE = {"known": b"1", "x/unknown": b"2", "unknown": b"3", "dirty": b"44", "new": b"5"}
-
-
-def under(prefix: str, files: dict[str, bytes] = TREE) -> dict[str, bytes]:
-    return {prefix + name: data for name, data in files.items()}
-
-
-async def test_rename_of_a_directory_moves_all_that_is_below(
-    autojump_clock: MockClock, world: Drained, store: RecordedStore
-) -> None:
-    await tree(world, store)
-    await world.rename("d", "e")
-    await world.settle()
-    assert store.objects() == under("e/")
-    assert world.tasks_left() == 0
-    assert await world.ls("e") == sorted(["dirty", "known", "new", "unknown", "x/"])
-
-
-async def test_a_renamed_directory_is_renamed_again_while_it_is_copied(
-    autojump_clock: MockClock, world: Drained, store: RecordedStore
-) -> None:
-    await tree(world, store)
-    await world.settle()
-    gate = store.hold("copy")
-    await world.rename("d", "e")
-    await trio.sleep(2)
-    await world.rename("e", "f")
-    await world.mkdir("e")
-    await world.write_file("e/known", b"another")
-    await trio.sleep(2)
-    gate.set()
-    await world.settle()
-    assert store.objects() == under("f/") | {"e/known": b"another"}
-
-
-async def test_unlink_while_its_directory_is_copied(
-    autojump_clock: MockClock, world: Drained, store: RecordedStore
-) -> None:
-    await tree(world, store)
-    await world.settle()
-    gate = store.hold("copy")
-    await world.rename("d", "e")
-    await trio.sleep(2)
-    for name in ("known", "unknown", "x/unknown"):
-        await world.unlink(f"e/{name}")
-    await world.rmdir("e/x")
-    gate.set()
-    await world.settle()
-    await trio.sleep(5)
-    assert store.objects() == {"e/dirty": b"44", "e/new": b"5"}
-    assert await world.ls("e") == ["dirty", "new"]
-
-
-async def test_rmdir_while_a_directory_is_copied_leaves_nothing(
-    autojump_clock: MockClock, world: Drained, store: RecordedStore
-) -> None:
-    await store.foreign({"d/a": b"1", "d/b": b"2"})
-    gate = store.hold("copy")
-    await world.rename("d", "e")
-    await trio.sleep(2)
-    await world.unlink("e/a")
-    await world.unlink("e/b")
-    await world.rmdir("e")
-    gate.set()
-    await world.settle()
-    await trio.sleep(5)
-    assert store.objects() == {}
-
-
-async def test_swapped_directories(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
-    await store.foreign({"a/1": b"a1", "a/2": b"a2", "b/1": b"b1", "b/3": b"b3"})
-    await world.rename("a", "t")
-    await world.rename("b", "a")
-    await world.rename("t", "b")
-    await world.settle()
-    assert store.objects() == {"a/1": b"b1", "a/3": b"b3", "b/1": b"a1", "b/2": b"a2"}
-    assert not world.tasks_left()
-
-
-async def test_a_table_moved_aside_and_written_anew(
-    autojump_clock: MockClock, world: Drained, store: RecordedStore
-) -> None:
-    await store.foreign({"t/1": b"old 1", "t/2": b"old 2"})
-    await world.rename("t", "t_old")
-    await world.mkdir("t")
-    await world.write_file("t/1", b"new 1")
-    await world.settle()
-    assert store.objects() == {"t/1": b"new 1", "t_old/1": b"old 1", "t_old/2": b"old 2"}
-
-
-@pytest.mark.parametrize("inner", ["a", "b"])
-async def test_a_directory_takes_the_place_of_its_parent(
-    autojump_clock: MockClock, world: Drained, store: RecordedStore, inner: str
-) -> None:
-    await store.foreign({f"a/{inner}/f": b"1", f"a/{inner}/{inner}/f": b"2"})
-    await world.rename(f"a/{inner}", "t")
-    await world.rmdir("a")
-    await world.rename("t", "a")
-    await world.settle()
-    assert store.objects() == {"a/f": b"1", f"a/{inner}/f": b"2"}
-
-
-@pytest.mark.slow
-async def test_more_than_a_page_is_relocated(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
-    files = {f"{n:04}": b"%d" % n for n in range(2100)}
-    await store.foreign(under("d/", files))
-    await world.rename("d", "e")
-    await world.settle()
-    assert store.objects() == under("e/", files)
-
-
-async def test_an_empty_directory_has_a_marker_until_it_has_a_child(
-    autojump_clock: MockClock, world: Drained, store: RecordedStore
-) -> None:
-    await world.mkdir("d")
-    await world.settle()
-    assert store.objects() == {"d/": b""}
-    await world.write_file("d/f", b"1")
-    await world.settle()
-    await trio.sleep(5)
-    assert store.objects() == {"d/f": b"1"}
-    await world.unlink("d/f")
-    await world.settle()
-    assert store.objects() == {"d/": b""}
-    await world.rename("d", "e")
-    await world.settle()
-    assert store.objects() == {"e/": b""}
-    await world.rmdir("e")
-    await world.settle()
-    assert store.objects() == {}
-
-
-# --- staging and commit markers ---
-
-
-async def committed(world: Drained, store: RecordedStore, *, count: int = 5) -> None:
-    """Write a dataset as Spark's FileOutputCommitter does."""
-    for path in ("out", "out/_temporary", "out/_temporary/0"):
-        await world.mkdir(path)
-    for n in range(count):
-        await world.write_file(f"out/_temporary/0/{n}", b"%d" % n)
-    await world.settle()
-    assert not [key for key in sorted(store.objects()) if "_temporary" in key]
-    for n in range(count):
-        await world.rename(f"out/_temporary/0/{n}", f"out/{n}")
-    await world.rmdir("out/_temporary/0")
-    await world.rmdir("out/_temporary")
-    await world.write_file("out/_SUCCESS", b"")
-
-
-async def test_staging_is_never_uploaded_and_success_comes_last(
-    autojump_clock: MockClock, world: Drained, store: RecordedStore
-) -> None:
-    await committed(world, store)
-    await world.settle()
-    assert store.writes[-1] == "put out/_SUCCESS"
-    assert sorted(store.objects()) == [*(f"out/{n}" for n in range(5)), "out/_SUCCESS"]
-    assert world.persister.report().files_local == 0
-
-
-async def test_a_marker_waits_for_a_file_that_the_store_refuses_for_now(
-    autojump_clock: MockClock, world: Drained, store: RecordedStore
-) -> None:
-    gate = store.hold("put")
-    await committed_quickly(world)
-    await trio.sleep(60)
-    assert store.writes == ["put t/data"]
-    gate.set()
-    await world.settle()
-    assert store.writes == ["put t/data", "put t/_delta_log/0.json"]
-
-
-async def committed_quickly(world: Drained) -> None:
-    await world.mkdir("t")
-    await world.mkdir("t/_delta_log")
-    await world.write_file("t/data", b"1")
-    await world.write_file("t/_delta_log/0.json", b"{}")
-
-
-async def test_local_files_are_counted_and_not_waited_for(
-    autojump_clock: MockClock, world: Drained, store: RecordedStore
-) -> None:
-    await world.write_file(".x.tmp", b"123")
-    told = await world.persister.drain()
-    assert told.files_left == 0
-    report = world.persister.report()
-    assert (report.files_local, report.bytes_local, report.files_dirty) == (1, 3, 0)
-    await world.rename(".x.tmp", "x")
-    await world.settle()
-    assert store.objects() == {"x": b"123"}
-
-
 # --- large files ---
 
 
@@ -425,47 +219,3 @@ async def test_an_unlinked_open_file_keeps_its_object_until_it_is_read(
     await world.close(number)
     await trio.sleep(5)
     assert store.objects() == {}
-
-
-# --- flush ---
-
-
-async def test_flush_does_not_wait_for_the_delay_nor_for_others(
-    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
-) -> None:
-    async with a_drained_world(tmp_path, store, delay_s=3600.0) as world:
-        await world.mkdir("d")
-        await world.write_file("d/f", b"1")
-        await world.write_file("g", b"2")
-        told: list[FlushProgress] = []
-        done = await world.persister.flush((await world.stat("d")).ino, progress=told.append)
-        assert store.objects() == {"d/f": b"1"}
-        assert (done.files_left, done.bytes_left, done.bytes_done) == (0, 0, 1)
-        assert told[0].bytes_left == 1
-        await world.persister.flush(ROOT_INO)
-        assert store.objects() == {"d/f": b"1", "g": b"2"}
-
-
-async def test_flush_lists_what_is_open_and_does_not_wait_for_it(
-    autojump_clock: MockClock, world: Drained, store: RecordedStore
-) -> None:
-    number = await world.create("f")
-    await world.fs.write(number, 0, b"1")
-    told = await world.persister.drain()
-    assert told.open_files == ("f",)
-    assert told.files_left == 1
-    assert store.objects() == {}
-    await world.close(number)
-    assert (await world.persister.drain()).files_left == 0
-    assert store.objects() == {"f": b"1"}
-
-
-async def test_a_lost_base_is_stuck_and_said(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
-    await store.foreign({"f": pattern(1 << 20), "g": b"2"})
-    await world.write_at("f", 0, b"x")
-    store.forget("f")
-    told = await world.persister.drain()
-    assert [(entry["path"], entry["error"]) for entry in told.stuck] == [("f", "base object changed")]
-    report = world.persister.report()
-    assert report.files_dirty == 1
-    assert [entry["path"] for entry in report.stuck] == ["f"]

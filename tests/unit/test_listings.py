@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +13,10 @@ from trio.testing import wait_all_tasks_blocked
 
 from fusecache.backends.memory import MemoryBackend
 from fusecache.cache import listing as listing_module
-from fusecache.cache.listings import Listing, Listings, LowerEntry, Page, PageStore
+from fusecache.cache.listings import LowerEntry
 from fusecache.errors import BackendUnavailable
-from fusecache.types import ETag, ListPage, ObjectInfo, ObjectKey, Seq, StoreNo
-
-STORE = StoreNo(1)
+from fusecache.types import ETag, ListPage, ObjectKey, Seq
+from tests.unit.listing_builders import STORE, Rig, names
 
 
 class EmptyBody:
@@ -54,24 +52,6 @@ class CountingBackend(MemoryBackend):
         return await super().list(prefix, delimiter=delimiter, token=token, start_after=start_after, limit=limit)
 
 
-class Rig:
-    """One process over one cache directory and one store."""
-
-    def __init__(self, root: Path, backend: MemoryBackend) -> None:
-        self.root = root
-        self.backend = backend
-        self.now = 1000.0
-        self.listings = self.restarted()
-
-    def restarted(self) -> Listings:
-        pages = PageStore(self.root / "listings", tag="m")
-        return Listings({STORE: self.backend}, pages, ttl_s=60.0, clock=lambda: self.now)
-
-    def restart(self) -> None:
-        self.listings.close()
-        self.listings = self.restarted()
-
-
 @pytest.fixture
 def backend() -> CountingBackend:
     return CountingBackend()
@@ -92,15 +72,6 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 async def put(backend: MemoryBackend, *keys: str) -> None:
     for key in keys:
         await backend.put(ObjectKey(key), EmptyBody(), metadata={})
-
-
-async def names(listing: Listing) -> list[str]:
-    found: list[str] = []
-    page_no = 0
-    while (page := await listing.page(page_no)) is not None:
-        found += [entry.order for entry in page.entries]
-        page_no += 1
-    return found
 
 
 async def test_entries_are_in_the_store_s_order_and_the_marker_is_none(rig: Rig, backend: CountingBackend) -> None:
@@ -315,93 +286,3 @@ async def test_a_page_that_is_no_longer_kept_is_requested_again(rig: Rig, backen
     assert listing.known("c") is None
     assert await names(listing) == ["a", "b/", "c", "d", "e"]
     assert [entry.order for entry in listing.known("c") or []] == ["c"]
-
-
-class OddBackend(MemoryBackend):
-    """A server that keeps no order, repeats a prefix at the edge and sends an empty page."""
-
-    async def list(self, prefix: str, **_: object) -> ListPage:
-        token = _["token"]
-        pages = {
-            None: ListPage((info("m"),), (ObjectKey("z/"),), "1"),
-            "1": ListPage((), (), "2"),
-            "2": ListPage((), (ObjectKey("z/"),), "3"),
-            "3": ListPage((info("a"),), (ObjectKey("b/"),), None),
-        }
-        return pages[token]  # type: ignore[index]
-
-
-def info(key: str) -> ObjectInfo:
-    return ObjectInfo(ObjectKey(key), 1, ETag("e"), 2)
-
-
-async def test_a_server_without_order_hides_nothing(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, OddBackend())
-    listing = await rig.listings.open(STORE, "", Seq(0))
-    assert await names(listing) == ["m", "z/", "a", "b/"]
-    for name, found in {"m": 1, "z": 1, "a": 1, "b": 1, "c": 0}.items():
-        assert len(listing.known(name) or []) == found
-    rig.restart()
-    restored = rig.listings.fresh(STORE, "")
-    assert restored is not None
-    assert len(restored.known("a") or []) == 1
-    rig.listings.close()
-
-
-class RepeatingBackend(MemoryBackend):
-    """A server that shows a prefix on both sides of a page's edge."""
-
-    async def list(self, prefix: str, *, token: str | None = None, **_: object) -> ListPage:
-        if token is None:
-            return ListPage((info("a"),), (ObjectKey("b/"),), "1")
-        return ListPage((info("c"),), (ObjectKey("b/"),), None)
-
-
-async def test_a_repeated_prefix_is_one_entry(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, RepeatingBackend())
-    listing = await rig.listings.open(STORE, "", Seq(0))
-    assert await names(listing) == ["a", "b/", "c"]
-    rig.listings._pages._disk.clear()
-    rig.listings._pages._decoded.clear()
-    assert await names(listing) == ["a", "b/", "c"]
-    rig.listings.close()
-
-
-def test_a_damaged_page_store_is_begun_anew(tmp_path: Path) -> None:
-    (tmp_path / "cache.db").write_bytes(b"no database, but a file with some bytes " * 100)
-    pages = PageStore(tmp_path, tag="m")
-    page = Page([LowerEntry("é", False, 1 << 40, ETag("e"), 5)])
-    pages.put_page("1", 0, page)
-    pages._decoded.clear()
-    assert pages.page("1", 0) == page
-    assert pages.page("1", 1) is None
-    pages._disk._con.execute("UPDATE Cache SET value = x'c1'")
-    assert pages.get("page:1:0") is None
-    pages.close()
-
-
-class EndlessBackend(MemoryBackend):
-    """200 pages of 1000 keys, made as they are asked for."""
-
-    async def list(self, prefix: str, *, token: str | None = None, **_: object) -> ListPage:
-        await trio.lowlevel.checkpoint()
-        number = int(token or 0)
-        objects = tuple(info(f"part-{number:04}-{n:04}-{'x' * 40}") for n in range(1000))
-        return ListPage(objects, (), str(number + 1) if number < 199 else None)
-
-
-@pytest.mark.slow
-async def test_a_long_listing_is_read_in_bounded_memory(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, EndlessBackend())
-    listing = await rig.listings.open(STORE, "", Seq(0))
-    tracemalloc.start()
-    try:
-        for page_no in range(200):
-            assert await listing.page(page_no) is not None
-        held, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert await listing.page(200) is None
-    assert held < 32 << 20, "200,000 entries would be about 60 MB"
-    assert len(listing.known(f"part-0150-0500-{'x' * 40}") or []) == 1
-    rig.listings.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,14 +11,6 @@ from fusecache.namespace.lower import Evidence, LowerObject, LowerPrefix
 from fusecache.namespace.records import TaskKind
 from fusecache.types import ROOT_INO, Attributes, ETag, ObjectKey, Seq
 from tests.unit.builders import DEFAULTS, Upper, an_object, check, count_statements, rows_of
-
-
-@pytest.fixture
-def upper(tmp_path: Path) -> Iterator[Upper]:
-    upper = Upper(tmp_path / "namespace.db")
-    yield upper
-    check(upper.ns)
-    upper.close()
 
 
 def test_a_foreign_object_becomes_a_file(upper: Upper) -> None:

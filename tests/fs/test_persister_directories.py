@@ -1,0 +1,166 @@
+"""What reaches the store of directories: what is below a renamed one, and the markers of empty ones.
+
+Each test asks for the clock itself: pytest-trio installs none that only a fixture asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.fs.draining import Drained, RecordedStore, a_drained_world
+
+
+@pytest.fixture
+def store() -> RecordedStore:
+    return RecordedStore()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, store: RecordedStore) -> AsyncIterator[Drained]:
+    async with a_drained_world(tmp_path, store) as opened:
+        yield opened
+
+
+async def tree(world: Drained, store: RecordedStore) -> None:
+    """A directory with what is known, what is not, and what is dirty."""
+    await store.foreign({"d/known": b"1", "d/x/unknown": b"2", "d/unknown": b"3", "d/dirty": b"4"})
+    assert await world.read_file("d/known") == b"1"
+    await world.write_file("d/dirty", b"44")
+    await world.write_file("d/new", b"5")
+
+
+TREE = {"known": b"1", "x/unknown": b"2", "unknown": b"3", "dirty": b"44", "new": b"5"}
+
+
+def under(prefix: str, files: dict[str, bytes] = TREE) -> dict[str, bytes]:
+    return {prefix + name: data for name, data in files.items()}
+
+
+async def test_rename_of_a_directory_moves_all_that_is_below(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await tree(world, store)
+    await world.rename("d", "e")
+    await world.settle()
+    assert store.objects() == under("e/")
+    assert world.tasks_left() == 0
+    assert await world.ls("e") == sorted(["dirty", "known", "new", "unknown", "x/"])
+
+
+async def test_a_renamed_directory_is_renamed_again_while_it_is_copied(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await tree(world, store)
+    await world.settle()
+    gate = store.hold("copy")
+    await world.rename("d", "e")
+    await trio.sleep(2)
+    await world.rename("e", "f")
+    await world.mkdir("e")
+    await world.write_file("e/known", b"another")
+    await trio.sleep(2)
+    gate.set()
+    await world.settle()
+    assert store.objects() == under("f/") | {"e/known": b"another"}
+
+
+async def test_unlink_while_its_directory_is_copied(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await tree(world, store)
+    await world.settle()
+    gate = store.hold("copy")
+    await world.rename("d", "e")
+    await trio.sleep(2)
+    for name in ("known", "unknown", "x/unknown"):
+        await world.unlink(f"e/{name}")
+    await world.rmdir("e/x")
+    gate.set()
+    await world.settle()
+    await trio.sleep(5)
+    assert store.objects() == {"e/dirty": b"44", "e/new": b"5"}
+    assert await world.ls("e") == ["dirty", "new"]
+
+
+async def test_rmdir_while_a_directory_is_copied_leaves_nothing(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({"d/a": b"1", "d/b": b"2"})
+    gate = store.hold("copy")
+    await world.rename("d", "e")
+    await trio.sleep(2)
+    await world.unlink("e/a")
+    await world.unlink("e/b")
+    await world.rmdir("e")
+    gate.set()
+    await world.settle()
+    await trio.sleep(5)
+    assert store.objects() == {}
+
+
+async def test_swapped_directories(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
+    await store.foreign({"a/1": b"a1", "a/2": b"a2", "b/1": b"b1", "b/3": b"b3"})
+    await world.rename("a", "t")
+    await world.rename("b", "a")
+    await world.rename("t", "b")
+    await world.settle()
+    assert store.objects() == {"a/1": b"b1", "a/3": b"b3", "b/1": b"a1", "b/2": b"a2"}
+    assert not world.tasks_left()
+
+
+async def test_a_table_moved_aside_and_written_anew(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({"t/1": b"old 1", "t/2": b"old 2"})
+    await world.rename("t", "t_old")
+    await world.mkdir("t")
+    await world.write_file("t/1", b"new 1")
+    await world.settle()
+    assert store.objects() == {"t/1": b"new 1", "t_old/1": b"old 1", "t_old/2": b"old 2"}
+
+
+@pytest.mark.parametrize("inner", ["a", "b"])
+async def test_a_directory_takes_the_place_of_its_parent(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore, inner: str
+) -> None:
+    await store.foreign({f"a/{inner}/f": b"1", f"a/{inner}/{inner}/f": b"2"})
+    await world.rename(f"a/{inner}", "t")
+    await world.rmdir("a")
+    await world.rename("t", "a")
+    await world.settle()
+    assert store.objects() == {"a/f": b"1", f"a/{inner}/f": b"2"}
+
+
+@pytest.mark.slow
+async def test_more_than_a_page_is_relocated(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
+    files = {f"{n:04}": b"%d" % n for n in range(2100)}
+    await store.foreign(under("d/", files))
+    await world.rename("d", "e")
+    await world.settle()
+    assert store.objects() == under("e/", files)
+
+
+async def test_an_empty_directory_has_a_marker_until_it_has_a_child(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await world.mkdir("d")
+    await world.settle()
+    assert store.objects() == {"d/": b""}
+    await world.write_file("d/f", b"1")
+    await world.settle()
+    await trio.sleep(5)
+    assert store.objects() == {"d/f": b"1"}
+    await world.unlink("d/f")
+    await world.settle()
+    assert store.objects() == {"d/": b""}
+    await world.rename("d", "e")
+    await world.settle()
+    assert store.objects() == {"e/": b""}
+    await world.rmdir("e")
+    await world.settle()
+    assert store.objects() == {}

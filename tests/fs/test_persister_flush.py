@@ -1,0 +1,68 @@
+"""What a flush waits for, what it doesn't, and what it tells.
+
+Each test asks for the clock itself: pytest-trio installs none that only a fixture asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from fusecache.types import ROOT_INO, FlushProgress
+from tests.fs.draining import Drained, RecordedStore, a_drained_world
+from tests.fs.harness import pattern
+
+
+@pytest.fixture
+def store() -> RecordedStore:
+    return RecordedStore()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, store: RecordedStore) -> AsyncIterator[Drained]:
+    async with a_drained_world(tmp_path, store) as opened:
+        yield opened
+
+
+async def test_flush_does_not_wait_for_the_delay_nor_for_others(
+    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
+) -> None:
+    async with a_drained_world(tmp_path, store, delay_s=3600.0) as world:
+        await world.mkdir("d")
+        await world.write_file("d/f", b"1")
+        await world.write_file("g", b"2")
+        told: list[FlushProgress] = []
+        done = await world.persister.flush((await world.stat("d")).ino, progress=told.append)
+        assert store.objects() == {"d/f": b"1"}
+        assert (done.files_left, done.bytes_left, done.bytes_done) == (0, 0, 1)
+        assert told[0].bytes_left == 1
+        await world.persister.flush(ROOT_INO)
+        assert store.objects() == {"d/f": b"1", "g": b"2"}
+
+
+async def test_flush_lists_what_is_open_and_does_not_wait_for_it(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    number = await world.create("f")
+    await world.fs.write(number, 0, b"1")
+    told = await world.persister.drain()
+    assert told.open_files == ("f",)
+    assert told.files_left == 1
+    assert store.objects() == {}
+    await world.close(number)
+    assert (await world.persister.drain()).files_left == 0
+    assert store.objects() == {"f": b"1"}
+
+
+async def test_a_lost_base_is_stuck_and_said(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
+    await store.foreign({"f": pattern(1 << 20), "g": b"2"})
+    await world.write_at("f", 0, b"x")
+    store.forget("f")
+    told = await world.persister.drain()
+    assert [(entry["path"], entry["error"]) for entry in told.stuck] == [("f", "base object changed")]
+    report = world.persister.report()
+    assert report.files_dirty == 1
+    assert [entry["path"] for entry in report.stuck] == ["f"]

@@ -1,0 +1,83 @@
+"""What is below a staging name stays here; what says that a dataset is complete comes last.
+
+Each test asks for the clock itself: pytest-trio installs none that only a fixture asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.fs.draining import Drained, RecordedStore, a_drained_world
+
+
+@pytest.fixture
+def store() -> RecordedStore:
+    return RecordedStore()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, store: RecordedStore) -> AsyncIterator[Drained]:
+    async with a_drained_world(tmp_path, store) as opened:
+        yield opened
+
+
+async def committed(world: Drained, store: RecordedStore, *, count: int = 5) -> None:
+    """Write a dataset as Spark's FileOutputCommitter does."""
+    for path in ("out", "out/_temporary", "out/_temporary/0"):
+        await world.mkdir(path)
+    for n in range(count):
+        await world.write_file(f"out/_temporary/0/{n}", b"%d" % n)
+    await world.settle()
+    assert not [key for key in sorted(store.objects()) if "_temporary" in key]
+    for n in range(count):
+        await world.rename(f"out/_temporary/0/{n}", f"out/{n}")
+    await world.rmdir("out/_temporary/0")
+    await world.rmdir("out/_temporary")
+    await world.write_file("out/_SUCCESS", b"")
+
+
+async def test_staging_is_never_uploaded_and_success_comes_last(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await committed(world, store)
+    await world.settle()
+    assert store.writes[-1] == "put out/_SUCCESS"
+    assert sorted(store.objects()) == [*(f"out/{n}" for n in range(5)), "out/_SUCCESS"]
+    assert world.persister.report().files_local == 0
+
+
+async def test_a_marker_waits_for_a_file_that_the_store_refuses_for_now(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    gate = store.hold("put")
+    await committed_quickly(world)
+    await trio.sleep(60)
+    assert store.writes == ["put t/data"]
+    gate.set()
+    await world.settle()
+    assert store.writes == ["put t/data", "put t/_delta_log/0.json"]
+
+
+async def committed_quickly(world: Drained) -> None:
+    await world.mkdir("t")
+    await world.mkdir("t/_delta_log")
+    await world.write_file("t/data", b"1")
+    await world.write_file("t/_delta_log/0.json", b"{}")
+
+
+async def test_local_files_are_counted_and_not_waited_for(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await world.write_file(".x.tmp", b"123")
+    told = await world.persister.drain()
+    assert told.files_left == 0
+    report = world.persister.report()
+    assert (report.files_local, report.bytes_local, report.files_dirty) == (1, 3, 0)
+    await world.rename(".x.tmp", "x")
+    await world.settle()
+    assert store.objects() == {"x": b"123"}
