@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
@@ -32,10 +33,14 @@ MIB = 1 << 20
 
 
 class RecordedStore(CountedStore):
-    """Records the requests that write, in order; `gates` hold up those whose name they are."""
+    """Records the requests that write, in order; `gates` hold up those whose name they are.
 
-    def __init__(self) -> None:
+    `is_versioned`: etags are of the version, not of the bytes, as those of encrypted objects and of files.
+    """
+
+    def __init__(self, *, is_versioned: bool = False) -> None:
         super().__init__()
+        self._versions = itertools.count(1) if is_versioned else None
         self.writes: list[str] = []
         self.gates: dict[str, trio.Event] = {}
         self.pause_s = 0.0
@@ -96,6 +101,14 @@ class RecordedStore(CountedStore):
     def hold(self, kind: str) -> trio.Event:
         """Requests of this kind wait until the event is set."""
         return self.gates.setdefault(kind, trio.Event())
+
+    def _store(self, key: ObjectKey, data: bytes, metadata: Mapping[str, str]) -> ETag:
+        etag = super()._store(key, data, metadata)
+        if self._versions is None:
+            return etag
+        stored, etag = self._objects[key], ETag(f"v{next(self._versions)}")
+        self._objects[key] = replace(stored, info=replace(stored.info, etag=etag))
+        return etag
 
     async def _record(self, request: str) -> None:
         self.writes.append(request)

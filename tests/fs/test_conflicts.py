@@ -5,11 +5,9 @@ Each test asks for the clock itself: pytest-trio installs none that only a fixtu
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -18,27 +16,14 @@ from trio.testing import MockClock
 
 from fusecache.backends.fault import FaultyBackend
 from fusecache.errors import BackendUnavailable
-from fusecache.types import ETag, ObjectKey
+from fusecache.types import ObjectKey
 from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
 from tests.fs.harness import BLOCK, pattern
 
 
-class VersionedStore(RecordedStore):
-    """Its etags are of the version, not of the bytes: as those of encrypted objects, and of files."""
-
-    def _store(self, key: ObjectKey, data: bytes, metadata: Mapping[str, str]) -> ETag:
-        super()._store(key, data, metadata)
-        stored = self._objects[key]
-        etag = ETag(f"v{next(self._versions)}")
-        self._objects[key] = replace(stored, info=replace(stored.info, etag=etag))
-        return etag
-
-    _versions = itertools.count(1)
-
-
 @pytest.fixture
 def store() -> RecordedStore:
-    return VersionedStore()
+    return RecordedStore(is_versioned=True)
 
 
 @pytest.fixture
