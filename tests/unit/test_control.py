@@ -136,14 +136,14 @@ async def serving(path: Path, answer: Answer) -> AsyncIterator[ControlServer]:
         nursery.cancel_scope.cancel()
 
 
-async def ask(path: Path, request: Message, told: list[Message] | None = None) -> Message:
+async def ask(path: Path, request: Message, hear: Callable[[Message], None] = lambda _: None) -> Message:
     """One exchange by the real, blocking client, in a thread beside the server."""
 
     def blocking() -> Message:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(5)
             connection.connect(str(path))
-            return client.exchange(connection, request, entry_at(path), progress=(told or []).append)
+            return client.exchange(connection, request, entry_at(path), progress=hear)
 
     return await trio.to_thread.run_sync(blocking)
 
@@ -181,18 +181,25 @@ async def test_a_bug_is_logged_and_answered(tmp_path: Path, caplog: pytest.LogCa
     assert "ZeroDivisionError" in caplog.text
 
 
-@pytest.mark.slow
-async def test_progress_is_told_while_it_lasts(tmp_path: Path) -> None:
+async def test_progress_is_told_while_it_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fusecache.control.server.HEARTBEAT_S", 0.001)
+    heard = trio.Event()
+    told: list[Message] = []
+
     async def answer(peer: Peer, request: Message, progress: Callable[[Message], None]) -> Message:
         for done in range(1000):
             progress({"done": done})
-        await trio.sleep(protocol.HEARTBEAT_S * 1.5)
+        await heard.wait()
         return {"done": True}
 
-    told: list[Message] = [{}]
-    async with serving(tmp_path / "s", answer):
-        assert await ask(tmp_path / "s", {}, told) == {"done": True}
-    assert told == [{}, {"done": 999}]
+    def hear(message: Message) -> None:
+        told.append(message)
+        trio.from_thread.run_sync(heard.set)
+
+    with trio.fail_after(5):
+        async with serving(tmp_path / "s", answer):
+            assert await ask(tmp_path / "s", {}, hear) == {"done": True}
+    assert set(map(repr, told)) == {"{'done': 999}"}, "the newest only"
 
 
 async def test_a_client_that_hangs_up_cancels_its_request(tmp_path: Path) -> None:
