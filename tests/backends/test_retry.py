@@ -15,9 +15,9 @@ from fusecache.backends.fault import FaultyBackend
 from fusecache.backends.memory import MemoryBackend
 from fusecache.backends.retry import RetryingReader
 from fusecache.backends.sources import BytesSource
-from fusecache.errors import BackendUnavailable, NoSuchObject, Throttled
+from fusecache.errors import BackendUnavailable, NoSuchObject, PreconditionFailed, Throttled
 from fusecache.types import Extent, ObjectInfo, ObjectKey
-from tests.backends.helpers import key, put
+from tests.backends.helpers import WRONG, key, put
 
 READS: dict[str, Callable[[Backend], Awaitable[object]]] = {
     "get": lambda store: store.get(key("a"), Extent(0, 4), if_match=None),
@@ -73,6 +73,19 @@ async def test_a_write_is_not(request_name: str, autojump_clock: MockClock) -> N
     with pytest.raises(BackendUnavailable):
         await WRITES[request_name](patient(faulty))
     assert (faulty.call_count, trio.current_time()) == (1, 0.0)
+
+
+async def test_conditions_reach_the_store() -> None:
+    store = patient(MemoryBackend())
+    await put(store, "a")
+    upload_id = await store.start_multipart(key("a"), metadata={})
+    etag = await store.put_part(key("a"), upload_id, 1, BytesSource(b"x"))
+    with pytest.raises(PreconditionFailed):
+        await store.complete_multipart(key("a"), upload_id, [etag], if_match=WRONG)
+    with pytest.raises(PreconditionFailed):
+        await store.complete_multipart(key("a"), upload_id, [etag], if_none_match=True)
+    (outcome,) = await store.delete([key("a")], if_match=[WRONG])
+    assert isinstance(outcome.error, PreconditionFailed)
 
 
 async def test_a_permanent_error_is_raised_at_once(autojump_clock: MockClock) -> None:

@@ -44,6 +44,7 @@ from fusecache.errors import (
         ("404", 404, NoSuchObject),
         ("PreconditionFailed", 412, PreconditionFailed),
         ("412", 412, PreconditionFailed),
+        ("PreconditionFailed", 0, PreconditionFailed),
         ("AccessDenied", 403, AccessDenied),
         ("403", 403, AccessDenied),
         ("ExpiredToken", 400, AccessDenied),

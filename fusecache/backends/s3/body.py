@@ -15,6 +15,9 @@ INLINE_BYTES = 128 << 10
 """Up to here the bytes are read on the loop: just written, they are in the page cache, and a hop to a
 thread and back costs more (≈ 60 µs) than copying them."""
 
+NO_BYTES_CRC32 = "AAAAAA=="
+"""What `crc32_of` returns for an empty body."""
+
 
 class UploadBody:
     """`source` as a body. Plain bytes would be iterated line by line (127 ms CPU a MiB of random data).

@@ -45,3 +45,9 @@ class S3Bucket:
         condition = None if if_match is None else quoted(if_match)
         with translated(self.what("HEAD", key)):
             return await self.client.head_object(**self.args(key, IfMatch=condition))
+
+    async def delete(self, key: ObjectKey, *, if_match: ETag | None = None) -> None:
+        """Delete one key; an absent one may raise NoSuchObject."""
+        condition = None if if_match is None else quoted(if_match)
+        with translated(self.what("DELETE", key)):
+            await self.client.delete_object(**self.args(key, IfMatch=condition))

@@ -86,6 +86,8 @@ def classified(code: str, status: int, text: str, *, retry_after_s: float = 0.0)
         return NoSuchStore(text)
     if code in {"NoSuchKey", "NoSuchUpload", "NotFound", "404"}:
         return NoSuchObject(text)
+    if code in {"PreconditionFailed", "412"}:
+        return PreconditionFailed(text)
     if code in _REFUSED or status in {405, 501}:
         return StoreRefused(text)
     if code in _DENIED or status in {401, 403}:

@@ -2,18 +2,28 @@
 
 `rclone serve s3` ignores every condition, makes a file `dir` of a marker `dir/`, answers UploadPartCopy
 with success and an empty part, and completes an upload with an etag that it never tells again.
+moto and versitygw keep conditions of reads, PUTs and single deletes, but ignore the etags of a batch of
+deletes (see `s3.delete`); where an upload in parts ends, moto keeps If-None-Match and ignores If-Match.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import Enum
 
+import trio
+
+from fusecache.backends.s3.body import NO_BYTES_CRC32
 from fusecache.backends.s3.bucket import S3Bucket
-from fusecache.backends.s3.headers import etag_of
-from fusecache.errors import NoSuchObject, PreconditionFailed, StoreRefused
+from fusecache.backends.s3.errors import translated
+from fusecache.backends.s3.headers import etag_of, for_new_object, write_condition
+from fusecache.errors import AccessDenied, NoSuchObject, PreconditionFailed, StoreRefused
 from fusecache.types import Capabilities, ETag, ObjectKey
 
-_NO_VERSION = ETag("0" * 32)
+NO_VERSION = ETag("0" * 32)
+"""No object is known to hold it."""
+SCRATCH = ObjectKey(".fusecache-tmp/probe")
+"""Below the prefix that the namespace hides (`namespace.keys.TMP_PREFIX`): no application can have the name."""
 _MAX_KEY_BYTES = 1024
 
 
@@ -31,47 +41,61 @@ class Probes:
     def __init__(self, bucket: S3Bucket, *, max_copy_bytes: int) -> None:
         self._bucket = bucket
         self._max_copy_bytes = max_copy_bytes
-        self._conditions = Trust.UNKNOWN
+        self._read_conditions = Trust.UNKNOWN
+        self._write_conditions = Trust.UNKNOWN
+        self._probing = trio.Lock()
         self._markers = Trust.UNKNOWN
         self._part_copy = Trust.UNKNOWN
 
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            conditional_read=self._conditions is not Trust.IGNORED,
-            conditional_write=self._conditions is not Trust.IGNORED,
+            conditional_read=self._read_conditions is not Trust.IGNORED,
+            conditional_write=self._write_conditions is not Trust.IGNORED,
             multipart_copy=self._part_copy is not Trust.IGNORED,
             directory_markers=self._markers is not Trust.IGNORED,
             max_key_bytes=_MAX_KEY_BYTES - len(self._bucket.options.prefix.encode()),
             max_copy_bytes=self._max_copy_bytes,
         )
 
-    def conditions_are_ignored(self) -> None:
+    def read_conditions_are_ignored(self) -> None:
         """Note that a request was answered although its condition did not hold."""
-        self._conditions = Trust.IGNORED
+        self._read_conditions = Trust.IGNORED
 
     def part_copies_are_ignored(self) -> None:
         self._part_copy = Trust.IGNORED
 
-    async def conditions(self, key: ObjectKey) -> Trust:
-        """Find out with a HEAD of `key`, if it exists, whether conditions are kept."""
-        if self._conditions is Trust.UNKNOWN:
+    async def read_conditions(self, key: ObjectKey) -> Trust:
+        """Find out with a HEAD of `key`, if it exists, whether conditions of reads are kept."""
+        if self._read_conditions is Trust.UNKNOWN:
             try:
-                await self._bucket.head(key, if_match=_NO_VERSION)
+                await self._bucket.head(key, if_match=NO_VERSION)
             except PreconditionFailed:
-                self._conditions = Trust.KEPT
+                self._read_conditions = Trust.KEPT
             except NoSuchObject:
                 pass
             else:
-                self._conditions = Trust.IGNORED
-        return self._conditions
+                self._read_conditions = Trust.IGNORED
+        return self._read_conditions
 
-    async def check_write(self, key: ObjectKey, if_match: ETag | None, if_none_match: bool) -> None:
-        """Before a conditional write, look ourselves where the server is not known to.
+    async def write_conditions(self) -> Trust:
+        """Find out with a PUT whether conditions of PUTs are kept: it is refused, or else taken back."""
+        async with self._probing:
+            if self._write_conditions is Trust.UNKNOWN:
+                await self._probe_writes()
+        return self._write_conditions
+
+    async def check_put(self, key: ObjectKey, if_match: ETag | None, if_none_match: bool) -> None:
+        """Before a conditional PUT, look ourselves where the server is not known to.
 
         Somebody else may come between the look and the write: `capabilities` says so.
         """
-        if await self.conditions(key) is Trust.KEPT:
+        if await self.write_conditions() is not Trust.KEPT:
+            await self.check_write(key, if_match, if_none_match)
+
+    async def check_write(self, key: ObjectKey, if_match: ETag | None, if_none_match: bool) -> None:
+        """Look at `key` with a HEAD, and refuse if the conditions do not hold."""
+        if if_match is None and not if_none_match:
             return
         try:
             found = etag_of(await self._bucket.head(key))
@@ -87,7 +111,7 @@ class Probes:
 
         A server that keeps conditions must give the same one; of any other we ask.
         """
-        if await self.conditions(key) is Trust.KEPT:
+        if await self.read_conditions(key) is Trust.KEPT:
             return etag
         return etag_of(await self._bucket.head(key))
 
@@ -107,8 +131,35 @@ class Probes:
             self._markers = Trust.KEPT
             return
         self._markers = Trust.IGNORED
-        await self._bucket.client.delete_object(**self._bucket.args(_bare(key)))
+        await self._bucket.delete(_bare(key))
         raise self._no_markers(key)
+
+    async def _probe_writes(self) -> None:
+        try:
+            await self._put_scratch()
+        except NoSuchObject:  # what S3 says of If-Match on an absent key
+            self._write_conditions = Trust.KEPT
+            return
+        except (AccessDenied, StoreRefused):
+            return  # that key, or conditions at all, are not for us; the write itself shows which
+        except PreconditionFailed:
+            self._write_conditions = Trust.KEPT  # and a dead run's scratch object may be there
+        else:
+            self._write_conditions = Trust.IGNORED
+        with suppress(NoSuchObject):
+            await self._bucket.delete(SCRATCH)
+
+    async def _put_scratch(self) -> None:
+        """Put an empty object as any other of ours, but under a condition that cannot hold."""
+        args = self._bucket.args(
+            SCRATCH,
+            Body=b"",
+            ChecksumCRC32=NO_BYTES_CRC32,
+            **write_condition(NO_VERSION, False),
+            **for_new_object(self._bucket.options),
+        )
+        with translated(self._bucket.what("PUT", SCRATCH)):
+            await self._bucket.client.put_object(**args)
 
     async def _exists(self, key: ObjectKey) -> bool:
         try:

@@ -15,16 +15,16 @@ from fusecache.backends.s3.body import UploadBody, crc32_of
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.client import S3Client, open_client
 from fusecache.backends.s3.copy import S3Copier, complete
-from fusecache.backends.s3.delete import delete_keys
+from fusecache.backends.s3.delete import S3Deleter
 from fusecache.backends.s3.errors import translated
 from fusecache.backends.s3.headers import (
     etag_of,
     for_new_object,
-    info_of_entry,
     info_of_head,
     quoted,
     write_condition,
 )
+from fusecache.backends.s3.listing import list_page
 from fusecache.backends.s3.probe import Probes
 from fusecache.errors import (
     BackendUnavailable,
@@ -63,6 +63,7 @@ class S3Backend:
         self._copier = S3Copier(
             self._bucket, max_copy_bytes=max_copy_bytes, on_no_part_copy=self._probes.part_copies_are_ignored
         )
+        self._deleter = S3Deleter(self._bucket)
         self._readers = trio.CapacityLimiter(READER_THREADS)
 
     @property
@@ -74,11 +75,11 @@ class S3Backend:
         return self._probes.capabilities
 
     async def check(self) -> None:
-        """List one key; if there is one, learn from it whether the server keeps conditions."""
+        """List one key; if there is one, learn from it whether the server keeps conditions of reads."""
         page = await self.list("", delimiter=None, limit=1)
         for info in page.objects:
             try:
-                await self._probes.conditions(info.key)
+                await self._probes.read_conditions(info.key)
             except PermanentBackendError:
                 return  # listed, but not ours to read: the store itself is fine
 
@@ -113,20 +114,9 @@ class S3Backend:
         start_after: str | None = None,
         limit: int = 1000,
     ) -> ListPage:
-        args = self._bucket.args(
-            Prefix=self._bucket.full_key(prefix),
-            Delimiter=delimiter,
-            MaxKeys=limit,
-            ContinuationToken=token,
-            StartAfter=None if start_after is None else self._bucket.full_key(start_after),
+        return await list_page(
+            self._bucket, prefix, delimiter=delimiter, token=token, start_after=start_after, limit=limit
         )
-        # botocore asks for encoding-type=url and decodes the answer itself.
-        with translated(self._bucket.what("LIST", prefix)):
-            answer = await self._client.list_objects_v2(**args)
-        relative = self._bucket.relative_key
-        objects = [info_of_entry(relative(entry["Key"]), entry) for entry in answer.get("Contents", [])]
-        prefixes = [relative(entry["Prefix"]) for entry in answer.get("CommonPrefixes", [])]
-        return ListPage(tuple(objects), tuple(prefixes), answer.get("NextContinuationToken"))
 
     async def put(
         self,
@@ -139,7 +129,7 @@ class S3Backend:
     ) -> ETag:
         check_metadata(metadata)
         if if_match is not None or if_none_match:
-            await self._probes.check_write(key, if_match, if_none_match)
+            await self._probes.check_put(key, if_match, if_none_match)
         args = self._bucket.args(
             key,
             Body=UploadBody(source, self._readers),
@@ -167,7 +157,7 @@ class S3Backend:
     async def delete(
         self, keys: Sequence[ObjectKey], *, if_match: Sequence[ETag | None] | None = None
     ) -> Sequence[DeleteOutcome]:
-        return await delete_keys(self._bucket, conditions(keys, if_match))
+        return await self._deleter.delete(conditions(keys, if_match))
 
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         check_metadata(metadata)
@@ -191,8 +181,9 @@ class S3Backend:
         if_match: ETag | None = None,
         if_none_match: bool = False,
     ) -> ETag:
-        if if_match is not None or if_none_match:
-            await self._probes.check_write(key, if_match, if_none_match)
+        # Not every server that keeps conditions of PUTs keeps these (moto ignores If-Match), and beside
+        # a whole upload a HEAD costs nothing.
+        await self._probes.check_write(key, if_match, if_none_match)
         etag = await complete(self._bucket, key, upload_id, etags, write_condition(if_match, if_none_match))
         return await self._probes.settled_etag(key, etag)
 
@@ -223,7 +214,7 @@ class S3Backend:
     def _check_version(self, key: ObjectKey, answer: Mapping[str, Any], if_match: ETag | None) -> None:
         """See for ourselves that the answer is of the version asked for: not every server does."""
         if if_match is not None and etag_of(answer) != if_match:
-            self._probes.conditions_are_ignored()
+            self._probes.read_conditions_are_ignored()
             raise PreconditionFailed(f"{key}: holds {etag_of(answer)}, {if_match} was asked for")
 
 
