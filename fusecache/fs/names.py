@@ -79,7 +79,7 @@ class Names:
     async def find_any(self, parent: InodeNo, name: bytes) -> Dentry | None:
         """Like `find`, with None for a name that is not there."""
         row = self._t.dentries.get(parent, name)
-        if row is not None and row.ino is not None and self._is_fresh(row.ino):
+        if row is not None and row.ino is not None and (self._is_fresh(row.ino) or self._is_new_file(row)):
             return row
         if is_reserved(parent, name):
             return None
@@ -240,6 +240,10 @@ class Names:
     def _is_fresh(self, ino: InodeNo) -> bool:
         expiry = self._checked.get(ino)
         return expiry is not None and expiry > trio.current_time()
+
+    def _is_new_file(self, row: Dentry) -> bool:
+        """Whether the store never had it: `is_ours` would say so, after a look for a directory."""
+        return row.key is None and not self._t.inodes.get(row.inode_no).is_dir
 
     def _is_headed(self, row: Dentry | None, etag: ETag) -> bool:
         if row is None or row.ino is None or row.etag != etag:

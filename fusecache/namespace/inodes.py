@@ -103,6 +103,13 @@ class Inodes:
             inode._replace(base_store=store, base_key=key, base_etag=etag, base_size=inode.size, blocks=None)
         )
 
+    def unlinked(self, inode: Inode, now_ns: int, *, keep: bool) -> Inode:
+        """It lost its last name: return it as it is now, deleted unless `keep`."""
+        if keep:
+            return self.update(inode, nlink=0, ctime_ns=now_ns)
+        self.delete(inode.ino)
+        return inode._replace(nlink=0, ctime_ns=now_ns)
+
     def delete(self, ino: InodeNo) -> None:
         self._cache.pop(ino, None)
         self._db.execute("DELETE FROM inode WHERE ino = ?", (ino,))

@@ -134,13 +134,15 @@ class Tree:
         with t.database.transaction():
             seq = t.database.next_seq()
             dentry = self._live(place)
-            if t.inodes.get(dentry.inode_no).is_dir:
+            inode = t.inodes.get(dentry.inode_no)
+            if inode.is_dir:
                 raise IsADirectory(repr(place.name))
-            inode = self._departures.unname(dentry, seq=seq, now_ns=now_ns, keep=keep)
-            self._departures.vacate(place, seq)
+            hides = self._departures.unname(dentry, seq=seq, now_ns=now_ns)
+            self._departures.vacate(place, seq, hides=hides)
+            unlinked = t.inodes.unlinked(inode, now_ns, keep=keep)
             t.inodes.touched(place.parent, now_ns)
             self._maybe_empty(place.parent, seq=seq, now_ns=now_ns)
-        return inode
+        return unlinked
 
     def rmdir(self, place: Place, *, now_ns: int) -> None:
         """Remove a directory which the caller knows to be empty in the store.
@@ -153,7 +155,7 @@ class Tree:
             seq = t.database.next_seq()
             dentry = self._live(place)
             self._departures.unname_directory(dentry, seq=seq, now_ns=now_ns)
-            self._departures.vacate(place, seq)
+            self._departures.vacate(place, seq, hides=t.tasks.has_shielded(place))
             t.inodes.touched(place.parent, now_ns)
             self._maybe_empty(place.parent, seq=seq, now_ns=now_ns)
 
@@ -184,7 +186,7 @@ class Tree:
                 self._departures.leave(moved, seq=seq, now_ns=now_ns)
             t.dentries.put(moved._replace(parent=new.parent, name=new.name, epoch=seq))
             t.directories.moved(inode.ino)
-            self._departures.vacate(old, seq)
+            self._departures.vacate(old, seq, hides=t.tasks.has_shielded(old))
             t.inodes.changed(inode, now_ns)
             if was_staging:
                 self._left_staging(inode, seq=seq, now_ns=now_ns)
@@ -237,7 +239,8 @@ class Tree:
             return inode
         if inode.is_dir:
             raise IsADirectory(repr(new.name))
-        return self._departures.unname(present, seq=seq, now_ns=now_ns, keep=keep)
+        self._departures.unname(present, seq=seq, now_ns=now_ns)
+        return t.inodes.unlinked(inode, now_ns, keep=keep)
 
     def _was_staging(self, place: Place, inode: Inode) -> bool:
         """Whether a name is, or is below, a staging name; some are staging for directories only."""
