@@ -20,6 +20,9 @@ NAMES = ("a", "b", "c")
 PATHS = [*NAMES, *(f"{x}/{y}" for x in NAMES for y in NAMES), *(f"a/{x}/{y}" for x in NAMES[:2] for y in NAMES[:2])]
 FOREIGN = {"a/a": b"foreign 1", "a/b/a": b"foreign 2", "b/a": b"foreign 3", "b/c": b"foreign 4", "c": b"foreign 5"}
 
+BELIEVED_S = 60.0
+"""Longer than nearly every run: what a listing told is outdated by what we did ourselves."""
+
 Step = tuple[Any, ...]
 Tree = dict[str, bytes | None]
 """Paths to bytes; None: a directory."""
@@ -106,10 +109,11 @@ class Model:
 class Run:
     """One sequence of steps against the model."""
 
-    def __init__(self, root: Path, foreign: Mapping[str, bytes], store: RecordedStore) -> None:
+    def __init__(self, root: Path, foreign: Mapping[str, bytes], store: RecordedStore, *, ttl_s: float = 0.0) -> None:
         self.root = root
         self.foreign = foreign
         self.store = store
+        self.ttl_s = ttl_s
         self.model = Model(foreign)
 
     async def play(self, steps: Sequence[Step]) -> None:
@@ -117,11 +121,11 @@ class Run:
         todo = list(steps)
         while todo:
             self._restart()
-            async with a_drained_world(self.root, self.store) as world:
+            async with a_drained_world(self.root, self.store, ttl_s=self.ttl_s) as world:
                 while todo and not self._is_over() and (step := todo.pop(0)) != ("crash",):
                     await self._do(world, step)
         self._restart()
-        async with a_drained_world(self.root, self.store) as world:
+        async with a_drained_world(self.root, self.store, ttl_s=self.ttl_s) as world:
             await world.settle()
             assert self.store.objects() == self.model.bucket()  # what a barrier promises
             await trio.sleep(60)
@@ -184,17 +188,30 @@ FOUND: list[list[Step]] = [
 
 
 @pytest.mark.parametrize("steps", FOUND)
-def test_what_went_wrong_once(steps: Sequence[Step]) -> None:
-    play(steps)
+@pytest.mark.parametrize("ttl_s", [0.0, BELIEVED_S])
+def test_what_went_wrong_once(steps: Sequence[Step], ttl_s: float) -> None:
+    play(steps, ttl_s=ttl_s)
 
 
-def play(steps: Sequence[Step]) -> None:
+def play(steps: Sequence[Step], *, ttl_s: float) -> None:
     with tempfile.TemporaryDirectory() as root:
-        trio.run(Run(Path(root), FOREIGN, RecordedStore()).play, steps, clock=MockClock(autojump_threshold=0))
+        run = Run(Path(root), FOREIGN, RecordedStore(), ttl_s=ttl_s)
+        trio.run(run.play, steps, clock=MockClock(autojump_threshold=0))
+
+
+_any = given(st.lists(steps, min_size=1, max_size=25))
+_model = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(steps, min_size=1, max_size=25))
+@settings(_model, max_examples=45)
+@_any
 def test_the_bucket_equals_the_tree(steps: Sequence[Step]) -> None:
-    play(steps)
+    play(steps, ttl_s=0.0)
+
+
+@pytest.mark.slow
+@settings(_model, max_examples=15)
+@_any
+def test_it_does_while_listings_are_believed(steps: Sequence[Step]) -> None:
+    play(steps, ttl_s=BELIEVED_S)
