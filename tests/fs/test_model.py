@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -235,6 +236,7 @@ SIZES = st.sampled_from([1, 10, BLOCK, BLOCK + 9])
 STEPS = st.lists(st.tuples(st.sampled_from(ACTIONS), PATHS, PATHS, OFFSETS, SIZES), min_size=1, max_size=25)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, every=st.booleans(), over_foreign=st.booleans())
 def test_any_calls_have_the_effect_of_the_model(

@@ -155,6 +155,7 @@ async def test_deletes_share_a_request(autojump_clock: MockClock, tmp_path: Path
 # --- large files ---
 
 
+@pytest.mark.slow
 async def test_a_large_file_goes_in_parts(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
     data = pattern(11 * MIB)
     await world.write_file("big", data)
@@ -165,6 +166,7 @@ async def test_a_large_file_goes_in_parts(autojump_clock: MockClock, world: Drai
     assert store.since()["get"] == 0
 
 
+@pytest.mark.slow
 async def test_an_interrupted_upload_leaves_no_parts(
     autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
 ) -> None:

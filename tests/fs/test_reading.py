@@ -97,6 +97,7 @@ async def test_another_version_is_another_inode_and_an_old_handle_keeps_the_old_
     await world.close(old)
 
 
+@pytest.mark.slow
 async def test_an_old_handle_that_is_not_whole_is_stale_and_never_a_mix(
     world: World, store: CountedStore, mock_clock: MockClock
 ) -> None:
