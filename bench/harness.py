@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from tests.servers import S3Server
 
 BUCKET = "bench"
 SETTLE_S = 0.05
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+CPUCLOCK_SCHED = 2
 START_TIMEOUT_S = 20.0
 
 
@@ -81,9 +80,12 @@ def stage(server_name: str, directory: Path | None) -> Iterator[Stage]:
 
 
 def cpu_s(pid: int) -> float:
-    """Return user and system time of a process so far, in seconds, to the tick (proc_pid_stat(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+    """Return user and system time of a process so far, in seconds, to the nanosecond.
+
+    /proc/PID/stat counts in ticks of 10 ms, which is 4 % of what 5,000 stat(2) cost. The clock of another
+    process is named by its pid as clock_getcpuclockid(3) does it (MAKE_PROCESS_CPUCLOCK, CPUCLOCK_SCHED in Linux).
+    """
+    return time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED)
 
 
 def rss_bytes(pid: int, name: str = "VmRSS") -> int:
