@@ -66,7 +66,7 @@ class Capabilities:
     conditional_read: bool = True
     """If-Match on GET, and on the source of a copy."""
     conditional_write: bool = True
-    """If-Match / If-None-Match on PUT and CompleteMultipartUpload."""
+    """If-Match / If-None-Match on PUT; before an upload in parts is completed we always look."""
     multipart_copy: bool = True
     """UploadPartCopy."""
     directory_markers: bool = True

@@ -188,7 +188,8 @@ class Names:
             return _Found(LowerPrefix(f"{directory.prefix}{component}/"), listing.epoch, age_s)
         if not entries:
             return _Found(None, listing.epoch, age_s)
-        if self._is_headed(row, entries[0].etag):
+        is_newer = row is not None and row.epoch > listing.epoch  # a HEAD says nothing of a directory made since
+        if is_newer or self._is_headed(row, entries[0].etag):
             return _Found(_evidence_of(directory.prefix, entries[0]), listing.epoch, age_s)
         return await self._head(directory, ObjectKey(directory.prefix + component))
 

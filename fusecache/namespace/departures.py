@@ -82,9 +82,16 @@ class Departures:
                 )
         if moved.key is None:
             return
-        # A request may be replacing it now, or have done so before a crash.
-        etag = None if any(task.key == moved.key for task in tasks.values()) else moved.etag
-        t.tasks.want_deleted(store, moved.key, etag=etag, seq=seq, due_ns=None, now_ns=now_ns, shield=moved.place)
+        t.tasks.want_deleted(
+            store,
+            moved.key,
+            etag=moved.etag,
+            seq=seq,
+            due_ns=None,
+            now_ns=now_ns,
+            shield=moved.place,
+            is_unsure=any(task.key == moved.key for task in tasks.values()),  # a request may be replacing it
+        )
         if TaskKind.UPLOAD not in tasks:
             t.tasks.want(TaskKind.COPY, moved.inode_no, store, seq=seq, due_ns=due_ns, now_ns=now_ns, source=moved.key)
 

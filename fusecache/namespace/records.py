@@ -118,6 +118,7 @@ class Task(NamedTuple):
     key: ObjectKey | None
     source: str | None
     etag: ETag | None
+    unsure: int
     position: str | None
     generation: int
     seq: Seq

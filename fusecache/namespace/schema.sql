@@ -73,8 +73,8 @@ CREATE TABLE task (
     key        TEXT,               -- delete: what goes. Else the target, recorded before the first request to it
     source     TEXT,               -- copy: key, relocate: prefix, that is read until this is done. Relocate with
                                    --   source = key: all is copied and read there, strays are looked for
-    etag       TEXT,               -- delete: the version that is meant; NULL: one that a request of ours, whose
-                                   --   answer is not known, may have made
+    etag       TEXT,               -- delete: the version that is meant
+    unsure     INTEGER NOT NULL DEFAULT 0,  -- delete: 1: or one that a request of ours, whose answer isn't known, made
     position   TEXT,               -- relocate: the last source key that was copied
     generation INTEGER NOT NULL,   -- of the task: a change while it is in flight makes it stay
     seq        INTEGER NOT NULL,   -- of the latest acknowledgement it stands for

@@ -38,9 +38,10 @@ _UPSERT = """
         since_seq = min(since_seq, excluded.since_seq),
         staged = 0"""
 _DELETE_KEY = """
-    INSERT INTO task (task, kind, store, key, etag,
+    INSERT INTO task (task, kind, store, key, etag, unsure,
         generation, seq, since_seq, due_ns, since_ns, shield_parent, shield_name)
-    VALUES (:task, 5, :store, :key, :etag, 1, :seq, :since_seq, :due_ns, :now_ns, :shield_parent, :shield_name)"""
+    VALUES (:task, 5, :store, :key, :etag, :unsure, 1, :seq, :since_seq, :due_ns, :now_ns, :shield_parent, :shield_name)"""
+_MEANT = "UPDATE task SET etag = coalesce(?, etag), unsure = max(unsure, ?) WHERE task = ?"
 _CLOSED = """
     UPDATE task SET generation = generation + 1, seq = :seq, staged = 0,
            due_ns = min(:due_ns, since_ns + :cap_ns) WHERE ino = :ino AND kind = 1"""
@@ -225,18 +226,19 @@ class Tasks:
         now_ns: int,
         shield: Place | None,
         since_seq: Seq | None = None,
+        is_unsure: bool = False,
     ) -> None:
         """Note that `key` has to go; `due_ns` None while somebody still reads it. `since_seq` as in `want`.
 
-        `etag` None: whatever of ours is there then; that stays so if it is wanted again.
+        `is_unsure`, or no `etag`: also what a request of ours has made there, whose answer is not known.
         """
+        unsure = int(is_unsure or etag is None)
         for task in self.deletes_of(store, key):
             if task.shield == shield:
-                if etag != task.etag and task.etag is not None:
-                    self._db.execute("UPDATE task SET etag = ? WHERE task = ?", (etag, task.task))
+                self._db.execute(_MEANT, (etag, unsure, task.task))
                 return
         parent, name = shield if shield is not None else (None, None)
-        row: dict[str, object] = {"store": store, "key": key, "etag": etag}
+        row: dict[str, object] = {"store": store, "key": key, "etag": etag, "unsure": unsure}
         row |= {"seq": seq, "due_ns": due_ns, "now_ns": now_ns}
         row["since_seq"] = seq if since_seq is None else since_seq
         row |= {"task": self._database.next_seq(), "shield_parent": parent, "shield_name": name}

@@ -59,13 +59,13 @@ class Deleter:
         A marker has no bytes that could be anybody's: whichever is there goes.
         """
         failures: Failures = []
-        etags = {task.task: task.etag for task in tasks if task.etag is not None or _is_marker(task)}
+        etags = {task.task: task.etag for task in tasks if not task.unsure or _is_marker(task)}
         unsure = iter([task for task in tasks if task.task not in etags])
 
         async def look(each: Iterator[Task]) -> None:
             for task in each:  # shared with the others
                 try:
-                    etag = await self._ours(task)
+                    etag = await self._look(task)
                 except BackendError as exc:
                     failures.append((task, exc))
                 else:
@@ -78,8 +78,8 @@ class Deleter:
                     nursery.start_soon(look, unsure)
         return failures, etags
 
-    async def _ours(self, task: Task) -> ETag | None:
-        """The version that a request of ours, whose answer was lost, has made, if it has."""
+    async def _look(self, task: Task) -> ETag | None:
+        """Return the version that is there, if it is the one meant or one that a request of ours has made."""
         assert task.key is not None
         tools = self._tools
         try:
@@ -87,7 +87,7 @@ class Deleter:
                 found = await tools.backends[task.store].head(task.key)
         except NoSuchObject:
             return None
-        return found.etag if tools.signer.is_ours(found) else None
+        return found.etag if found.etag == task.etag or tools.signer.is_ours(found) else None
 
 
 def _is_marker(task: Task) -> bool:

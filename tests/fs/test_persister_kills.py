@@ -39,7 +39,7 @@ class MindfulStore(RecordedStore):
     """Refuses `a` beside `a/b`, as a directory of files does; may fall silent at a request."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(is_versioned=True)
         self._left = 0
         self._is_answer_lost = False
         self.silent = trio.Event()

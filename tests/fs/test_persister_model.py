@@ -195,7 +195,7 @@ def test_what_went_wrong_once(steps: Sequence[Step], ttl_s: float) -> None:
 
 def play(steps: Sequence[Step], *, ttl_s: float) -> None:
     with tempfile.TemporaryDirectory() as root:
-        run = Run(Path(root), FOREIGN, RecordedStore(), ttl_s=ttl_s)
+        run = Run(Path(root), FOREIGN, RecordedStore(is_versioned=True), ttl_s=ttl_s)
         trio.run(run.play, steps, clock=MockClock(autojump_threshold=0))
 
 

@@ -56,7 +56,6 @@ async def test_what_others_put_back_is_seen(autojump_clock: MockClock, world: Dr
     assert await world.read_file("d/a") == b"again"
 
 
-@pytest.mark.xfail(reason="the HEAD of the file that was listed says nothing of the directory", strict=True)
 async def test_a_directory_where_a_file_was_listed(
     autojump_clock: MockClock, world: Drained, store: RecordedStore
 ) -> None:
