@@ -40,7 +40,8 @@ _UPSERT = """
 _DELETE_KEY = """
     INSERT INTO task (task, kind, store, key, etag, unsure,
         generation, seq, since_seq, due_ns, since_ns, shield_parent, shield_name)
-    VALUES (:task, 5, :store, :key, :etag, :unsure, 1, :seq, :since_seq, :due_ns, :now_ns, :shield_parent, :shield_name)"""
+    VALUES (:task, 5, :store, :key, :etag, :unsure,
+        1, :seq, :since_seq, :due_ns, :now_ns, :shield_parent, :shield_name)"""
 _MEANT = "UPDATE task SET etag = coalesce(?, etag), unsure = max(unsure, ?) WHERE task = ?"
 _CLOSED = """
     UPDATE task SET generation = generation + 1, seq = :seq, staged = 0,
