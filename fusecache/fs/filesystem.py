@@ -159,6 +159,15 @@ class FileSystem:
         self._changed()
         return Entry(inode, self._names.timeout_s(inode))
 
+    async def link(self, ino: InodeNo, place: Place) -> Entry:
+        """Give a file one more name: each is an object of its own in the store, and one inode here."""
+        await self._check_new(place)
+        if (await self.getattr(ino)).inode.is_dir:
+            raise NotPermitted(f"inode {ino} is a directory")
+        inode = self._ns.tree.link(ino, place, now_ns=self._wall_ns())
+        self._changed()
+        return Entry(self._files.attributes(inode), self._names.timeout_s(inode))
+
     async def readlink(self, ino: InodeNo) -> bytes:
         inode = (await self.getattr(ino)).inode
         if inode.symlink is None:
@@ -325,6 +334,8 @@ class FileSystem:
         return DirEntry(row.name, Entry(inode, 0.0 if guessed else self._names.timeout_s(inode)), position)
 
     def _lost_name(self, inode: Inode, keep: bool) -> None:
+        if inode.nlink and not inode.is_dir:
+            return
         self._names.forget(inode.ino)
         if inode.is_dir:
             return

@@ -103,14 +103,15 @@ class Names:
         if inode.headed or inode.base_key is None or inode.is_dir:
             return inode
         rows = self._t.dentries.of_inode(inode.ino)
-        if not rows or rows[0].etag != inode.base_etag:
+        row = next((each for each in rows if each.lower == inode.base), None)
+        if row is None:
             return inode
         assert inode.base_store is not None
         epoch = self._ns.database.seq
         try:
             info = await self._backends[inode.base_store].head(inode.base_key)
         except NoSuchObject:
-            if self._merge(rows[0].parent, [(rows[0].name, None)], epoch) == [None]:
+            if self._merge(row.parent, [(row.name, None)], epoch) == [None]:
                 raise NotFound(f"{inode.base_key} is gone from the store") from None
             return self._t.inodes.get(inode.ino)
         current = self._t.inodes.get(inode.ino)  # it may have changed while we asked

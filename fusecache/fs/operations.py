@@ -89,6 +89,12 @@ class FuseOperations(pyfuse3.Operations):
             owner = Owner(stat.S_IFLNK | 0o777, ctx.uid, ctx.gid)
             return self._attributes(await self._fs.symlink(Place(InodeNo(parent_inode), name), target, owner))
 
+    async def link(
+        self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        with errno_reply("link", new_name):
+            return self._attributes(await self._fs.link(InodeNo(inode), Place(InodeNo(new_parent_inode), new_name)))
+
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
         with errno_reply("readlink", inode):
             return await self._fs.readlink(InodeNo(inode))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fusecache.errors import DirectoryNotEmpty, NotADirectory
+from fusecache.namespace.links import Heirs, others
 from fusecache.namespace.moves import lower_prefix
-from fusecache.namespace.records import Dentry, Directory, Place, Task, TaskKind
+from fusecache.namespace.records import Dentry, Directory, Inode, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.types import Seq
 
@@ -15,29 +16,27 @@ class Departures:
     def __init__(self, tables: Tables, *, delay_ns: int) -> None:
         self._t = tables
         self._delay_ns = delay_ns
+        self._heirs = Heirs(tables)
 
-    def unname(self, dentry: Dentry, *, seq: Seq, now_ns: int) -> bool:
+    def unname(self, dentry: Dentry, inode: Inode, *, seq: Seq, now_ns: int) -> bool:
         """Take a file's name away: its objects, finished or begun, have to go. True if the name hides any."""
         t = self._t
-        directory = t.directories.get(dentry.parent)
         due_ns = now_ns + self._delay_ns
-        for task in t.tasks.all_of_inode(dentry.inode_no):
-            if task.key is not None:
+        left = others(t, inode, dentry.place)
+        for task in t.tasks.all_of_inode(inode.ino):
+            if task.key is not None and (not left or task.target == dentry.place):
                 t.tasks.want_deleted(
                     task.store, task.key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=dentry.place
                 )
-            t.tasks.drop(task.task)
-        if dentry.key is not None:
-            t.tasks.want_deleted(
-                directory.store,
-                dentry.key,
-                etag=dentry.etag,
-                seq=seq,
-                due_ns=due_ns,
-                now_ns=now_ns,
-                shield=dentry.place,
-            )
-            t.tasks.release(directory.store, dentry.key, due_ns)
+            if not left:
+                t.tasks.drop(task.task)
+        stays = bool(left) and self._heirs.hand_over(dentry, left, seq=seq, now_ns=now_ns, due_ns=due_ns)
+        if dentry.lower is not None:
+            store, key, etag = dentry.lower
+            wanted_ns = None if stays else due_ns
+            t.tasks.want_deleted(store, key, etag=etag, seq=seq, due_ns=wanted_ns, now_ns=now_ns, shield=dentry.place)
+            if not stays:
+                t.tasks.release(store, key, due_ns)
         return t.tasks.release_shielded(dentry.place, due_ns)
 
     def unname_directory(self, dentry: Dentry, *, seq: Seq, now_ns: int) -> None:
@@ -75,11 +74,15 @@ class Departures:
         due_ns = now_ns + self._delay_ns
         store = t.directories.get(moved.parent).store
         tasks = {task.kind: task for task in t.tasks.all_of_inode(moved.inode_no)}
-        for task in tasks.values():
+        left = others(t, t.inodes.get(moved.inode_no), moved.place)
+        begun = [task for task in tasks.values() if task.key is not None and (not left or task.target == moved.place)]
+        for task in begun:
             if task.key is not None and task.key != moved.key:
                 t.tasks.want_deleted(
                     store, task.key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=moved.place
                 )
+        if left or (moved.key is not None and TaskKind.UPLOAD not in tasks):
+            t.tasks.want(TaskKind.COPY, moved.inode_no, store, seq=seq, due_ns=due_ns, now_ns=now_ns, source=moved.key)
         if moved.key is None:
             return
         t.tasks.want_deleted(
@@ -90,10 +93,8 @@ class Departures:
             due_ns=None,
             now_ns=now_ns,
             shield=moved.place,
-            is_unsure=any(task.key == moved.key for task in tasks.values()),  # a request may be replacing it
+            is_unsure=any(task.key == moved.key for task in begun),  # a request may be replacing it
         )
-        if TaskKind.UPLOAD not in tasks:
-            t.tasks.want(TaskKind.COPY, moved.inode_no, store, seq=seq, due_ns=due_ns, now_ns=now_ns, source=moved.key)
 
     def leave_tree(self, moved: Dentry, *, seq: Seq, now_ns: int) -> None:
         """What the store has of a directory that moves stays behind for now, and is read there."""

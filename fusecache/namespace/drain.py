@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fusecache.namespace.keys import TMP_PREFIX, ancestors
+from fusecache.namespace.links import lacking, written_name
 from fusecache.namespace.moves import Moves
 from fusecache.namespace.records import Dentry, Inode, Place, Task, TaskKind
 from fusecache.namespace.relocations import Relocations
@@ -47,7 +48,7 @@ class Drain:
                 task = t.tasks.record_target(task, key, place)
             if task.kind == TaskKind.UPLOAD and task.ino is not None:
                 pending = t.tasks.of_inode(task.ino, TaskKind.COPY)
-                if pending is not None:  # the upload sends the attributes, to the right place
+                if pending is not None and t.inodes.get(task.ino).nlink < 2:  # the upload sends the attributes, there
                     t.tasks.drop(pending.task)
                     if pending.key is not None and pending.key != key:
                         self._moves.orphaned(pending, pending.key, now_ns=now_ns)
@@ -63,32 +64,35 @@ class Drain:
         """
         t = self._t
         with t.database.transaction():
-            finished = t.tasks.done(started.task, started_seq=started.seq, now_ns=now_ns)
-            dentry = self._moves.name_of(started.task.ino)
+            dentry = written_name(t, started.task, lower.key)
             if dentry is None:
                 self._moves.orphaned(started.task, lower.key, etag=lower.etag, now_ns=now_ns)
+                self._finish(started, None, now_ns=now_ns)
                 return False
+            finished = self._finish(started, dentry, now_ns=now_ns)
             self._moves.overwritten(dentry, lower)
             current = t.inodes.get(inode.ino)
             clean = finished and current.generation == inode.generation
             t.inodes.rebased(current, lower, clean=clean)
             since_seq = started.task.since_seq
             self._moves.identify(dentry, lower, generation=inode.generation, now_ns=now_ns, since_seq=since_seq)
-            self._moves.child_persisted(dentry.parent, now_ns=now_ns, since_seq=started.task.since_seq)
+            self._moves.child_persisted(dentry.parent, now_ns=now_ns, since_seq=since_seq)
             return clean
 
-    def copied(self, started: Started, lower: LowerId, *, now_ns: int) -> None:
-        """The object of the task's inode was copied to `lower`: it is read from there now."""
+    def copied(self, started: Started, lower: LowerId, *, generation: int, now_ns: int) -> None:
+        """An object with that generation of the inode's bytes was copied to `lower`: it is read from there now."""
         t = self._t
         with t.database.transaction():
-            t.tasks.done(started.task, started_seq=started.seq, now_ns=now_ns)
-            dentry = self._moves.name_of(started.task.ino)
-            if dentry is None or dentry.generation is None:
+            dentry = written_name(t, started.task, lower.key)
+            if dentry is None:
                 self._moves.orphaned(started.task, lower.key, etag=lower.etag, now_ns=now_ns)
+                self._finish(started, None, now_ns=now_ns)
                 return
+            self._finish(started, dentry, now_ns=now_ns)
             self._moves.overwritten(dentry, lower)
-            self._moves.relabel(dentry, lower, now_ns=now_ns, since_seq=started.task.since_seq)
-            self._moves.child_persisted(dentry.parent, now_ns=now_ns, since_seq=started.task.since_seq)
+            since_seq = started.task.since_seq
+            self._moves.relabel(dentry, lower, generation=generation, now_ns=now_ns, since_seq=since_seq)
+            self._moves.child_persisted(dentry.parent, now_ns=now_ns, since_seq=since_seq)
 
     def recognised(self, dentry: Dentry, lower: LowerId, *, now_ns: int) -> None:
         """The object of this name is `lower`: our own copy of it onto itself, whose answer was lost."""
@@ -202,6 +206,15 @@ class Drain:
                     if parked.staged:
                         t.tasks.unstage(parked.task, seq=task.seq, due_ns=now_ns)
             t.tasks.drop(task.task)
+
+    def _finish(self, started: Started, written: Dentry | None, *, now_ns: int) -> bool:
+        """The task has brought a name up to date: True if nothing is left of it."""
+        t = self._t
+        task = t.tasks.get(started.task.task)
+        if task is not None and any(written is None or row.place != written.place for row in lacking(t, task)):
+            t.tasks.next_name(task.task, now_ns)
+            return False
+        return t.tasks.done(started.task, started_seq=started.seq, now_ns=now_ns)
 
 
 def conflicting(tables: Tables, store: StoreNo, key: str) -> bool:

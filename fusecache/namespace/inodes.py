@@ -104,7 +104,9 @@ class Inodes:
         )
 
     def unlinked(self, inode: Inode, now_ns: int, *, keep: bool) -> Inode:
-        """It lost its last name: return it as it is now, deleted unless `keep`."""
+        """It lost a name: return it as it is now. After the last one it is deleted unless `keep`."""
+        if inode.nlink > 1 and not inode.is_dir:
+            return self.update(inode, nlink=inode.nlink - 1, ctime_ns=now_ns)
         if keep:
             return self.update(inode, nlink=0, ctime_ns=now_ns)
         self.delete(inode.ino)

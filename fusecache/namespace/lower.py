@@ -159,21 +159,29 @@ class Lower:
         assert row.ino is not None
         if t.directories.find(row.ino) is None:
             t.dentries.delete(row.place)
-            self._orphan(row.ino)
+            self._lose_name(row)
             return True
         below = t.dentries.below(row.ino)
         if any(child.epoch > epoch or self._has_tasks(child) for child in below):
             return False
         for child in [*below, row]:
+            t.dentries.delete(child.place)
             if child.ino is not None:
                 t.directories.delete(child.ino)
-                self._orphan(child.ino)
-            t.dentries.delete(child.place)
+                self._lose_name(child)
         return True
 
-    def _orphan(self, ino: InodeNo) -> None:
-        self._t.inodes.update(self._t.inodes.get(ino), nlink=0)
-        self._dropped.append(ino)
+    def _lose_name(self, row: Dentry) -> None:
+        """Its inode is the old version: kept for who has it open, and for other names, whose objects stay."""
+        t = self._t
+        inode = t.inodes.get(row.inode_no)
+        left = t.dentries.of_inode(inode.ino) if inode.nlink > 1 and not inode.is_dir else []
+        inode = t.inodes.update(inode, nlink=len(left))
+        if not left:
+            self._dropped.append(inode.ino)
+        elif inode.base == row.lower:
+            equal = next((each for each in left if each.generation == row.generation), left[0])
+            t.inodes.update(inode, base_store=equal.store, base_key=equal.key, base_etag=equal.etag)
 
     def _has_tasks(self, row: Dentry) -> bool:
         return row.ino is not None and bool(self._t.tasks.all_of_inode(row.ino))

@@ -47,12 +47,6 @@ class Moves:
         self._t = tables
         self._delay_ns = delay_ns
 
-    def name_of(self, ino: InodeNo | None) -> Dentry | None:
-        """The name of the task's inode, wherever it is by now."""
-        assert ino is not None
-        rows = self._t.dentries.of_inode(ino)
-        return rows[0] if rows else None
-
     def orphaned(self, task: Task, key: str, *, etag: ETag | None = None, now_ns: int) -> None:
         """An object was made for a name that is gone: its unlink wanted it deleted, maybe before it existed.
 
@@ -131,15 +125,23 @@ class Moves:
             since_seq=since_seq,
         )
 
-    def relabel(self, dentry: Dentry, lower: LowerId, *, now_ns: int, since_seq: Seq | None = None) -> None:
-        """The same bytes are now read from `lower`."""
+    def relabel(
+        self,
+        dentry: Dentry,
+        lower: LowerId,
+        *,
+        generation: int | None = None,
+        now_ns: int,
+        since_seq: Seq | None = None,
+    ) -> None:
+        """The same bytes, of that generation if the name had none yet, are now read from `lower`."""
         t = self._t
-        assert dentry.ino is not None
-        assert dentry.generation is not None
-        inode = t.inodes.get(dentry.ino)
-        if inode.base_key is not None:
+        generation = dentry.generation if generation is None else generation
+        assert generation is not None
+        inode = t.inodes.get(dentry.inode_no)
+        if inode.base is not None and inode.base == dentry.lower:
             t.inodes.update(inode, base_store=lower.store, base_key=lower.key, base_etag=lower.etag)
-        self.identify(dentry, lower, generation=dentry.generation, now_ns=now_ns, since_seq=since_seq)
+        self.identify(dentry, lower, generation=generation, now_ns=now_ns, since_seq=since_seq)
 
     def _leave_key(self, dentry: Dentry, *, seq: Seq, now_ns: int, since_seq: Seq | None) -> None:
         """A name no longer reads its old key: the delete that waited for it may go ahead."""

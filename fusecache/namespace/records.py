@@ -119,6 +119,7 @@ class Task(NamedTuple):
     source: str | None
     etag: ETag | None
     unsure: int
+    attributes: int
     position: str | None
     generation: int
     seq: Seq

@@ -28,14 +28,16 @@ _UNFINISHED = f"""
 # One row an inode and kind: a newer acknowledgement moves seq and generation, never since_seq. A file's object
 # may be elsewhere by now than where a pending copy would read it; a directory is read where it was.
 _UPSERT = """
-    INSERT INTO task (task, kind, ino, store, source,
+    INSERT INTO task (task, kind, ino, store, source, attributes,
         generation, seq, since_seq, due_ns, since_ns, shield_parent, shield_name)
-    VALUES (:task, :kind, :ino, :store, :source, 1, :seq, :since_seq, :due_ns, :now_ns, :shield_parent, :shield_name)
+    VALUES (:task, :kind, :ino, :store, :source, :attributes,
+        1, :seq, :since_seq, :due_ns, :now_ns, :shield_parent, :shield_name)
     ON CONFLICT (ino, kind) WHERE ino IS NOT NULL DO UPDATE SET
         generation = generation + 1, seq = excluded.seq, due_ns = excluded.due_ns,
         stuck = 0, attempts = 0, error = NULL,
         source = CASE WHEN kind = 2 THEN coalesce(excluded.source, source) ELSE coalesce(source, excluded.source) END,
         since_seq = min(since_seq, excluded.since_seq),
+        attributes = max(attributes, excluded.attributes),
         staged = 0"""
 _DELETE_KEY = """
     INSERT INTO task (task, kind, store, key, etag, unsure,
@@ -50,8 +52,11 @@ _RECORDED = "UPDATE task SET key = ?, target_parent = ?, target_name = ? WHERE t
 # A change while it was in flight raised `generation`: then the row stays, for what came later.
 _DONE = "DELETE FROM task WHERE task = ? AND generation = ?"
 _AGAIN = """
-    UPDATE task SET key = NULL, target_parent = NULL, target_name = NULL, since_seq = ?, since_ns = ?, attempts = 0
-     WHERE task = ?"""
+    UPDATE task SET key = NULL, target_parent = NULL, target_name = NULL, attempts = 0,
+           since_seq = ?, since_ns = ?, seq = ? WHERE task = ?"""
+_NEXT_NAME = """
+    UPDATE task SET key = NULL, target_parent = NULL, target_name = NULL, attempts = 0,
+           due_ns = min(due_ns, ?) WHERE task = ?"""
 _FAILED = """
     UPDATE task SET attempts = attempts + 1, error = ?, stuck = ?, due_ns = ?
      WHERE task = ? AND due_ns IS NOT NULL"""
@@ -142,10 +147,6 @@ class Tasks:
             *bounds, *bounds,
         )  # fmt: skip
 
-    def reading_from(self, store: StoreNo, source: str) -> list[Task]:
-        """Copies and relocations whose source is exactly this key or prefix."""
-        return self._all("store = ? AND source = ?", store, source)
-
     def since(self, seq: Seq, *, after_task: int, count: int) -> list[Task]:
         """Unfinished business acknowledged up to `seq`: the first `count` above a task number."""
         return self._all("since_seq <= ? AND task > ? ORDER BY task LIMIT ?", seq, after_task, count)
@@ -204,6 +205,7 @@ class Tasks:
         source: str | None = None,
         shield: Place | None = None,
         since_seq: Seq | None = None,
+        attributes: bool = False,
     ) -> None:
         """Note that something about `ino` has to be done; one task an inode and kind.
 
@@ -212,7 +214,7 @@ class Tasks:
         parent, name = shield if shield is not None else (None, None)
         row: dict[str, object] = {"kind": kind, "ino": ino, "store": store, "source": source}
         row |= {"seq": seq, "due_ns": due_ns}
-        row["since_seq"] = seq if since_seq is None else since_seq
+        row |= {"since_seq": seq if since_seq is None else since_seq, "attributes": int(attributes)}
         row |= {"task": self._database.next_seq(), "now_ns": now_ns, "shield_parent": parent, "shield_name": name}
         self._db.execute(_UPSERT, row)
 
@@ -260,8 +262,13 @@ class Tasks:
         """Forget `task`; False if it was wanted again while it was in flight: then only what came later is left."""
         if self._db.execute(_DONE, (task.task, task.generation)).rowcount == 1:
             return True
-        self._db.execute(_AGAIN, (started_seq + 1, now_ns, task.task))
+        # What names have got so far is older than what came later.
+        self._db.execute(_AGAIN, (started_seq + 1, now_ns, self._database.next_seq(), task.task))
         return False
+
+    def next_name(self, task: int, now_ns: int) -> None:
+        """One name of its inode is finished, others are not."""
+        self._db.execute(_NEXT_NAME, (now_ns, task))
 
     def drop(self, task: int) -> None:
         self._db.execute("DELETE FROM task WHERE task = ?", (task,))

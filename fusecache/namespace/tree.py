@@ -58,6 +58,28 @@ class Tree:
             t.tasks.want(TaskKind.UPLOAD, inode.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
         return inode
 
+    def link(self, ino: InodeNo, place: Place, *, now_ns: int) -> Inode:
+        """Give a file one more name.
+
+        Raises:
+            NotFound: it has none any more. AlreadyExists: the name is taken. InvalidArgument: no store could keep it.
+        """
+        t = self._t
+        _check_name(place.name)
+        with t.database.transaction():
+            present = t.dentries.get(*place)
+            if present is not None and present.ino is not None:
+                raise AlreadyExists(repr(place.name))
+            inode = t.inodes.get(ino)
+            if not inode.nlink:
+                raise NotFound(f"inode {ino} has no name any more")
+            seq = t.database.next_seq()
+            t.dentries.put(Dentry(*place, ino, None, None, None, None, seq, 0))
+            inode = t.inodes.update(inode, nlink=inode.nlink + 1, ctime_ns=now_ns)
+            t.inodes.touched(place.parent, now_ns)
+            self._want_linked(inode, place, seq=seq, now_ns=now_ns)
+        return inode
+
     def mkdir(self, place: Place, owner: Owner, *, now_ns: int) -> Inode:
         """Make a directory. It is opaque: what the store showed here before stays hidden."""
         t = self._t
@@ -137,7 +159,7 @@ class Tree:
             inode = t.inodes.get(dentry.inode_no)
             if inode.is_dir:
                 raise IsADirectory(repr(place.name))
-            hides = self._departures.unname(dentry, seq=seq, now_ns=now_ns)
+            hides = self._departures.unname(dentry, inode, seq=seq, now_ns=now_ns)
             self._departures.vacate(place, seq, hides=hides)
             unlinked = t.inodes.unlinked(inode, now_ns, keep=keep)
             t.inodes.touched(place.parent, now_ns)
@@ -239,8 +261,19 @@ class Tree:
             return inode
         if inode.is_dir:
             raise IsADirectory(repr(new.name))
-        self._departures.unname(present, seq=seq, now_ns=now_ns)
+        self._departures.unname(present, inode, seq=seq, now_ns=now_ns)
         return t.inodes.unlinked(inode, now_ns, keep=keep)
+
+    def _want_linked(self, inode: Inode, place: Place, *, seq: Seq, now_ns: int) -> None:
+        """The new name needs an object: a copy of another name's, or what is to be uploaded anyway."""
+        t = self._t
+        due_ns = now_ns + self._delay_ns
+        upload = t.tasks.of_inode(inode.ino, TaskKind.UPLOAD)
+        if upload is None:
+            store = t.directories.get(place.parent).store
+            t.tasks.want(TaskKind.COPY, inode.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
+        elif upload.staged and not self._is_staging(t.directories.names(place)):
+            t.tasks.unstage(upload.task, seq=seq, due_ns=due_ns)
 
     def _was_staging(self, place: Place, inode: Inode) -> bool:
         """Whether a name is, or is below, a staging name; some are staging for directories only."""
@@ -268,7 +301,7 @@ class Tree:
         if not inode.nlink:
             return
         upload = t.tasks.of_inode(inode.ino, TaskKind.UPLOAD)
-        if upload is not None and upload.key is None:
+        if upload is not None and upload.key is None and inode.nlink == 1:
             return  # it has not begun, and will send the attributes of then
         dentry = t.dentries.of_inode(inode.ino)[0]
         t.tasks.want(
@@ -279,6 +312,7 @@ class Tree:
             due_ns=due_ns,
             now_ns=now_ns,
             source=dentry.key,
+            attributes=True,
         )
 
     def _maybe_empty(self, ino: InodeNo, *, seq: Seq, now_ns: int) -> None:

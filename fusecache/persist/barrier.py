@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusecache.errors import Stale
-from fusecache.namespace.records import Task, TaskKind
+from fusecache.namespace.records import Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.persist.staging import Patterns
 from fusecache.types import ROOT_INO, InodeNo, Seq
@@ -17,8 +17,9 @@ class Barriers:
         self._patterns = patterns
         self._blockers: dict[int, Task] = {}
 
-    def holds(self, task: Task, names: list[bytes]) -> bool:
-        """Whether `task`, about the path `names`, is about a marker whose tree is not in the store yet."""
+    def holds(self, task: Task, place: Place) -> bool:
+        """Whether `task`, about the name at `place`, is about a marker whose tree is not in the store yet."""
+        names = self._t.directories.names(place)
         depth = self._patterns.marked_depth(names)
         if depth is None:
             return False
@@ -26,7 +27,7 @@ class Barriers:
         if known is not None and self._still_blocks(known, task):
             return True
         first = known.since_seq if known is not None else Seq(0)
-        blocker = self._search(task, self._tree(task, len(names) - depth), first)
+        blocker = self._search(task, self._tree(place, len(names) - depth), first)
         if blocker is None:
             self._blockers.pop(task.task, None)
             return False
@@ -37,10 +38,9 @@ class Barriers:
         now = self._t.tasks.get(known.task)
         return now is not None and not now.staged and now.since_seq == known.since_seq and self._is_before(now, task)
 
-    def _tree(self, task: Task, levels: int) -> InodeNo:
-        """The directory so many names above the task's."""
-        assert task.ino is not None
-        ino = self._t.dentries.of_inode(task.ino)[0].parent
+    def _tree(self, place: Place, levels: int) -> InodeNo:
+        """The directory so many names above that one."""
+        ino = place.parent
         for _ in range(levels - 1):
             ino = self._t.directories.get(ino).parent
         return ino
@@ -62,7 +62,7 @@ class Barriers:
         if other.ino is None or other.kind not in (TaskKind.UPLOAD, TaskKind.COPY):
             return False
         rows = self._t.dentries.of_inode(other.ino)
-        return bool(rows) and self._patterns.marked_depth(self._t.directories.names(rows[0].place)) is not None
+        return any(self._patterns.marked_depth(self._t.directories.names(row.place)) is not None for row in rows)
 
     def _is_within(self, other: Task, tree: InodeNo, home: str) -> bool:
         if tree == ROOT_INO:
@@ -74,8 +74,7 @@ class Barriers:
             return parent is not None and self._is_under(parent, tree)
         if self._t.directories.find(other.ino) is not None:
             return self._is_under(other.ino, tree)
-        rows = self._t.dentries.of_inode(other.ino)
-        return bool(rows) and self._is_under(rows[0].parent, tree)
+        return any(self._is_under(row.parent, tree) for row in self._t.dentries.of_inode(other.ino))
 
     def _is_under(self, ino: InodeNo, tree: InodeNo) -> bool:
         try:

@@ -75,8 +75,9 @@ class Copier:
             self._upload_instead(started.task, content)
         else:
             lower = LowerId(source.store, job.key, etag)
-            tools.namespace.drain.copied(started, lower, now_ns=tools.wall_ns())
-            follow(content, source, lower)
+            tools.namespace.drain.copied(started, lower, generation=dentry.generation, now_ns=tools.wall_ns())
+            if dentry.place == job.place:  # else it was copied from another name, which is read as before
+                follow(content, source, lower)
 
     async def _gone(self, task: Task, dentry: Dentry, content: Content, exc: PermanentBackendError) -> None:
         tools, old = self._tools, dentry.lower
@@ -85,11 +86,12 @@ class Copier:
         assert dentry.generation is not None
         found = await tools.overwriter.look(old.store, old.key)
         rows = tools.namespace.tables.dentries.of_inode(task.ino)
-        if not rows or rows[0].lower != old:
+        row = next((each for each in rows if each.lower == old), None)
+        if row is None:
             return  # it was unlinked, or moved by somebody else: planned again
         if found is not None and tools.signer.holds(found, task.ino, dentry.generation):
             lower = LowerId(old.store, old.key, found.etag)  # our own copy onto itself, whose answer was lost
-            tools.namespace.drain.recognised(rows[0], lower, now_ns=tools.wall_ns())
+            tools.namespace.drain.recognised(row, lower, now_ns=tools.wall_ns())
             follow(content, old, lower)
             return  # planned again
         if not content.whole:

@@ -128,10 +128,5 @@ class Flusher:
         )
 
     def _open_files(self, ino: InodeNo) -> tuple[str, ...]:
-        dentries = self._tools.namespace.tables.dentries
-        found = []
-        for each in self._open_for_writing():
-            rows = dentries.of_inode(each)
-            if rows and (each == ino or self._paths.is_below(rows[0].parent, ino)):
-                found.append(self._paths.path_of_inode(each))
-        return tuple(sorted(found))
+        found = (each for each in self._open_for_writing() if self._paths.is_inode_within(each, ino))
+        return tuple(sorted(self._paths.path_of_inode(each) for each in found))

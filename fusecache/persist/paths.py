@@ -33,8 +33,11 @@ class Paths:
             return True
         if task.ino is None:
             return self._is_delete_within(task, ino)
-        rows = self._t.dentries.of_inode(task.ino)
-        return bool(rows) and self.is_below(rows[0].parent, ino)
+        return self.is_inode_within(task.ino, ino)
+
+    def is_inode_within(self, inode: InodeNo, ino: InodeNo) -> bool:
+        """Whether an inode is `ino` or has a name below it."""
+        return inode == ino or any(self.is_below(row.parent, ino) for row in self._t.dentries.of_inode(inode))
 
     def is_below(self, directory: InodeNo, ino: InodeNo) -> bool:
         """Whether `directory` is `ino`, or below it."""

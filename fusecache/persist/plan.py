@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fusecache.errors import Stale
 from fusecache.namespace.keys import TMP_PREFIX
+from fusecache.namespace.links import copied_from, lacking
 from fusecache.namespace.moves import is_settled
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
@@ -96,17 +97,18 @@ class Planner:
     def _decide(self, plan: Plan, task: Task, now_ns: int) -> None:
         match task.kind:
             case TaskKind.UPLOAD | TaskKind.COPY:
-                job = self._file_job(plan, task)
+                jobs = self._file_jobs(plan, task)
             case TaskKind.RELOCATE:
-                job = self._relocation(plan, task)
+                jobs = self._relocation(plan, task)
             case TaskKind.MARKER:
-                job = self._marker(plan, task)
+                jobs = self._marker(plan, task)
             case _:
                 plan.adopt.append(task)
                 return
-        if job is None:
+        if not jobs:
             return
-        if self._must_wait(job):
+        job = next((each for each in jobs if not self._must_wait(each)), None)
+        if job is None:
             plan.postpone.append((task, now_ns + self._hold_ns(task)))
             return
         keys = () if task.kind == TaskKind.RELOCATE else (job.key,)
@@ -114,51 +116,69 @@ class Planner:
         self._held.pop(task.task, None)
         plan.jobs.append(job)
 
-    def _file_job(self, plan: Plan, task: Task) -> Job | None:
-        assert task.ino is not None
-        rows = self._t.dentries.of_inode(task.ino)
+    def _file_jobs(self, plan: Plan, task: Task) -> list[Job]:
+        """One for each name that the task is about: whichever need not wait goes first."""
+        rows = lacking(self._t, task)
         if not rows:
             plan.abandon.append(task)
-            return None
-        dentry = rows[0]
-        home = self._t.directories.home_key(dentry.place)
-        if task.kind == TaskKind.COPY:
-            upload = self._t.tasks.of_inode(task.ino, TaskKind.UPLOAD)
-            if dentry.key is None or (upload is not None and upload.task not in self._inflight):
-                plan.abandon.append(task)  # the upload sends the attributes, to the right place
-                return None
-        elif self._patterns.is_staging(self._t.directories.names(dentry.place)) and dentry.key in (None, home):
+        elif task.kind == TaskKind.COPY:
+            return self._copies(plan, task, rows)
+        else:
+            jobs = [Job(task, row.place, self._t.directories.home_key(row.place), row) for row in rows]
+            if sent := [job for job in jobs if not self._is_local(job)]:
+                return sent
             plan.stage.append(task)
-            return None
-        return Job(task, dentry.place, home, dentry)
+        return []
 
-    def _relocation(self, plan: Plan, task: Task) -> Job | None:
+    def _is_local(self, job: Job) -> bool:
+        """Whether a file stays here, as its name is staging, and the store has not seen it under another one."""
+        assert job.dentry is not None
+        names = self._t.directories.names(job.dentry.place)
+        return self._patterns.is_staging(names) and job.dentry.key in (None, job.key)
+
+    def _copies(self, plan: Plan, task: Task, rows: list[Dentry]) -> list[Job]:
+        jobs = []
+        for row in rows:
+            home, source = self._t.directories.home_key(row.place), copied_from(self._t, row)
+            if source is None or (source.key == home and not task.attributes):
+                continue  # an upload sends it; or it is there
+            job = Job(task, row.place, home, source)
+            if row.key is not None or not self._is_local(Job(task, row.place, home, row)):
+                jobs.append(job)
+        upload = self._t.tasks.of_inode(rows[0].inode_no, TaskKind.UPLOAD)
+        if upload is not None and upload.task not in self._inflight and len(rows) == 1:
+            jobs = []  # that sends the attributes, to the right place
+        if not jobs:
+            plan.abandon.append(task)
+        return jobs
+
+    def _relocation(self, plan: Plan, task: Task) -> list[Job]:
         assert task.ino is not None
         directory = self._t.directories.find(task.ino)
         if directory is None:
-            return Job(task, None, task.key or ObjectKey(""))
+            return [Job(task, None, task.key or ObjectKey(""))]
         if task.source == task.key:
-            return Job(task, task.target, task.key or ObjectKey(""))  # looks for strays
+            return [Job(task, task.target, task.key or ObjectKey(""))]  # looks for strays
         place = Place(directory.parent, directory.name)
         if task.key is not None:
-            return Job(task, task.target, task.key)
+            return [Job(task, task.target, task.key)]
         home = ObjectKey(self._t.directories.home_prefix(task.ino))
         if is_settled(self._t, task.ino, task.source or ""):
             plan.abandon.append(task)
-            return None
-        return Job(task, place, home)
+            return []
+        return [Job(task, place, home)]
 
-    def _marker(self, plan: Plan, task: Task) -> Job | None:
+    def _marker(self, plan: Plan, task: Task) -> list[Job]:
         assert task.ino is not None
         directory = self._t.directories.find(task.ino)
         if directory is None or not directory.parent or self._t.dentries.has_live(task.ino):
             plan.abandon.append(task)
-            return None
+            return []
         place = Place(directory.parent, directory.name)
         if self._patterns.is_staging([*self._t.directories.names(place), b""]):
             plan.abandon.append(task)
-            return None
-        return Job(task, Place(task.ino, b""), ObjectKey(self._t.directories.home_prefix(task.ino)))
+            return []
+        return [Job(task, Place(task.ino, b""), ObjectKey(self._t.directories.home_prefix(task.ino)))]
 
     def _must_wait(self, job: Job) -> bool:
         task, place = job.task, job.place
@@ -174,11 +194,15 @@ class Planner:
             return self._holds.write(task.store, job.key, place, None)
         if self._inflight_upload(task) or self._holds.write(task.store, job.key, place, task.ino):
             return True
-        return self._barriers.holds(task, self._t.directories.names(place))
+        return self._barriers.holds(task, place)
 
     def _inflight_upload(self, task: Task) -> bool:
+        """Another task of the same inode is in flight; or its bytes go first, to each of several names."""
         assert task.ino is not None
-        return any(each.task in self._inflight for each in self._t.tasks.all_of_inode(task.ino))
+        every = self._t.tasks.all_of_inode(task.ino)
+        if any(each.task in self._inflight for each in every):
+            return True
+        return task.kind == TaskKind.COPY and any(each.kind == TaskKind.UPLOAD and not each.staged for each in every)
 
     def _overlaps_itself(self, job: Job) -> bool:
         source = job.task.source or ""
@@ -258,7 +282,8 @@ class Planner:
             if (task.source or "").startswith(TMP_PREFIX):
                 return None
             return Job(task, Place(directory.parent, directory.name), ObjectKey(name))
-        dentry = self._t.dentries.of_inode(task.ino)[0]
-        if dentry.key is None or dentry.key.startswith(TMP_PREFIX):
+        rows = (row for row in lacking(self._t, task) if row.key is not None and not row.key.startswith(TMP_PREFIX))
+        dentry = next(rows, None)
+        if dentry is None:
             return None
         return Job(task, dentry.place, ObjectKey(f"{name}object"), dentry)

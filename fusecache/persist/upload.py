@@ -84,12 +84,13 @@ class Uploader:
         task = ns.tables.tasks.get(job.task.task)
         if task is None or task.due_ns is None or task.ino is None:
             return None
-        rows = ns.tables.dentries.of_inode(task.ino)
-        if not rows:
+        assert job.place is not None
+        row = ns.tables.dentries.get(*job.place)
+        if row is None or row.ino != task.ino:
             return None
-        if ns.tables.directories.home_key(rows[0].place) != job.key and not job.key.startswith(TMP_PREFIX):
+        if ns.tables.directories.home_key(row.place) != job.key and not job.key.startswith(TMP_PREFIX):
             return None
-        return ns.drain.start(task, rows[0].place, job.key, now_ns=self._tools.wall_ns())
+        return ns.drain.start(task, row.place, job.key, now_ns=self._tools.wall_ns())
 
     def _source(self, content: Content, inode: Inode) -> Source:
         """A small body is read at once: no write of this process can come between, and none while it is sent."""

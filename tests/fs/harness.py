@@ -138,6 +138,10 @@ class World:
     async def symlink(self, target: str, path: str) -> InodeNo:
         return (await self.fs.symlink(await self.place(path), target.encode(), LINK)).inode.ino
 
+    async def link(self, old: str, new: str) -> None:
+        ino = (await self.stat(old)).ino
+        await self.fs.link(ino, await self.place(new))
+
     async def unlink(self, path: str) -> None:
         await self.fs.unlink(await self.place(path))
 

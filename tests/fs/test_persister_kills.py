@@ -28,6 +28,7 @@ paths = st.sampled_from(PATHS)
 steps = st.one_of(
     st.tuples(st.sampled_from(["write", "unlink", "mkdir", "rmdir"]), paths),
     st.tuples(st.just("rename"), paths, paths),
+    st.tuples(st.just("link"), paths, paths),
     st.tuples(st.just("wait"), st.sampled_from([0.3, 1.2, 1.26, 1.5, 3.0])),
     st.tuples(st.just("pause"), st.sampled_from([0.0, 0.01, 0.3])),
     st.tuples(st.just("crash_at"), st.integers(1, 8), st.booleans()),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,17 @@ BELIEVED_S = 60.0
 """Longer than nearly every run: what a listing told is outdated by what we did ourselves."""
 
 Step = tuple[Any, ...]
-Tree = dict[str, bytes | None]
-"""Paths to bytes; None: a directory."""
+
+
+@dataclass(eq=False)
+class File:
+    """What one or several names stand for."""
+
+    data: bytes
+
+
+Tree = dict[str, File | None]
+"""Paths to files; None: a directory."""
 
 paths = st.sampled_from(PATHS)
 steps = st.one_of(
@@ -34,6 +44,7 @@ steps = st.one_of(
     st.tuples(st.just("mkdir"), paths),
     st.tuples(st.just("rmdir"), paths),
     st.tuples(st.just("rename"), paths, paths),
+    st.tuples(st.just("link"), paths, paths),
     st.tuples(st.just("chmod"), paths),
     st.tuples(st.just("wait"), st.sampled_from([0.3, 1.2, 1.26, 1.5, 3.0])),
     st.tuples(st.just("ticks"), st.integers(1, 30)),
@@ -49,12 +60,12 @@ class Model:
     def __init__(self, foreign: Mapping[str, bytes]) -> None:
         self.tree: Tree = {}
         for key, data in foreign.items():
-            self.tree[key] = data
+            self.tree[key] = File(data)
             self.tree.update({"/".join(key.split("/")[:n]): None for n in range(1, key.count("/") + 1)})
         self.count = 0
 
     def bucket(self) -> dict[str, bytes]:
-        found = {path: data for path, data in self.tree.items() if data is not None}
+        found = {path: file.data for path, file in self.tree.items() if file is not None}
         empty = [path for path in self.tree if self.is_dir(path) and not self.below(path)]
         return found | {f"{path}/": b"" for path in empty}
 
@@ -75,7 +86,17 @@ class Model:
         if self.is_dir(path):
             return False
         self.count += 1
-        self.tree[path] = f"{path} {self.count}".encode()
+        data = f"{path} {self.count}".encode()
+        if (file := self.tree.get(path)) is not None:
+            file.data = data
+        else:
+            self.tree[path] = File(data)
+        return True
+
+    def link(self, old: str, new: str) -> bool:
+        if self.tree.get(old) is None or new in self.tree:
+            return False
+        self.tree[new] = self.tree[old]
         return True
 
     def chmod(self, path: str) -> bool:
@@ -101,6 +122,8 @@ class Model:
             return new == old and old in self.tree
         if new in self.tree and (self.is_dir(new) != self.is_dir(old) or self.below(new)):
             return False
+        if self.tree[old] is not None and self.tree.get(new) is self.tree[old]:
+            return True  # two names of one file: nothing happens
         moved = {each: self.tree.pop(each) for each in [old, *self.below(old)]}
         self.tree.update({new + each[len(old) :]: data for each, data in moved.items()})
         return True
@@ -131,9 +154,11 @@ class Run:
             await trio.sleep(60)
             assert world.tasks_left() == 0
             assert self.store.objects() == self.model.bucket()
-            for path, data in self.model.tree.items():
-                if data is not None:
-                    assert await world.read_file(path) == data
+            for path, file in self.model.tree.items():
+                if file is not None:
+                    assert await world.read_file(path) == file.data
+                    names = list(self.model.tree.values()).count(file)
+                    assert (await world.stat(path)).nlink == names
 
     def _is_over(self) -> bool:
         """Whether the daemon is to be killed now."""
@@ -162,8 +187,8 @@ class Run:
         kind, *arguments = step
         try:
             if kind == "write":
-                data = self.model.tree[arguments[0]] if expected else b"x"
-                await world.write_file(arguments[0], data)
+                file = self.model.tree[arguments[0]] if expected else None
+                await world.write_file(arguments[0], b"x" if file is None else file.data)
             elif kind == "chmod":
                 await world.setattr(*arguments, mode=0o600)
             else:

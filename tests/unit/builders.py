@@ -163,11 +163,18 @@ class Upper:
         self.ns.drain.uploaded(started, lower, inode, now_ns=self.tick())
         return lower
 
+    def copied(self, started: Started, lower: LowerId) -> None:
+        """An object with the bytes that the inode's first name has in the store arrived at `lower`."""
+        assert started.task.ino is not None
+        rows = self.ns.tables.dentries.of_inode(started.task.ino)
+        generation = next((row.generation for row in rows if row.generation is not None), 0)
+        self.ns.drain.copied(started, lower, generation=generation, now_ns=self.tick())
+
     def copy(self, path: str, etag: str = "c1") -> LowerId:
         """Copy a name's object to where it belongs."""
         started = self.start(path, TaskKind.COPY)
         lower = self.lower_id(started.key, etag)
-        self.ns.drain.copied(started, lower, now_ns=self.tick())
+        self.copied(started, lower)
         return lower
 
     def mark(self, path: str) -> None:
@@ -321,7 +328,11 @@ _NEVER = {
     "bytes that are in no store and in no task": """
         SELECT inode.ino, dentry.name FROM inode JOIN dentry ON dentry.ino = inode.ino
          WHERE mode & 61440 <> 16384 AND inode.generation <> coalesce(dentry.generation, -1)
-           AND NOT EXISTS (SELECT 1 FROM task WHERE task.ino = inode.ino AND kind = 1)""",
+           AND NOT EXISTS (SELECT 1 FROM task WHERE task.ino = inode.ino AND kind = 1)
+           AND NOT (dentry.key IS NULL  -- a link, to be copied from another name's object
+               AND EXISTS (SELECT 1 FROM task WHERE task.ino = inode.ino AND kind = 2)
+               AND EXISTS (SELECT 1 FROM dentry AS other
+                            WHERE other.ino = inode.ino AND other.generation = inode.generation))""",
 }
 
 

@@ -140,7 +140,7 @@ def test_a_write_during_the_copy_is_uploaded_after_it(upper: Upper) -> None:
     upper.rename("a", "b")
     started = upper.start("b", TaskKind.COPY)
     upper.write("b")
-    upper.ns.drain.copied(started, upper.lower_id("b", "c1"), now_ns=upper.tick())
+    upper.copied(started, upper.lower_id("b", "c1"))
     assert upper.todo() == ["delete a", f"upload {ino}"]
     upper.upload("b", "e2")
     assert upper.carry_out_deletes() == {"a"}
@@ -152,7 +152,7 @@ def test_attributes_during_the_copy_are_copied_again_from_where_it_is_then(upper
     upper.rename("a", "b")
     started = upper.start("b", TaskKind.COPY)
     upper.ns.tree.set_attributes(upper.inode("b")._replace(uid=9), now_ns=upper.tick())
-    upper.ns.drain.copied(started, upper.lower_id("b", "c1"), now_ns=upper.tick())
+    upper.copied(started, upper.lower_id("b", "c1"))
     assert upper.todo() == [f"copy {ino} from b", "delete a"]
 
 

@@ -79,7 +79,7 @@ def test_unlink_while_the_copy_is_under_way_deletes_both_ends(upper: Upper) -> N
     started = upper.start("b", TaskKind.COPY)
     upper.unlink("b")
     assert set(upper.todo()) == {"delete a", "delete b"}
-    upper.ns.drain.copied(started, upper.lower_id("b", "c1"), now_ns=upper.tick())
+    upper.copied(started, upper.lower_id("b", "c1"))
     assert upper.carry_out_deletes() == {"a", "b"}
     assert (upper.state("a"), upper.state("b")) == ("settled", "settled")
 

@@ -72,7 +72,7 @@ def test_a_rename_while_the_copy_is_under_way_copies_on_from_there(upper: Upper)
     upper.rename("a", "b")
     started = upper.start("b", TaskKind.COPY)
     upper.rename("b", "c")
-    upper.ns.drain.copied(started, upper.lower_id("b", "c1"), now_ns=upper.tick())
+    upper.copied(started, upper.lower_id("b", "c1"))
     assert f"copy {ino} from b" in upper.todo()
     assert upper.inode("c").base_key == "b"
     assert upper.carry_out_deletes() == {"a"}
