@@ -1,0 +1,46 @@
+"""What is read from a file is what was written to it, in any order of operations, also while it drains.
+
+`FUSECACHE_FSX_SEEDS` says how many sequences and `FUSECACHE_SEED` which is the first. A thousand take hours:
+`TEST_TIMEOUT_S=40000 FUSECACHE_FSX_SEEDS=1000 script/test conformance -k fsx`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.conformance import fsx
+from tests.mount.harness import Mounts, Store
+
+FIRST = int(os.environ.get("FUSECACHE_SEED", "1"))
+SEEDS = range(FIRST, FIRST + int(os.environ.get("FUSECACHE_FSX_SEEDS", "1")))
+DELAYS = {"idle": "1h", "draining": "0s"}
+"""Nothing is sent before the end; or every close sends what is there while the next operations change it."""
+
+pytestmark = [pytest.mark.mount, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("delay", DELAYS.values(), ids=DELAYS.keys())
+@pytest.mark.parametrize("any_store", ["file", "moto"], indirect=True)
+def test_files_hold_what_was_written(
+    crate: Callable[[str], Path], any_store: Store, mounts: Mounts, tmp_path: Path, delay: str, seed: int
+) -> None:
+    """Several at the same time: here, in the store after a flush, and in another mount, which has nothing yet."""
+    program = crate("fsx")
+    mount = mounts(any_store, "--persist-delay", delay)
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(fsx.run, program, way, mount.path / way, tmp_path, seed=seed) for way in fsx.WAYS]
+    for each in runs:
+        each.result()
+    assert bool(any_store.objects()) == (delay == "0s")
+    written = {way: (mount.path / way).read_bytes() for way in fsx.WAYS}
+    mount.flush()
+    assert any_store.objects() == written
+    mount.umount()
+    again = mounts(any_store, name="again")
+    assert {way: (again.path / way).read_bytes() for way in fsx.WAYS} == written
