@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,23 +15,29 @@ from tests.mount.harness import Mounts, watched
 __all__ = ["any_store", "mounts"]
 
 
+# For the session: they are built before a test's own fixtures start its clock.
 @pytest.fixture(scope="session")
-def crate() -> Callable[[str], Path]:
-    """Return the path of a crate's program, or skip the test, loudly, where it can't be built."""
+def fsx_program() -> Path:
+    return _program("fsx")
 
-    def find(name: str) -> Path:
-        try:
-            return crate_program(name)
-        except CargoMissing as exc:
-            pytest.skip(f"NOT TESTED with {name}: {exc}")
 
-    return find
+@pytest.fixture(scope="session")
+def pjdfstest_program() -> Path:
+    return _program("pjdfstest")
 
 
 @pytest.fixture
 def open_mounts() -> Iterator[Mounts]:
     """Mounts that other users reach, at paths short enough for sockets: pytest's directories are neither."""
-    with tempfile.TemporaryDirectory() as name, watched(Mounts(Path(name))) as made:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, watched(Mounts(Path(name))) as made:
         for folder in (made.root, made.root.parent):
             folder.chmod(folder.stat().st_mode & 0o7777 | 0o011)
         yield made
+
+
+def _program(name: str) -> Path:
+    """Return the path of a crate's program, or skip, loudly, where it can't be built."""
+    try:
+        return crate_program(name)
+    except CargoMissing as exc:
+        pytest.skip(f"NOT TESTED with {name}: {exc}")

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,13 +27,12 @@ pytestmark = [pytest.mark.mount, pytest.mark.slow]
 @pytest.mark.parametrize("delay", DELAYS.values(), ids=DELAYS.keys())
 @pytest.mark.parametrize("any_store", ["file", "moto"], indirect=True)
 def test_files_hold_what_was_written(
-    crate: Callable[[str], Path], any_store: Store, mounts: Mounts, tmp_path: Path, delay: str, seed: int
+    fsx_program: Path, any_store: Store, mounts: Mounts, tmp_path: Path, delay: str, seed: int
 ) -> None:
     """Several at the same time: here, in the store after a flush, and in another mount, which has nothing yet."""
-    program = crate("fsx")
     mount = mounts(any_store, "--persist-delay", delay)
     with ThreadPoolExecutor() as pool:
-        runs = [pool.submit(fsx.run, program, way, mount.path / way, tmp_path, seed=seed) for way in fsx.WAYS]
+        runs = [pool.submit(fsx.run, fsx_program, way, mount.path / way, tmp_path, seed=seed) for way in fsx.WAYS]
     for each in runs:
         each.result()
     assert bool(any_store.objects()) == (delay == "0s")
