@@ -72,6 +72,10 @@ class OutOfRange(FileSystemError):
     """The caller's buffer is too small, or the offset too large."""
 
 
+class TooBig(FileSystemError):
+    """The value of an extended attribute has more than 64 KiB."""
+
+
 class Stale(FileSystemError):
     """The inode number, or the version behind an old handle, is gone."""
 

@@ -87,6 +87,8 @@ class Attributes:
     gid: int
     mtime_ns: int
     symlink_target: bytes | None = None
+    xattrs: tuple[tuple[bytes, bytes], ...] | None = None
+    """Names, with their `user.`, and values, in the order of the names; None: it never had any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.names import Names
+from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.lower import Defaults
 from fusecache.namespace.namespace import Namespace
@@ -132,20 +133,32 @@ class _Parts:
             wall_ns=time.time_ns,
             dropped=self.files.dropped,
         )
-        self.filesystem = FileSystem(
-            namespace,
+        self.describer = Describer(
+            namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns
+        )
+        self.filesystem = self._filesystem(config, names, durability, backend.capabilities.max_key_bytes)
+
+    def _filesystem(self, config: Config, names: Names, durability: Durability, max_key_bytes: int) -> FileSystem:
+        xattrs = Xattrs(
+            self.namespace,
+            names,
+            self.describer.facts,
+            read_only=config.read_only,
+            wall_ns=time.time_ns,
+            changed=self.persister.changed,
+        )
+        return FileSystem(
+            self.namespace,
             names,
             self.files,
             self.contents,
             durability,
-            cache_dir=cache_dir,
+            xattrs=xattrs,
+            cache_dir=config.cache_dirs[0],
             read_only=config.read_only,
-            max_key_bytes=backend.capabilities.max_key_bytes,
+            max_key_bytes=max_key_bytes,
             wall_ns=time.time_ns,
             changed=self.persister.changed,
-        )
-        self.describer = Describer(
-            namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns
         )
 
 

@@ -2,18 +2,31 @@
 
 `mode` (decimal st_mode), `uid`, `gid` and `mtime` (seconds with nanoseconds) as s3fs and rclone write
 them; a symbolic link is an empty object with `--symlink-target` as GeeseFS makes it.
+
+Extended attributes are one value, `fusecache-xattrs`, so that a copy which lays it over the source's replaces
+them all: `name=value&name=value` without the `user.` of the names, ordered by them, every byte but letters, digits and
+`_.-~/:,@+` written as `%XX`; `&` alone: there were some, and are none any more. A store takes some 2 KiB of metadata
+an object: of a longer list the attributes that still fit go, in order, and the others stay where they were set.
 """
 
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterable
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from fusecache.types import Attributes, ObjectInfo
 
 SYMLINK = "--symlink-target"
+XATTRS = "fusecache-xattrs"
 UPLOAD_ID = "fusecache-upload"
 """Tells, after an ambiguous failure, whether an object is what we sent."""
+
+_MAX_XATTRS = 1600
+"""Of the 2,048 bytes that S3 takes of names and values, the rest is for ours."""
+_MAX_XATTR_NAME = 255
+_XATTR_PREFIX = b"user."
+_SAFE = "/:,@+"
 
 
 def metadata_of(attributes: Attributes, *, upload_id: str | None = None) -> dict[str, str]:
@@ -29,6 +42,8 @@ def metadata_of(attributes: Attributes, *, upload_id: str | None = None) -> dict
         metadata[UPLOAD_ID] = upload_id
     if attributes.symlink_target is not None:
         metadata[SYMLINK] = quote_from_bytes(attributes.symlink_target)
+    if attributes.xattrs is not None:
+        metadata[XATTRS] = "&".join(_fitting(attributes.xattrs)) or "&"
     return metadata
 
 
@@ -45,7 +60,32 @@ def attributes_of(info: ObjectInfo, *, uid: int, gid: int, file_mode: int) -> At
         gid=_or(_number(metadata.get("gid")), gid),
         mtime_ns=_or(_nanoseconds(metadata.get("mtime")), info.mtime_ns),
         symlink_target=None if target is None else unquote_to_bytes(target),
+        xattrs=_xattrs(metadata.get(XATTRS)),
     )
+
+
+def all_fit(xattrs: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether an object can carry these attributes, all of them."""
+    pairs = list(xattrs)
+    return len(_fitting(pairs)) == len(pairs)
+
+
+def _fitting(xattrs: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    room, taken = _MAX_XATTRS, []
+    for name, value in xattrs:
+        pair = f"{quote_from_bytes(name.removeprefix(_XATTR_PREFIX), _SAFE)}={quote_from_bytes(value, _SAFE)}"
+        if len(pair) <= room:
+            taken.append(pair)
+            room -= len(pair) + 1
+    return taken
+
+
+def _xattrs(text: str | None) -> tuple[tuple[bytes, bytes], ...] | None:
+    if text is None:
+        return None
+    pairs = (pair.partition("=") for pair in text.split("&") if pair)
+    told = {_XATTR_PREFIX + unquote_to_bytes(name): unquote_to_bytes(value) for name, _, value in pairs if name}
+    return tuple(sorted((name, value) for name, value in told.items() if len(name) <= _MAX_XATTR_NAME))
 
 
 def _or(value: int | None, default: int) -> int:

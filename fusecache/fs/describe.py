@@ -61,20 +61,23 @@ class Describer:
             NotFound: nothing is there.
         """
         ino, row = await self.resolve(path)
+        return {"path": _text(path), **await self.facts(ino, row)}
+
+    async def facts(self, ino: InodeNo, row: Dentry | None = None) -> dict[str, Any]:
+        """Return what `describe` says of an inode by its name `row`; by any of them, if none is given."""
         inode = self._t.inodes.get(ino)
         if inode.is_dir:
-            return await self._directory(path, inode)
-        assert row is not None
+            return await self._directory(inode)
+        row = row or next(iter(self._t.dentries.of_inode(ino)), None)
         tasks = self._t.tasks.all_of_inode(ino)
         cached, dirty = self._bytes(inode, tasks)
         return {
-            "path": _text(path),
             "type": _type(inode.mode),
             "size": inode.size,
-            "state": self._state(ino, tasks),
+            "state": self._state(ino, tasks) if row is not None else "local",
             "store": self._ns.url,
-            "key": row.key,
-            "etag": row.etag,
+            "key": row.key if row is not None else None,
+            "etag": row.etag if row is not None else None,
             "cached_bytes": cached,
             "dirty_bytes": dirty,
             **_rest(tasks),
@@ -92,7 +95,7 @@ class Describer:
             ino = row.ino
         return _allows(self._t.inodes.get(ino), uid, gids, 0o4)
 
-    async def _directory(self, path: bytes, inode: Inode) -> dict[str, Any]:
+    async def _directory(self, inode: Inode) -> dict[str, Any]:
         directory = self._t.directories.get(inode.ino)
         own = self._t.tasks.all_of_inode(inode.ino)
         worst, size, cached, dirty, every = self._state(inode.ino, own), 0, 0, 0, list(own)
@@ -109,7 +112,6 @@ class Describer:
                 here, unsaved = self._bytes(child, tasks)
                 size, cached, dirty = size + child.size, cached + here, dirty + unsaved
         return {
-            "path": _text(path),
             "type": "dir",
             "size": size,
             "state": worst,
@@ -144,11 +146,11 @@ class Describer:
         return "pending"
 
     def _has_children(self, ino: InodeNo | None) -> bool:
-        return ino is not None and self._t.dentries.has_live(ino)
+        return ino is not None and self._t.dentries.has_storable(ino)
 
     def _bytes(self, inode: Inode, tasks: Iterable[Task]) -> tuple[int, int]:
         """How many bytes are local, and how many of them are in no store yet."""
-        if inode.symlink is not None:
+        if inode.symlink is not None or inode.is_special:
             return 0, 0
         base = None
         if inode.base is not None and inode.base_size is not None:

@@ -27,6 +27,7 @@ ERRNO: dict[type[errors.FusecacheError], int] = {
     errors.Unsupported: errno.EOPNOTSUPP,
     errors.NoSuchAttribute: errno.ENODATA,
     errors.OutOfRange: errno.ERANGE,
+    errors.TooBig: errno.E2BIG,
     errors.Stale: errno.ESTALE,
     errors.NoSpace: errno.ENOSPC,
     errors.AccessDenied: errno.EACCES,
@@ -37,6 +38,11 @@ ERRNO: dict[type[errors.FusecacheError], int] = {
 def errno_of(exc: errors.FusecacheError) -> int:
     """Return the number that an application gets for `exc`."""
     return next(ERRNO[cls] for cls in type(exc).__mro__ if cls in ERRNO)
+
+
+def no_data() -> pyfuse3.FUSEError:
+    """There is no such attribute: an answer without a request to anybody."""
+    return pyfuse3.FUSEError(errno.ENODATA)
 
 
 @contextmanager

@@ -53,14 +53,14 @@ class Files:
         if file is None:
             file = OpenFile(inode.ino, self._content(inode))
         number = self._handles.add(file, flags)
-        if flags & os.O_TRUNC and file.content.size:
+        if flags & os.O_TRUNC:  # of an empty file, too: its times change
             self._cut(file, 0)
         return number
 
     def opened_new(self, inode: Inode, flags: int) -> HandleNo:
         """Open an inode that was created just now: dirty already, and committed at close."""
         content = self._contents.open(inode.ino, size=0, base=None, create=True)
-        file = OpenFile(inode.ino, content, dirtied=True, mtime_ns=inode.mtime_ns)
+        file = OpenFile(inode.ino, content, dirtied=True, mtime_ns=inode.mtime_ns, ctime_ns=inode.ctime_ns)
         return self._handles.add(file, flags | os.O_WRONLY)
 
     def flush(self, number: HandleNo) -> None:
@@ -69,17 +69,20 @@ class Files:
         if handle.writable and handle.file.dirtied:
             self._commit(handle.file)
 
-    def release(self, number: HandleNo) -> None:
-        """The last descriptor of an open(2) is gone."""
+    def release(self, number: HandleNo) -> Inode | None:
+        """The last descriptor of an open(2) is gone. Returns the inode as it was, if that was all that kept it."""
         file = self._handles.remove(number)
         if file.dirtied and not file.writers:
             self._commit(file)
         if file.handles:
-            return
+            return None
         file.content.close()
-        if file.unlinked:
-            self._contents.remove(file.ino)
-            self._ns.tree.reap(file.ino)
+        if not file.unlinked:
+            return None
+        inode = self._inodes.get(file.ino)
+        self._contents.remove(file.ino)
+        self._ns.tree.reap(file.ino)
+        return inode
 
     async def fsync(self, number: HandleNo) -> None:
         """Make what was written survive a power loss: bytes first, then the rows that name them."""
@@ -143,7 +146,7 @@ class Files:
         written = content.pwrite(offset, data)
         if content.map_unsaved:
             self._save_map(content)
-        file.mtime_ns = self._wall_ns()
+        file.mtime_ns = file.ctime_ns = self._wall_ns()
         return written
 
     def truncate(self, inode: Inode, size: int) -> None:
@@ -167,7 +170,8 @@ class Files:
         file = self._handles.file(inode.ino)
         if file is None or not file.dirtied:
             return inode
-        return inode._replace(size=file.content.size, mtime_ns=file.mtime_ns, ctime_ns=file.mtime_ns)
+        ctime_ns = max(inode.ctime_ns, file.ctime_ns)
+        return inode._replace(size=file.content.size, mtime_ns=file.mtime_ns, ctime_ns=ctime_ns)
 
     def touched(self, ino: InodeNo, mtime_ns: int) -> None:
         """The times of an open file were set: its commit must not undo that."""
@@ -208,14 +212,15 @@ class Files:
         content.truncate(size)
         if content.map_unsaved:
             self._save_map(content)
-        file.mtime_ns = self._wall_ns()
+        file.mtime_ns = file.ctime_ns = self._wall_ns()
 
     def _commit(self, file: OpenFile) -> None:
         content, now_ns = file.content, self._wall_ns()
-        inode = self._inodes.get(file.ino)._replace(
+        row = self._inodes.get(file.ino)
+        inode = row._replace(
             size=content.size,
             mtime_ns=file.mtime_ns,
-            ctime_ns=now_ns,
+            ctime_ns=max(row.ctime_ns, file.ctime_ns),
             blocks=content.block_map() or None,
             base_size=content.base.size if content.base is not None else None,
         )

@@ -13,22 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusecache.cache.contents import Contents
-from fusecache.errors import (
-    AlreadyExists,
-    DirectoryNotEmpty,
-    InvalidArgument,
-    IsADirectory,
-    NameTooLong,
-    NotADirectory,
-    NotFound,
-    NotPermitted,
-    ReadOnly,
-)
+from fusecache.errors import AlreadyExists, InvalidArgument, IsADirectory, NotPermitted
+from fusecache.fs.attrs import Changes, inherited, without_set_id
+from fusecache.fs.checks import Checks
 from fusecache.fs.files import Files
-from fusecache.fs.names import Entry, Names, is_reserved
+from fusecache.fs.names import Entry, Names
 from fusecache.fs.streams import Stream
+from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
-from fusecache.namespace.keys import MAX_NAME_BYTES
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Dentry, Inode, Place
 from fusecache.namespace.tree import Owner
@@ -36,29 +28,6 @@ from fusecache.types import HandleNo, InodeNo
 
 _DIR_BATCH = 64
 """Names looked up at a time for a listing: about two of the kernel's 4 KiB buffers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What a setattr sets; None: as it is."""
-
-    mode: int | None = None
-    uid: int | None = None
-    gid: int | None = None
-    size: int | None = None
-    atime_ns: int | None = None
-    mtime_ns: int | None = None
-
-    def applied_to(self, inode: Inode) -> Inode:
-        """Return `inode` with these attributes; the size is not among them."""
-        mode = inode.mode if self.mode is None else stat.S_IFMT(inode.mode) | stat.S_IMODE(self.mode)
-        return inode._replace(
-            mode=mode,
-            uid=inode.uid if self.uid is None else self.uid,
-            gid=inode.gid if self.gid is None else self.gid,
-            atime_ns=inode.atime_ns if self.atime_ns is None else self.atime_ns,
-            mtime_ns=inode.mtime_ns if self.mtime_ns is None else self.mtime_ns,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +50,7 @@ class FileSystem:
         contents: Contents,
         durability: Durability,
         *,
+        xattrs: Xattrs,
         cache_dir: Path,
         read_only: bool,
         max_key_bytes: int,
@@ -93,22 +63,21 @@ class FileSystem:
         self._files = files
         self._contents = contents
         self._durability = durability
+        self.xattrs = xattrs
         self._cache_dir = cache_dir
-        self._read_only = read_only
-        self._max_key_bytes = max_key_bytes
+        self._checks = Checks(self._t, names, read_only=read_only, max_key_bytes=max_key_bytes)
         self._wall_ns = wall_ns
         self._changed = changed
         self._streams: dict[HandleNo, Stream] = {}
         self._last_stream = 0
         self._unlinked: dict[InodeNo, Inode] = {}
-        """Inodes without a name that the kernel may still ask about, until it forgets them."""
+        """Inodes without a name or a row that the kernel may still ask about, until it forgets them."""
 
     # --- names ---
 
     async def lookup(self, parent: InodeNo, name: bytes) -> Entry:
         """Resolve a name. Raises NotFound, NotADirectory, NameTooLong, StoreUnreachable."""
-        if len(name) > MAX_NAME_BYTES:  # the kernel lets up to 1024 through
-            raise NameTooLong(repr(name))
+        self._checks.length(name)
         row = await self._names.find(parent, name)
         assert row.ino is not None
         return await self.getattr(row.ino)
@@ -116,12 +85,12 @@ class FileSystem:
     async def getattr(self, ino: InodeNo) -> Entry:
         """Return the attributes, with one HEAD if only a listing told them so far."""
         gone = self._unlinked.get(ino)
-        if gone is not None:
-            return Entry(self._files.attributes(gone), 0.0)
+        if gone is not None and not self._files.is_open(ino):
+            return Entry(gone, 0.0)
         inode = self._t.inodes.get(ino)
         if not inode.headed and inode.base_key is not None:
             inode = await self._names.head(inode)
-        return Entry(self._files.attributes(inode), self._names.timeout_s(inode))
+        return self._entry(inode)
 
     def forget(self, ino: InodeNo) -> None:
         """The kernel let go of an inode."""
@@ -130,43 +99,48 @@ class FileSystem:
 
     async def setattr(self, ino: InodeNo, changes: Changes) -> Entry:
         """Change attributes; a new size is a write. One transaction each."""
-        self._check_writable()
+        self._checks.writable()
         inode = (await self.getattr(ino)).inode
         if changes.size is not None:
             if inode.is_dir:
                 raise IsADirectory(f"inode {ino}")
             self._files.truncate(inode, changes.size)
             inode = (await self.getattr(ino)).inode
-        changed = changes.applied_to(inode)
-        if changed != inode and ino in self._unlinked:
-            self._unlinked[ino] = changed
-        elif changed != inode:
-            self._ns.tree.set_attributes(changed, now_ns=self._wall_ns())
-            if changes.mtime_ns is not None:
-                self._files.touched(ino, changes.mtime_ns)
-            self._changed()
+        if not changes.is_size_only:
+            self._set(changes.applied_to(inode), changes.mtime_ns)
         return await self.getattr(ino)
 
     async def mkdir(self, place: Place, owner: Owner) -> Entry:
-        await self._check_new(place)
-        inode = self._ns.tree.mkdir(place, owner, now_ns=self._wall_ns())
+        await self._checks.new(place)
+        inode = self._ns.tree.mkdir(place, self._inherited(place, owner), now_ns=self._wall_ns())
         self._changed()
-        return Entry(inode, self._names.timeout_s(inode))
+        return self._entry(inode)
+
+    async def mknod(self, place: Place, owner: Owner, rdev: int) -> Entry:
+        """Make an empty file; or a fifo, socket or device, which no store can keep."""
+        await self._checks.new(place)
+        owner, now_ns = self._inherited(place, owner), self._wall_ns()
+        if stat.S_ISREG(owner.mode):
+            inode = self._ns.tree.create(place, owner, now_ns=now_ns, is_open=False)
+        else:
+            inode = self._ns.tree.mknod(place, owner, rdev=rdev, now_ns=now_ns)
+        self._changed()
+        return self._entry(inode)
 
     async def symlink(self, place: Place, target: bytes, owner: Owner) -> Entry:
-        await self._check_new(place)
-        inode = self._ns.tree.create(place, owner, now_ns=self._wall_ns(), symlink=target)
+        await self._checks.new(place)
+        inode = self._ns.tree.create(place, self._inherited(place, owner), now_ns=self._wall_ns(), symlink=target)
         self._changed()
-        return Entry(inode, self._names.timeout_s(inode))
+        return self._entry(inode)
 
     async def link(self, ino: InodeNo, place: Place) -> Entry:
         """Give a file one more name: each is an object of its own in the store, and one inode here."""
-        await self._check_new(place)
+        await self._checks.new(place)
         if (await self.getattr(ino)).inode.is_dir:
             raise NotPermitted(f"inode {ino} is a directory")
         inode = self._ns.tree.link(ino, place, now_ns=self._wall_ns())
         self._changed()
-        return Entry(self._files.attributes(inode), self._names.timeout_s(inode))
+        return self._entry(inode)
 
     async def readlink(self, ino: InodeNo) -> bytes:
         inode = (await self.getattr(ino)).inode
@@ -175,7 +149,7 @@ class FileSystem:
         return inode.symlink
 
     async def unlink(self, place: Place) -> None:
-        self._check_writable()
+        self._checks.writable()
         row = await self._names.find(*place)
         assert row.ino is not None
         if self._t.inodes.get(row.ino).is_dir:
@@ -185,16 +159,19 @@ class FileSystem:
         self._changed()
 
     async def rmdir(self, place: Place) -> None:
-        self._check_writable()
+        self._checks.writable()
         row = await self._names.find(*place)
-        await self._check_empty(row)
-        self._ns.tree.rmdir(place, now_ns=self._wall_ns())
+        await self._checks.empty(row)
+        now_ns = self._wall_ns()
+        inode = self._t.inodes.get(row.inode_no)
+        self._ns.tree.rmdir(place, now_ns=now_ns)
+        self._lost_name(inode._replace(ctime_ns=now_ns), keep=False)
         self._changed()
 
     async def rename(self, old: Place, new: Place, *, replace: bool = True) -> None:
         """Move a name in one transaction, whatever is below it."""
-        self._check_writable()
-        self._check_name(new)
+        self._checks.writable()
+        self._checks.name(new)
         moved = await self._names.find(*old)
         target = await self._names.find_any(*new)
         if target is not None:
@@ -202,17 +179,28 @@ class FileSystem:
                 raise AlreadyExists(repr(new.name))
             if target.ino == moved.ino:
                 return
-            await self._check_replaceable(moved, target)
+            await self._checks.replaceable(moved, target)
         keep = target is not None and target.ino is not None and self._files.is_open(target.ino)
         replaced = self._ns.tree.rename(old, new, now_ns=self._wall_ns(), keep=keep)
         if replaced is not None:
             self._lost_name(replaced, keep)
         self._changed()
 
+    async def exchange(self, one: Place, other: Place) -> None:
+        """Swap two names, whatever they are, in one transaction."""
+        self._checks.writable()
+        for place in (one, other):
+            self._checks.name(place)
+            await self._names.find(*place)
+        self._ns.tree.exchange(one, other, now_ns=self._wall_ns())
+        self._changed()
+
     # --- directories ---
 
     async def opendir(self, ino: InodeNo) -> HandleNo:
-        self._names.directory(ino)
+        """Open a directory, also one that was removed and is still somebody's: it is empty."""
+        if ino not in self._unlinked:
+            self._names.directory(ino)
         self._last_stream += 1
         number = HandleNo(self._last_stream)
         self._streams[number] = Stream(ino, self._names, self._t)
@@ -243,22 +231,27 @@ class FileSystem:
 
     async def create(self, place: Place, owner: Owner, flags: int) -> tuple[HandleNo, Entry]:
         """Create and open a file, or open the one that is there, unless O_EXCL."""
-        self._check_writable()
-        self._check_name(place)
+        self._checks.writable()
+        self._checks.name(place)
         present = await self._names.find_any(*place)
         if present is not None and present.ino is not None:
             if flags & os.O_EXCL:
                 raise AlreadyExists(repr(place.name))
             return await self.open(present.ino, flags), await self.getattr(present.ino)
-        inode = self._ns.tree.create(place, owner, now_ns=self._wall_ns())
-        return self._files.opened_new(inode, flags), Entry(inode, self._names.timeout_s(inode))
+        inode = self._ns.tree.create(place, self._inherited(place, owner), now_ns=self._wall_ns())
+        return self._files.opened_new(inode, flags), self._entry(inode)
 
-    async def open(self, ino: InodeNo, flags: int) -> HandleNo:
+    async def open(self, ino: InodeNo, flags: int, *, drops_set_id: bool = False) -> HandleNo:
+        """Open a file. `drops_set_id`: who asks has no right to keep such bits on what O_TRUNC empties."""
         if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
-            self._check_writable()
+            self._checks.writable()
         inode = (await self.getattr(ino)).inode
         if inode.is_dir:
             raise IsADirectory(f"inode {ino}")
+        if inode.is_special:
+            raise InvalidArgument(f"inode {ino} has no bytes: the kernel itself opens such")
+        if flags & os.O_TRUNC and drops_set_id and without_set_id(inode.mode) != inode.mode:
+            self._set(inode._replace(mode=without_set_id(inode.mode)), None)
         return self._files.open(inode, flags)
 
     async def read(self, number: HandleNo, offset: int, length: int) -> bytes:
@@ -271,7 +264,9 @@ class FileSystem:
         self._files.flush(number)
 
     def release(self, number: HandleNo) -> None:
-        self._files.release(number)
+        reaped = self._files.release(number)
+        if reaped is not None and reaped.ino in self._unlinked:
+            self._unlinked[reaped.ino] = reaped
 
     async def fsync(self, number: HandleNo) -> None:
         await self._files.fsync(number)
@@ -280,66 +275,41 @@ class FileSystem:
         """The cache disk: what may still be written before something has to be persisted."""
         return os.statvfs(self._cache_dir)
 
-    # --- checks ---
-
-    def _check_writable(self) -> None:
-        if self._read_only:
-            raise ReadOnly("mounted read-only")
-
-    def _check_name(self, place: Place) -> None:
-        if len(place.name) > MAX_NAME_BYTES:
-            raise NameTooLong(repr(place.name))
-        if is_reserved(*place):
-            raise NotPermitted(f"{place.name!r} is where relocations step aside")
-        self._names.directory(place.parent)
-        if not self._t.directories.get(place.parent).parent and place.parent != 1:
-            raise NotFound("the directory was removed")
-        if len(self._t.directories.home_key(place).encode()) > self._max_key_bytes:
-            raise NameTooLong(f"the key of {place.name!r} would have more than {self._max_key_bytes} bytes")
-
-    async def _check_new(self, place: Place) -> None:
-        self._check_writable()
-        self._check_name(place)
-        if await self._names.find_any(*place) is not None:
-            raise AlreadyExists(repr(place.name))
-
-    async def _check_empty(self, row: Dentry) -> None:
-        assert row.ino is not None
-        self._names.directory(row.ino)
-        stream = Stream(row.ino, self._names, self._t)
-        position = 0
-        while names := await stream.names(position, 1):
-            found = self._t.dentries.get(row.ino, names[0])
-            if found is not None and found.ino is not None:
-                raise DirectoryNotEmpty(repr(row.name))
-            position += 1
-        if self._t.dentries.has_live(row.ino):  # made while we looked
-            raise DirectoryNotEmpty(repr(row.name))
-
-    async def _check_replaceable(self, moved: Dentry, target: Dentry) -> None:
-        assert moved.ino is not None
-        assert target.ino is not None
-        moves_dir = self._t.inodes.get(moved.ino).is_dir
-        if self._t.inodes.get(target.ino).is_dir:
-            if not moves_dir:
-                raise IsADirectory(repr(target.name))
-            await self._check_empty(target)
-        elif moves_dir:
-            raise NotADirectory(repr(target.name))
+    # --- helpers ---
 
     def _dir_entry(self, row: Dentry, position: int) -> DirEntry:
         assert row.ino is not None
-        inode = self._files.attributes(self._t.inodes.get(row.ino))
+        inode, timeout_s = self._entry(self._t.inodes.get(row.ino))
         guessed = not inode.headed and inode.base_key is not None
-        return DirEntry(row.name, Entry(inode, 0.0 if guessed else self._names.timeout_s(inode)), position)
+        return DirEntry(row.name, Entry(inode, 0.0 if guessed else timeout_s), position)
+
+    def _entry(self, inode: Inode) -> Entry:
+        if not inode.is_dir:
+            return Entry(self._files.attributes(inode), self._names.timeout_s(inode))
+        if self._t.directories.get(inode.ino).prefix is not None:
+            inode = inode._replace(nlink=1)  # how many subdirectories the store has, nobody counts: so find(1) knows
+        return Entry(inode, self._names.timeout_s(inode))
+
+    def _inherited(self, place: Place, owner: Owner) -> Owner:
+        return inherited(owner, self._t.inodes.get(place.parent))
+
+    def _set(self, inode: Inode, mtime_ns: int | None) -> None:
+        now_ns = self._wall_ns()
+        if inode.ino in self._unlinked and not self._files.is_open(inode.ino):
+            self._unlinked[inode.ino] = inode._replace(ctime_ns=now_ns)
+            return
+        self._ns.tree.set_attributes(inode, now_ns=now_ns)
+        if mtime_ns is not None:
+            self._files.touched(inode.ino, mtime_ns)
+        self._changed()
 
     def _lost_name(self, inode: Inode, keep: bool) -> None:
         if inode.nlink and not inode.is_dir:
             return
         self._names.forget(inode.ino)
+        self._unlinked[inode.ino] = inode._replace(nlink=0)
         if inode.is_dir:
             return
-        self._unlinked[inode.ino] = inode
         if keep:
             self._files.unlinked(inode.ino)
         else:

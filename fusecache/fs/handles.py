@@ -22,7 +22,9 @@ class OpenFile:
     dirtied: bool = False
     """Bytes or size changed since the last commit: `close` and `fsync` commit them."""
     mtime_ns: int = 0
-    """Of the last change, while `dirtied`."""
+    """Of the last change, while `dirtied`; or what somebody set it to since."""
+    ctime_ns: int = 0
+    """Of the last change of the bytes, while `dirtied`: a close is none."""
     unlinked: bool = False
 
 

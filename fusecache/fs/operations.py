@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyfuse3
 from pyfuse3 import (
@@ -19,17 +20,20 @@ from pyfuse3 import (
     RequestContext,
     SetattrFields,
     StatvfsData,
+    XAttrNameT,
 )
 
 from fusecache.errors import InvalidArgument
-from fusecache.fs.errno import errno_reply
-from fusecache.fs.filesystem import Changes, FileSystem
+from fusecache.fs.attrs import Changes
+from fusecache.fs.errno import errno_reply, no_data
+from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.names import Entry
 from fusecache.namespace.records import Place
 from fusecache.namespace.tree import Owner
 from fusecache.types import HandleNo, InodeNo
 
 _MAX_NAME = 255
+_CAPABILITY = b"security.capability"
 _BLOCK = 512  # the unit of st_blocks, whatever the disk's
 
 
@@ -67,20 +71,19 @@ class FuseOperations(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> EntryAttributes:
         with errno_reply("setattr", inode):
-            changes = Changes(
-                mode=attr.st_mode if fields.update_mode else None,
-                uid=attr.st_uid if fields.update_uid else None,
-                gid=attr.st_gid if fields.update_gid else None,
-                size=attr.st_size if fields.update_size else None,
-                atime_ns=attr.st_atime_ns if fields.update_atime else None,
-                mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
-            )
-            return self._attributes(await self._fs.setattr(InodeNo(inode), changes))
+            return self._attributes(await self._fs.setattr(InodeNo(inode), _changes(attr, fields, ctx)))
 
     async def mkdir(self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext) -> EntryAttributes:
         with errno_reply("mkdir", name):
             owner = _owner(stat.S_IFDIR, mode, ctx)
             return self._attributes(await self._fs.mkdir(Place(InodeNo(parent_inode), name), owner))
+
+    async def mknod(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        with errno_reply("mknod", name):
+            owner = _owner(stat.S_IFMT(mode), mode, ctx)
+            return self._attributes(await self._fs.mknod(Place(InodeNo(parent_inode), name), owner, rdev))
 
     async def symlink(
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
@@ -117,10 +120,13 @@ class FuseOperations(pyfuse3.Operations):
         ctx: RequestContext,
     ) -> None:
         with errno_reply("rename", name_old):
-            if flags & ~pyfuse3.RENAME_NOREPLACE:
-                raise InvalidArgument(f"rename flags {flags:#x} are not supported")
             old, new = Place(InodeNo(parent_inode_old), name_old), Place(InodeNo(parent_inode_new), name_new)
-            await self._fs.rename(old, new, replace=not flags)
+            if flags == pyfuse3.RENAME_EXCHANGE:
+                await self._fs.exchange(old, new)
+            elif flags in (0, pyfuse3.RENAME_NOREPLACE):
+                await self._fs.rename(old, new, replace=not flags)
+            else:
+                raise InvalidArgument(f"rename flags {flags:#x} are not supported")
 
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         with errno_reply("opendir", inode):
@@ -153,7 +159,7 @@ class FuseOperations(pyfuse3.Operations):
 
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         with errno_reply("open", inode):
-            return _file_info(await self._fs.open(InodeNo(inode), flags))
+            return _file_info(await self._fs.open(InodeNo(inode), flags, drops_set_id=ctx.uid != 0))
 
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         with errno_reply("read", fh):
@@ -175,6 +181,32 @@ class FuseOperations(pyfuse3.Operations):
         with errno_reply("fsync", fh):
             await self._fs.fsync(HandleNo(fh))
 
+    # --- extended attributes ---
+
+    async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+        if name == _CAPABILITY:  # before every write(2): pyfuse3 can't negotiate HANDLE_KILLPRIV_V2
+            raise no_data()
+        with errno_reply("getxattr", inode):
+            return await self._fs.xattrs.get(InodeNo(inode), name)
+
+    async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
+        with errno_reply("setxattr", inode):
+            await self._fs.xattrs.set(InodeNo(inode), name, value)
+
+    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
+        with errno_reply("listxattr", inode):
+            return [XAttrNameT(name) for name in await self._fs.xattrs.list(InodeNo(inode))]
+
+    async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
+        with errno_reply("removexattr", inode):
+            await self._fs.xattrs.remove(InodeNo(inode), name)
+
+    async def access(self, inode: InodeT, mode: ModeT, ctx: RequestContext) -> bool:
+        """Never asked: mounts have default_permissions, and the kernel judges by mode and owner."""
+        with errno_reply("access", inode):
+            await self._fs.getattr(InodeNo(inode))
+            return True
+
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
         with errno_reply("statfs", ""):
             return _statvfs(self._fs.statfs())
@@ -187,6 +219,7 @@ class FuseOperations(pyfuse3.Operations):
         attributes.st_nlink = inode.nlink
         attributes.st_uid = inode.uid
         attributes.st_gid = inode.gid
+        attributes.st_rdev = inode.rdev
         attributes.st_size = inode.size
         attributes.st_blocks = -(-inode.size // _BLOCK)
         attributes.st_atime_ns = inode.atime_ns
@@ -199,6 +232,19 @@ class FuseOperations(pyfuse3.Operations):
 
 def _owner(kind: int, mode: int, ctx: RequestContext) -> Owner:
     return Owner(kind | stat.S_IMODE(mode) & ~ctx.umask, ctx.uid, ctx.gid)
+
+
+def _changes(attr: EntryAttributes, fields: SetattrFields, ctx: RequestContext) -> Changes:
+    """Read a SETATTR; one without any field comes before the write of somebody who may not keep set-id bits."""
+    changes = Changes(
+        mode=attr.st_mode if fields.update_mode else None,
+        uid=attr.st_uid if fields.update_uid else None,
+        gid=attr.st_gid if fields.update_gid else None,
+        size=attr.st_size if fields.update_size else None,
+        atime_ns=attr.st_atime_ns if fields.update_atime else None,
+        mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
+    )
+    return replace(changes, drops_set_id=changes == Changes() or (fields.update_size and ctx.uid != 0))
 
 
 def _file_info(number: HandleNo) -> FileInfo:

@@ -20,7 +20,7 @@ from fusecache.types import Seq, StoreNo
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _SEQ_CHUNK = 100_000
 """How many seqs one commit reserves: after a crash they are skipped, never given out again."""
 _CHECKPOINT_BYTES = 32 << 20

@@ -13,6 +13,10 @@ _OF_INODE = f"SELECT {_COLUMNS} FROM dentry WHERE ino = ?"
 _PUT = f"INSERT OR REPLACE INTO dentry ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CHILDREN = f"SELECT {_COLUMNS} FROM dentry WHERE parent = ? AND name > ? ORDER BY name LIMIT ?"
 _LIVE = "SELECT 1 FROM dentry WHERE parent = ? AND ino IS NOT NULL LIMIT 1"
+# Only a fifo, a socket or a device no store can keep.
+_STORABLE = """
+    SELECT 1 FROM dentry JOIN inode ON inode.ino = dentry.ino
+     WHERE parent = ? AND mode & 61440 IN (16384, 32768, 40960) LIMIT 1"""
 _READERS = f"SELECT {_COLUMNS} FROM dentry WHERE store = ? AND key = ? AND ino IS NOT NULL"
 _READERS_BELOW = f"SELECT {_COLUMNS} FROM dentry WHERE store = ? AND key > ? AND key < ? AND ino IS NOT NULL"
 _SETTLE = "UPDATE dentry SET settled = 1, epoch = ? WHERE parent = ? AND name = ? AND ino IS NULL"
@@ -78,6 +82,10 @@ class Dentries:
 
     def has_live(self, parent: InodeNo) -> bool:
         return self._db.execute(_LIVE, (parent,)).fetchone() is not None
+
+    def has_storable(self, parent: InodeNo) -> bool:
+        """Whether there is a name that is, or will be, more than ours alone."""
+        return self._db.execute(_STORABLE, (parent,)).fetchone() is not None
 
     def readers(self, store: StoreNo, key: ObjectKey) -> list[Dentry]:
         """Live names whose object is at `key`."""

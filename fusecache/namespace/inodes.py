@@ -17,6 +17,7 @@ _DIRTIED = """
     UPDATE inode SET generation = generation + 1,
            blocks = ?, base_size = ?, base_store = ?, base_key = ?, base_etag = ? WHERE ino = ?"""
 _TOUCHED = "UPDATE inode SET mtime_ns = ?, ctime_ns = ? WHERE ino = ?"
+_LINKED = "UPDATE inode SET nlink = max(1, nlink + ?) WHERE ino = ?"
 _CHANGED = "UPDATE inode SET ctime_ns = ? WHERE ino = ?"
 _BASE = "UPDATE inode SET base_store = ?, base_key = ?, base_etag = ?, base_size = ?, blocks = ? WHERE ino = ?"
 _ORPHANS = "SELECT ino FROM inode WHERE nlink = 0"
@@ -59,7 +60,8 @@ class Inodes:
 
         The rest of `inode` may be older than the row: it is a writer's copy.
         """
-        _, mode, _, _, _, size, _, mtime_ns, ctime_ns, *_, base_size, blocks = inode
+        _, mode, _, _, _, size, _, mtime_ns, ctime_ns, *_ = inode
+        base_size, blocks = inode.base_size, inode.blocks
         self._db.execute(_WRITTEN, (size, mtime_ns, ctime_ns, mode, base_size, blocks, inode.ino))
         self._keep(
             self.get(inode.ino)._replace(
@@ -81,6 +83,12 @@ class Inodes:
         self._db.execute(_TOUCHED, (now_ns, now_ns, ino))
         if (inode := self._cache.get(ino)) is not None:
             self._keep(inode._replace(mtime_ns=now_ns, ctime_ns=now_ns))
+
+    def linked(self, ino: InodeNo, count: int) -> None:
+        """So many more subdirectories are in this directory, or fewer; of those of the store nobody keeps count."""
+        self._db.execute(_LINKED, (count, ino))
+        if (inode := self._cache.get(ino)) is not None:
+            self._keep(inode._replace(nlink=max(1, inode.nlink + count)))
 
     def changed(self, inode: Inode, now_ns: int) -> None:
         """Its name changed."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from fusecache.namespace.records import Dentry, Directory, Inode, Place
 from fusecache.namespace.tables import Tables
+from fusecache.namespace.xattrs import row_of
 from fusecache.types import Attributes, ETag, InodeNo, LowerId, ObjectKey, Seq, StoreNo
 
 
@@ -102,6 +103,7 @@ class Lower:
                 ctime_ns=attributes.mtime_ns,
                 symlink=symlink,
                 size=len(symlink) if symlink is not None else inode.size,
+                xattrs=row_of(attributes.xattrs),
             )
 
     def marker_seen(self, ino: InodeNo) -> None:
@@ -204,7 +206,7 @@ class Lower:
         if a is not None:
             target = a.symlink_target
             size = len(target) if target is not None else found.size
-            fresh = fresh._replace(headed=1, symlink=target, size=size)
+            fresh = fresh._replace(headed=1, symlink=target, size=size, xattrs=row_of(a.xattrs))
         inode = t.inodes.insert(fresh)
         dentry = Dentry(*place, inode.ino, store, key, etag, inode.generation, epoch, 0)
         t.dentries.put(dentry)

@@ -29,6 +29,13 @@ class Inode(NamedTuple):
     base_etag: ETag | None
     base_size: int | None
     blocks: bytes | None
+    rdev: int = 0
+    xattrs: bytes | None = None
+
+    @property
+    def is_special(self) -> bool:
+        """Fifo, socket or device: no store can keep it."""
+        return stat.S_IFMT(self.mode) not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
 
     @property
     def is_dir(self) -> bool:

@@ -19,7 +19,8 @@ CREATE TABLE inode (
     mode       INTEGER NOT NULL,   -- st_mode, type included
     uid        INTEGER NOT NULL,
     gid        INTEGER NOT NULL,
-    nlink      INTEGER NOT NULL,   -- 0: unlinked, kept until its last handle closes
+    nlink      INTEGER NOT NULL,   -- 0: unlinked, kept until its last handle closes. A directory made here:
+                                   --   2 and one for each of its subdirectories, which counts while it is opaque
     size       INTEGER NOT NULL,
     atime_ns   INTEGER NOT NULL,
     mtime_ns   INTEGER NOT NULL,
@@ -31,7 +32,10 @@ CREATE TABLE inode (
     base_key   TEXT,
     base_etag  TEXT,               -- ... NULL: every byte is local
     base_size  INTEGER,            -- how many of its bytes still count: a truncate shrinks it
-    blocks     BLOB                -- dirty and partly local: bitmap of the blocks here, LSB first; else NULL
+    blocks     BLOB,               -- dirty and partly local: bitmap of the blocks here, LSB first; else NULL
+    rdev       INTEGER NOT NULL DEFAULT 0,  -- of a device
+    xattrs     BLOB                -- the `user.*` attributes, as namespace/xattrs.py packs them: read with the row,
+                                   --   gone with it. NULL: it never had any; empty: its object may still tell of some
 ) STRICT;
 
 -- A name in a directory. The lower identity (store, key, etag) belongs to the name.

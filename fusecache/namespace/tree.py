@@ -20,6 +20,7 @@ from fusecache.namespace.departures import Departures
 from fusecache.namespace.keys import UNSTORABLE
 from fusecache.namespace.records import Dentry, Inode, Place, TaskKind
 from fusecache.namespace.tables import Tables as Tables
+from fusecache.namespace.wants import Wants
 from fusecache.types import InodeNo, Seq
 
 _MAX_DELAY_FACTOR = 10
@@ -43,9 +44,12 @@ class Tree:
         self._delay_ns = delay_ns
         self._is_staging = is_staging
         self._departures = Departures(tables, delay_ns=delay_ns)
+        self._wants = Wants(tables, delay_ns=delay_ns, is_staging=is_staging)
 
-    def create(self, place: Place, owner: Owner, *, now_ns: int, symlink: bytes | None = None) -> Inode:
-        """Make a file, open for writing, or a symbolic link.
+    def create(
+        self, place: Place, owner: Owner, *, now_ns: int, symlink: bytes | None = None, is_open: bool = True
+    ) -> Inode:
+        """Make a file, which `is_open` for writing or empty for good, or a symbolic link.
 
         Raises:
             AlreadyExists: the name is taken. InvalidArgument: no store could keep it.
@@ -53,7 +57,7 @@ class Tree:
         t = self._t
         with t.database.transaction():
             seq, inode = self._new(place, owner, now_ns=now_ns, symlink=symlink)
-            due_ns = None if symlink is None else now_ns + self._delay_ns
+            due_ns = None if is_open and symlink is None else now_ns + self._delay_ns
             store = t.directories.get(place.parent).store
             t.tasks.want(TaskKind.UPLOAD, inode.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
         return inode
@@ -77,7 +81,23 @@ class Tree:
             t.dentries.put(Dentry(*place, ino, None, None, None, None, seq, 0))
             inode = t.inodes.update(inode, nlink=inode.nlink + 1, ctime_ns=now_ns)
             t.inodes.touched(place.parent, now_ns)
-            self._want_linked(inode, place, seq=seq, now_ns=now_ns)
+            self._wants.linked(inode, place, seq=seq, now_ns=now_ns)
+        return inode
+
+    def mknod(self, place: Place, owner: Owner, *, rdev: int, now_ns: int) -> Inode:
+        """Make a fifo, socket or device: no store can keep it, so it stays here, as if its name were staging.
+
+        Raises:
+            As `create`.
+        """
+        t = self._t
+        with t.database.transaction():
+            seq, inode = self._new(place, owner, now_ns=now_ns, symlink=None, rdev=rdev)
+            store = t.directories.get(place.parent).store
+            t.tasks.want(TaskKind.UPLOAD, inode.ino, store, seq=seq, due_ns=None, now_ns=now_ns)
+            upload = t.tasks.of_inode(inode.ino, TaskKind.UPLOAD)
+            assert upload is not None
+            t.tasks.stage(upload.task)
         return inode
 
     def mkdir(self, place: Place, owner: Owner, *, now_ns: int) -> Inode:
@@ -85,9 +105,10 @@ class Tree:
         t = self._t
         with t.database.transaction():
             seq, inode = self._new(place, owner, now_ns=now_ns, symlink=None)
+            t.inodes.linked(place.parent, 1)
             store = t.directories.get(place.parent).store
             t.directories.insert(inode.ino, store, None, epoch=seq)
-            self._maybe_empty(inode.ino, seq=seq, now_ns=now_ns)
+            self._wants.marker(inode.ino, seq=seq, now_ns=now_ns)
         return inode
 
     def begin_write(self, ino: InodeNo, *, blocks: bytes | None, base_size: int | None, now_ns: int) -> Inode:
@@ -132,11 +153,12 @@ class Tree:
             t.tasks.closed(inode.ino, seq=t.database.next_seq(), due_ns=due_ns, cap_ns=cap_ns)
 
     def set_attributes(self, inode: Inode, *, now_ns: int) -> None:
-        """Store mode, owner and times; the object's metadata follows."""
+        """Store mode, owner and times; the object's metadata follows, which knows neither atime nor ctime."""
         t = self._t
         with t.database.transaction():
+            before = t.inodes.get(inode.ino)
             t.inodes.update(
-                t.inodes.get(inode.ino),
+                before,
                 mode=inode.mode,
                 uid=inode.uid,
                 gid=inode.gid,
@@ -144,7 +166,16 @@ class Tree:
                 mtime_ns=inode.mtime_ns,
                 ctime_ns=now_ns,
             )
-            self._attributes_changed(inode, now_ns)
+            travelling = (inode.mode, inode.uid, inode.gid, inode.mtime_ns)
+            if travelling != (before.mode, before.uid, before.gid, before.mtime_ns):
+                self._wants.attributes(inode, now_ns=now_ns)
+
+    def set_xattrs(self, ino: InodeNo, xattrs: bytes, *, now_ns: int) -> None:
+        """Store the extended attributes, packed; the object's metadata follows."""
+        t = self._t
+        with t.database.transaction():
+            inode = t.inodes.update(t.inodes.get(ino), xattrs=xattrs, ctime_ns=now_ns)
+            self._wants.attributes(inode, now_ns=now_ns)
 
     def unlink(self, place: Place, *, now_ns: int, keep: bool) -> Inode:
         """Remove a file's name; `keep` its inode, which is open. Returns the inode as it is now.
@@ -163,7 +194,7 @@ class Tree:
             self._departures.vacate(place, seq, hides=hides)
             unlinked = t.inodes.unlinked(inode, now_ns, keep=keep)
             t.inodes.touched(place.parent, now_ns)
-            self._maybe_empty(place.parent, seq=seq, now_ns=now_ns)
+            self._wants.marker(place.parent, seq=seq, now_ns=now_ns)
         return unlinked
 
     def rmdir(self, place: Place, *, now_ns: int) -> None:
@@ -179,7 +210,8 @@ class Tree:
             self._departures.unname_directory(dentry, seq=seq, now_ns=now_ns)
             self._departures.vacate(place, seq, hides=t.tasks.has_shielded(place))
             t.inodes.touched(place.parent, now_ns)
-            self._maybe_empty(place.parent, seq=seq, now_ns=now_ns)
+            t.inodes.linked(place.parent, -1)
+            self._wants.marker(place.parent, seq=seq, now_ns=now_ns)
 
     def rename(self, old: Place, new: Place, *, now_ns: int, keep: bool) -> Inode | None:
         """Move a name, over a file or over a directory known to be empty; returns the inode replaced.
@@ -193,29 +225,50 @@ class Tree:
         if old == new:
             self._live(old)
             return None
-        _check_name(new.name)
         with t.database.transaction():
             seq = t.database.next_seq()
             moved = self._live(old)
             inode = t.inodes.get(moved.inode_no)
-            if inode.is_dir and inode.ino in (new.parent, *t.directories.ancestors(new.parent)):
-                raise InvalidArgument("a directory cannot be moved below itself")
+            self._check_target(inode, new)
             replaced = self._replace(new, inode, seq=seq, now_ns=now_ns, keep=keep)
             was_staging = self._was_staging(old, inode)
-            if inode.is_dir:
-                self._departures.leave_tree(moved, seq=seq, now_ns=now_ns)
-            else:
-                self._departures.leave(moved, seq=seq, now_ns=now_ns)
+            self._leave(moved, inode, seq=seq, now_ns=now_ns)
             t.dentries.put(moved._replace(parent=new.parent, name=new.name, epoch=seq))
-            t.directories.moved(inode.ino)
             self._departures.vacate(old, seq, hides=t.tasks.has_shielded(old))
-            t.inodes.changed(inode, now_ns)
+            self._arrived(inode, old.parent, new.parent, now_ns=now_ns)
             if was_staging:
-                self._left_staging(inode, seq=seq, now_ns=now_ns)
-            for parent in {old.parent, new.parent}:
-                t.inodes.touched(parent, now_ns)
-            self._maybe_empty(old.parent, seq=seq, now_ns=now_ns)
+                self._wants.left_staging(inode, seq=seq, now_ns=now_ns)
+            self._wants.marker(old.parent, seq=seq, now_ns=now_ns)
+            if inode.is_special:  # it may have replaced the last file that the store had there
+                self._wants.marker(new.parent, seq=seq, now_ns=now_ns)
+            if replaced is not None and replaced.is_dir:
+                t.inodes.linked(new.parent, -1)
         return replaced
+
+    def exchange(self, one: Place, other: Place, *, now_ns: int) -> None:
+        """Swap two names, whatever they are: both move in one transaction, and each hides what the other left.
+
+        Raises:
+            NotFound: one of them is not there. InvalidArgument: one is below the other, or no store could keep it.
+        """
+        t = self._t
+        with t.database.transaction():
+            seq = t.database.next_seq()
+            moves = [(row, t.inodes.get(row.inode_no)) for row in (self._live(one), self._live(other))]
+            if moves[0][1].ino == moves[1][1].ino:
+                return
+            for (_, inode), to in zip(moves, (other, one), strict=True):
+                self._check_target(inode, to)
+            were_staging = [inode for row, inode in moves if self._was_staging(row.place, inode)]
+            for row, inode in moves:
+                self._leave(row, inode, seq=seq, now_ns=now_ns)
+            for (row, inode), to in zip(moves, (other, one), strict=True):
+                t.dentries.put(row._replace(parent=to.parent, name=to.name, epoch=seq))
+                self._arrived(inode, row.parent, to.parent, now_ns=now_ns)
+            for inode in were_staging:
+                self._wants.left_staging(inode, seq=seq, now_ns=now_ns)
+            for parent in {one.parent, other.parent}:  # all that is left of one may be a fifo
+                self._wants.marker(parent, seq=seq, now_ns=now_ns)
 
     def reap(self, ino: InodeNo) -> None:
         """Forget an unlinked inode: nobody has it open any more."""
@@ -229,7 +282,9 @@ class Tree:
 
     # --- parts of the above, within their transaction ---
 
-    def _new(self, place: Place, owner: Owner, *, now_ns: int, symlink: bytes | None) -> tuple[Seq, Inode]:
+    def _new(
+        self, place: Place, owner: Owner, *, now_ns: int, symlink: bytes | None, rdev: int = 0
+    ) -> tuple[Seq, Inode]:
         t = self._t
         _check_name(place.name)
         present = t.dentries.get(*place)
@@ -238,7 +293,8 @@ class Tree:
         seq = t.database.next_seq()
         size = len(symlink) if symlink is not None else 0
         times = (now_ns, now_ns, now_ns)
-        fresh = (InodeNo(0), *_values(owner), 1, size, *times, 0, 1, symlink, None, None, None, None, None)
+        nlink = 2 if stat.S_ISDIR(owner.mode) else 1
+        fresh = (InodeNo(0), *_values(owner), nlink, size, *times, 0, 1, symlink, None, None, None, None, None, rdev)
         inode = t.inodes.insert(Inode(*fresh))
         t.dentries.put(Dentry(*place, inode.ino, None, None, None, None, seq, 0))
         t.inodes.touched(place.parent, now_ns)
@@ -264,68 +320,32 @@ class Tree:
         self._departures.unname(present, inode, seq=seq, now_ns=now_ns)
         return t.inodes.unlinked(inode, now_ns, keep=keep)
 
-    def _want_linked(self, inode: Inode, place: Place, *, seq: Seq, now_ns: int) -> None:
-        """The new name needs an object: a copy of another name's, or what is to be uploaded anyway."""
+    def _check_target(self, inode: Inode, to: Place) -> None:
+        _check_name(to.name)
+        if inode.is_dir and inode.ino in (to.parent, *self._t.directories.ancestors(to.parent)):
+            raise InvalidArgument("a directory cannot be moved below itself")
+
+    def _leave(self, row: Dentry, inode: Inode, *, seq: Seq, now_ns: int) -> None:
+        if inode.is_dir:
+            self._departures.leave_tree(row, seq=seq, now_ns=now_ns)
+        else:
+            self._departures.leave(row, seq=seq, now_ns=now_ns)
+
+    def _arrived(self, inode: Inode, old: InodeNo, new: InodeNo, *, now_ns: int) -> None:
+        """A name moved from the directory `old` to `new`: what their inodes say of it."""
         t = self._t
-        due_ns = now_ns + self._delay_ns
-        upload = t.tasks.of_inode(inode.ino, TaskKind.UPLOAD)
-        if upload is None:
-            store = t.directories.get(place.parent).store
-            t.tasks.want(TaskKind.COPY, inode.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
-        elif upload.staged and not self._is_staging(t.directories.names(place)):
-            t.tasks.unstage(upload.task, seq=seq, due_ns=due_ns)
+        t.directories.moved(inode.ino)
+        t.inodes.changed(inode, now_ns)
+        for parent in {old, new}:
+            t.inodes.touched(parent, now_ns)
+        if inode.is_dir and old != new:
+            t.inodes.linked(old, -1)
+            t.inodes.linked(new, 1)
 
     def _was_staging(self, place: Place, inode: Inode) -> bool:
         """Whether a name is, or is below, a staging name; some are staging for directories only."""
         names = self._t.directories.names(place)
         return self._is_staging([*names, b""] if inode.is_dir else names)
-
-    def _left_staging(self, inode: Inode, *, seq: Seq, now_ns: int) -> None:
-        t = self._t
-        due_ns = now_ns + self._delay_ns
-        if inode.is_dir:
-            store = t.directories.get(inode.ino).store
-            t.tasks.want(TaskKind.ADOPT, inode.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
-            return
-        for task in t.tasks.all_of_inode(inode.ino):
-            if task.staged:
-                t.tasks.unstage(task.task, seq=seq, due_ns=due_ns)
-
-    def _attributes_changed(self, inode: Inode, now_ns: int) -> None:
-        t = self._t
-        due_ns = now_ns + self._delay_ns
-        if inode.is_dir:
-            if t.directories.get(inode.ino).marker:
-                self._maybe_empty(inode.ino, seq=t.database.next_seq(), now_ns=now_ns)
-            return
-        if not inode.nlink:
-            return
-        upload = t.tasks.of_inode(inode.ino, TaskKind.UPLOAD)
-        if upload is not None and upload.key is None and inode.nlink == 1:
-            return  # it has not begun, and will send the attributes of then
-        dentry = t.dentries.of_inode(inode.ino)[0]
-        t.tasks.want(
-            TaskKind.COPY,
-            inode.ino,
-            t.directories.get(dentry.parent).store,
-            seq=t.database.next_seq(),
-            due_ns=due_ns,
-            now_ns=now_ns,
-            source=dentry.key,
-            attributes=True,
-        )
-
-    def _maybe_empty(self, ino: InodeNo, *, seq: Seq, now_ns: int) -> None:
-        """The directory may be empty now: it may need its marker, which is looked into later."""
-        t = self._t
-        directory = t.directories.get(ino)
-        if not directory.parent:
-            return  # the root
-        pending = t.tasks.of_inode(ino, TaskKind.MARKER)
-        if pending is not None and pending.key is None and not pending.attempts:
-            return  # it will look at what is there then
-        due_ns = now_ns + self._delay_ns
-        t.tasks.want(TaskKind.MARKER, ino, directory.store, seq=seq, due_ns=due_ns, now_ns=now_ns)
 
 
 def _check_name(name: bytes) -> None:

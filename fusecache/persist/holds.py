@@ -98,7 +98,7 @@ class Holds:
         found = resolve(self._t, ROOT_INO, "", key)
         if found.owner is not Owner.MARKER or found.directory is None:
             return False
-        return bool(found.directory.marker) and not self._t.dentries.has_live(found.directory.ino)
+        return bool(found.directory.marker) and not self._t.dentries.has_storable(found.directory.ino)
 
     def _is_carried(self, directory: InodeNo, key: str) -> bool:
         """Whether what is at `key` follows when a directory above is renamed.

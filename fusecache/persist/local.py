@@ -10,6 +10,7 @@ from fusecache.cache.fetch import Fetcher
 from fusecache.errors import NoSuchObject, PermanentBackendError, PreconditionFailed
 from fusecache.namespace.inodes import Inodes
 from fusecache.namespace.records import Inode
+from fusecache.namespace.xattrs import pairs_of
 from fusecache.types import Attributes, Extent, LowerId
 
 
@@ -61,4 +62,4 @@ async def make_whole(content: Content, fetcher: Fetcher, inodes: Inodes) -> None
 
 
 def attributes(inode: Inode) -> Attributes:
-    return Attributes(inode.mode, inode.uid, inode.gid, inode.mtime_ns, inode.symlink)
+    return Attributes(inode.mode, inode.uid, inode.gid, inode.mtime_ns, inode.symlink, pairs_of(inode.xattrs))

@@ -37,7 +37,7 @@ class Marker:
             self._unless_changed(job.task)
             return
         task = ns.tables.tasks.get(job.task.task)
-        if task is None or self._is_elsewhere(job.task.ino, job.key) or ns.tables.dentries.has_live(job.task.ino):
+        if task is None or self._is_elsewhere(job.task.ino, job.key) or ns.tables.dentries.has_storable(job.task.ino):
             return  # planned again
         started = ns.drain.start(task, Place(job.task.ino, b""), job.key, now_ns=tools.wall_ns())
         metadata = metadata_of(attributes(ns.tables.inodes.get(job.task.ino)))

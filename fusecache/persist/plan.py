@@ -131,8 +131,13 @@ class Planner:
         return []
 
     def _is_local(self, job: Job) -> bool:
-        """Whether a file stays here, as its name is staging, and the store has not seen it under another one."""
+        """Whether a file stays here: its name is staging, and the store has not seen it under another one.
+
+        Or it is a fifo, socket or device.
+        """
         assert job.dentry is not None
+        if self._t.inodes.get(job.dentry.inode_no).is_special:
+            return True
         names = self._t.directories.names(job.dentry.place)
         return self._patterns.is_staging(names) and job.dentry.key in (None, job.key)
 
@@ -140,8 +145,12 @@ class Planner:
         jobs = []
         for row in rows:
             home, source = self._t.directories.home_key(row.place), copied_from(self._t, row)
-            if source is None or (source.key == home and not task.attributes):
-                continue  # an upload sends it; or it is there
+            if source is None:
+                continue  # an upload sends it
+            if source.key == home and not task.attributes:
+                void = self._t.tasks.deletes_of(task.store, home)  # wanted when it left: it is back there
+                plan.void += [each for each in void if each.task not in self._inflight]
+                continue
             job = Job(task, row.place, home, source)
             if row.key is not None or not self._is_local(Job(task, row.place, home, row)):
                 jobs.append(job)
@@ -171,7 +180,7 @@ class Planner:
     def _marker(self, plan: Plan, task: Task) -> list[Job]:
         assert task.ino is not None
         directory = self._t.directories.find(task.ino)
-        if directory is None or not directory.parent or self._t.dentries.has_live(task.ino):
+        if directory is None or not directory.parent or self._t.dentries.has_storable(task.ino):
             plan.abandon.append(task)
             return []
         place = Place(directory.parent, directory.name)

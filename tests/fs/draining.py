@@ -18,9 +18,11 @@ from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
 from fusecache.config.model import MARKERS, STAGING
+from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.names import Names
+from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.persist.persister import Persister
@@ -179,8 +181,10 @@ async def a_drained_world(
     )  # fmt: skip
     files = Files(ns, durability, contents, fetcher, wall_ns=wall_ns, changed=persister.ring)
     names = Names(ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns, dropped=files.dropped)
+    describer = Describer(ns, names, contents, uploading=persister.uploading, wall_ns=wall_ns)
+    xattrs = Xattrs(ns, names, describer.facts, read_only=False, wall_ns=wall_ns, changed=persister.ring)
     fs = FileSystem(
-        ns, names, files, contents, durability, cache_dir=root, read_only=False, max_key_bytes=1024,
+        ns, names, files, contents, durability, xattrs=xattrs, cache_dir=root, read_only=False, max_key_bytes=1024,
         wall_ns=wall_ns, changed=persister.ring,
     )  # fmt: skip
     ns.tree.recover(now_ns=wall_ns())

@@ -20,9 +20,12 @@ from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
 from fusecache.errors import NotADirectory
+from fusecache.fs.attrs import Changes
+from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
-from fusecache.fs.filesystem import Changes, DirEntry, FileSystem
+from fusecache.fs.filesystem import DirEntry, FileSystem
 from fusecache.fs.names import Names
+from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.lower import Defaults
 from fusecache.namespace.namespace import Namespace
@@ -36,6 +39,7 @@ TTL_S = 60.0
 DEFAULTS = Defaults(uid=11, gid=12, file_mode=0o640, dir_mode=0o750)
 FILE = Owner(stat.S_IFREG | 0o644, 1000, 1000)
 LINK = Owner(stat.S_IFLNK | 0o777, 1000, 1000)
+FIFO = Owner(stat.S_IFIFO | 0o600, 1000, 1000)
 DIRECTORY = Owner(stat.S_IFDIR | 0o755, 1000, 1000)
 
 
@@ -151,6 +155,24 @@ class World:
     async def rename(self, old: str, new: str, *, replace: bool = True) -> None:
         await self.fs.rename(await self.place(old), await self.place(new), replace=replace)
 
+    async def exchange(self, one: str, other: str) -> None:
+        await self.fs.exchange(await self.place(one), await self.place(other))
+
+    async def mkfifo(self, path: str) -> InodeNo:
+        return (await self.fs.mknod(await self.place(path), FIFO, 0)).inode.ino
+
+    # --- extended attributes ---
+
+    async def setxattr(self, path: str, name: bytes, value: bytes) -> None:
+        await self.fs.xattrs.set((await self.stat(path)).ino, name, value)
+
+    async def getxattr(self, path: str, name: bytes) -> bytes:
+        return await self.fs.xattrs.get((await self.stat(path)).ino, name)
+
+    async def xattrs(self, path: str) -> dict[bytes, bytes]:
+        ino = (await self.stat(path)).ino
+        return {name: await self.fs.xattrs.get(ino, name) for name in await self.fs.xattrs.list(ino)}
+
     # --- bytes ---
 
     async def create(self, path: str, flags: int = os.O_WRONLY) -> HandleNo:
@@ -226,12 +248,15 @@ async def a_world(
     listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
     files = Files(ns, durability, contents, fetcher, wall_ns=wall_ns, changed=lambda: None)
     names = Names(ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns, dropped=files.dropped)
+    describer = Describer(ns, names, contents, uploading=tuple, wall_ns=wall_ns)
+    xattrs = Xattrs(ns, names, describer.facts, read_only=read_only, wall_ns=wall_ns, changed=lambda: None)
     fs = FileSystem(
         ns,
         names,
         files,
         contents,
         durability,
+        xattrs=xattrs,
         cache_dir=root,
         read_only=read_only,
         max_key_bytes=1024,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ class File:
     """What one or several names stand for."""
 
     data: bytes
+    is_fifo: bool = False
 
 
 Tree = dict[str, File | None]
@@ -44,7 +46,9 @@ steps = st.one_of(
     st.tuples(st.just("mkdir"), paths),
     st.tuples(st.just("rmdir"), paths),
     st.tuples(st.just("rename"), paths, paths),
+    st.tuples(st.just("exchange"), paths, paths),
     st.tuples(st.just("link"), paths, paths),
+    st.tuples(st.just("mkfifo"), paths),
     st.tuples(st.just("chmod"), paths),
     st.tuples(st.just("wait"), st.sampled_from([0.3, 1.2, 1.26, 1.5, 3.0])),
     st.tuples(st.just("ticks"), st.integers(1, 30)),
@@ -65,9 +69,15 @@ class Model:
         self.count = 0
 
     def bucket(self) -> dict[str, bytes]:
-        found = {path: file.data for path, file in self.tree.items() if file is not None}
-        empty = [path for path in self.tree if self.is_dir(path) and not self.below(path)]
+        found = {path: file.data for path, file in self.tree.items() if file is not None and not file.is_fifo}
+        empty = [path for path in self.tree if self.is_dir(path) and not self._is_kept_below(path)]
         return found | {f"{path}/": b"" for path in empty}
+
+    def _is_kept_below(self, path: str) -> bool:
+        return any((file := self.tree[each]) is None or not file.is_fifo for each in self.below(path))
+
+    def fifos(self) -> set[File]:
+        return {file for file in self.tree.values() if file is not None and file.is_fifo}
 
     def is_dir(self, path: str) -> bool:
         return not path or (path in self.tree and self.tree[path] is None)
@@ -83,7 +93,7 @@ class Model:
         return bool(getattr(self, kind)(*arguments))
 
     def write(self, path: str) -> bool:
-        if self.is_dir(path):
+        if self.is_dir(path) or self.tree.get(path) in self.fifos():
             return False
         self.count += 1
         data = f"{path} {self.count}".encode()
@@ -97,6 +107,12 @@ class Model:
         if self.tree.get(old) is None or new in self.tree:
             return False
         self.tree[new] = self.tree[old]
+        return True
+
+    def mkfifo(self, path: str) -> bool:
+        if path in self.tree:
+            return False
+        self.tree[path] = File(b"", is_fifo=True)
         return True
 
     def chmod(self, path: str) -> bool:
@@ -115,6 +131,18 @@ class Model:
         if not self.is_dir(path) or self.below(path):
             return False
         del self.tree[path]
+        return True
+
+    def exchange(self, one: str, other: str) -> bool:
+        if not self.is_dir(one.rpartition("/")[0]) or one not in self.tree or other not in self.tree:
+            return False
+        if one.startswith(f"{other}/") or other.startswith(f"{one}/"):
+            return False
+        if one == other:
+            return True
+        for path, to in ((one, "1"), (other, one), ("1", other)):
+            moved = {each: self.tree.pop(each) for each in [path, *self.below(path)]}
+            self.tree.update({to + each[len(path) :]: data for each, data in moved.items()})
         return True
 
     def rename(self, old: str, new: str) -> bool:
@@ -152,10 +180,12 @@ class Run:
             await world.settle()
             assert self.store.objects() == self.model.bucket()  # what a barrier promises
             await trio.sleep(60)
-            assert world.tasks_left() == 0
+            assert world.tasks_left() == len(self.model.fifos())
             assert self.store.objects() == self.model.bucket()
             for path, file in self.model.tree.items():
-                if file is not None:
+                if file is not None and file.is_fifo:
+                    assert stat.S_ISFIFO((await world.stat(path)).mode)
+                elif file is not None:
                     assert await world.read_file(path) == file.data
                     names = list(self.model.tree.values()).count(file)
                     assert (await world.stat(path)).nlink == names
@@ -201,6 +231,9 @@ class Run:
 
 
 FOUND: list[list[Step]] = [
+    # Back to where its object is: the delete that waited for it to arrive elsewhere goes without a request.
+    [("rename", "c", "b/b"), ("rename", "b/b", "c")],
+    [("exchange", "c", "a/a"), ("rename", "c", "a/a")],
     # A marker in flight when the daemon died; the directory has a child then.
     [("pause", 0.3), ("unlink", "a/b/a"), ("wait", 1.26), ("mkdir", "a/b/b"), ("wait", 0.3)],
     # A file where a directory was that is still being moved away.

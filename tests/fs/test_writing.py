@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from fusecache.fs.filesystem import Changes
+from fusecache.fs.attrs import Changes
 from tests.fs.harness import BLOCK, CountedStore, World, pattern
 
 LARGE = pattern(200 * BLOCK)
@@ -142,8 +142,8 @@ async def test_mode_owner_and_times(world: World, store: CountedStore, kind: str
     await world.write_file("dirty", b"x")
     number = await world.create("open")
     await world.fs.write(number, 0, b"x")
-    await world.setattr(kind, mode=0o4751)
     await world.setattr(kind, uid=7, gid=8)
+    await world.setattr(kind, mode=0o4751)
     await world.setattr(kind, atime_ns=111, mtime_ns=222)
     await world.close(number)
     inode = await world.stat(kind)
