@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fusecache.namespace.keys import TMP_PREFIX, ancestors
 from fusecache.namespace.links import lacking, written_name
 from fusecache.namespace.moves import Moves
-from fusecache.namespace.records import Dentry, Inode, Place, Task, TaskKind
+from fusecache.namespace.records import Dentry, Inode, Place, Stuck, Task, TaskKind
 from fusecache.namespace.relocations import Relocations
 from fusecache.namespace.tables import Tables
 from fusecache.types import LowerId, ObjectKey, Seq, StoreNo
@@ -25,6 +25,8 @@ class Started:
     key: ObjectKey
     seq: Seq
     """Of the start: what is acknowledged later is not covered."""
+    is_retry: bool
+    """The same target was recorded before: its request may have been carried out."""
 
 
 class Drain:
@@ -39,7 +41,7 @@ class Drain:
         """Record that a request to `key`, which belongs to `place`, is about to be sent."""
         t = self._t
         with t.database.transaction():
-            seq = t.database.next_seq()
+            seq, is_retry = t.database.next_seq(), task.key == key
             if task.key is not None and task.key != key:
                 t.tasks.want_deleted(
                     task.store, task.key, etag=None, seq=seq, due_ns=now_ns, now_ns=now_ns, shield=None
@@ -55,7 +57,7 @@ class Drain:
                     t.tasks.goes_back_to(task.task, pending.since_seq)
             if not key.startswith(TMP_PREFIX):
                 self._moves.use_above(place.parent, now_ns=now_ns)
-        return Started(task, key, seq)
+        return Started(task, key, seq, is_retry)
 
     def uploaded(self, started: Started, lower: LowerId, inode: Inode, *, now_ns: int) -> bool:
         """The bytes of `inode`, as of its generation then, are the object `lower`.
@@ -143,9 +145,9 @@ class Drain:
         with t.database.transaction():
             seq = t.database.next_seq()
             current = [t.tasks.get(task.task) for task in tasks]  # another name may shield it by now
-            for task in tasks:
-                t.tasks.drop(task.task)
-            for shield in {task.shield for task in current if task is not None}:
+            over = [task for task in tasks if t.tasks.drop_deleted(task)]
+            shields = {row.task: row.shield for row in current if row is not None}
+            for shield in {shields[task.task] for task in over}:
                 self._moves.settle(shield, seq, now_ns=now_ns)
 
     def marker_written(self, started: Started, *, now_ns: int) -> None:
@@ -168,7 +170,7 @@ class Drain:
             t.dentries.stamp(Place(directory.parent, directory.name), t.database.next_seq())
             self._moves.child_persisted(directory.parent, now_ns=now_ns, since_seq=started.task.since_seq)
 
-    def failed(self, task: Task, *, error: str, stuck: bool, due_ns: int) -> None:
+    def failed(self, task: Task, *, error: str, stuck: Stuck, due_ns: int) -> None:
         """The store did not take it: tried again at `due_ns`, for ever."""
         with self._t.database.transaction():
             self._t.tasks.failed(task.task, error=error, stuck=stuck, due_ns=due_ns)

@@ -68,7 +68,9 @@ class Moves:
         """What was at the key is replaced: a delete of it, wanted earlier, would hit the new object."""
         t = self._t
         if t.directories.home_key(dentry.place) != lower.key:
-            return  # the name moved on meanwhile: then the delete is meant for this object
+            for task in t.tasks.deletes_of(lower.store, lower.key):
+                t.tasks.means(task, lower.etag)  # the name moved on meanwhile: this object is what has to go
+            return
         for task in t.tasks.deletes_of(lower.store, lower.key):
             t.tasks.drop(task.task)
             if task.shield != dentry.place:
@@ -148,7 +150,10 @@ class Moves:
         t = self._t
         assert dentry.store is not None
         assert dentry.key is not None
-        if not t.tasks.deletes_of(dentry.store, dentry.key):
+        deletes = t.tasks.deletes_of(dentry.store, dentry.key)
+        for task in deletes:  # wanted when the key held what was there then
+            t.tasks.means(task, dentry.etag)
+        if not deletes:
             shield = self._relocation_shield(dentry)
             t.tasks.want_deleted(
                 dentry.store,

@@ -115,6 +115,16 @@ class TaskKind(IntEnum):
     """A subtree came out of staging: make its parked tasks due."""
 
 
+class Stuck(IntEnum):
+    """Why a task needs somebody to act."""
+
+    NO = 0
+    REFUSED = 1
+    """The store refused for good."""
+    GONE = 2
+    """The version that it has to read is gone, and not all of it is local."""
+
+
 class Task(NamedTuple):
     """A row of `task`."""
 

@@ -87,7 +87,7 @@ CREATE TABLE task (
     due_ns     INTEGER,            -- NULL: parked (open for writing, staging, or a delete with a reader)
     since_ns   INTEGER NOT NULL,   -- wall time of since_seq: bounds the delay
     staged     INTEGER NOT NULL DEFAULT 0,  -- 1: below a staging name, local until renamed out
-    stuck      INTEGER NOT NULL DEFAULT 0,  -- 1: the store refused for good; tried again slowly
+    stuck      INTEGER NOT NULL DEFAULT 0,  -- records.Stuck; tried again slowly
     attempts   INTEGER NOT NULL DEFAULT 0,
     error      TEXT,
     shield_parent INTEGER,         -- the whiteout, or the live name, that hides `key` or `source` until this is done

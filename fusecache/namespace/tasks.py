@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from fusecache.namespace.database import Database
 from fusecache.namespace.keys import after
-from fusecache.namespace.records import Place, Task, TaskKind
+from fusecache.namespace.records import Place, Stuck, Task, TaskKind
 from fusecache.types import ETag, InodeNo, ObjectKey, Seq, StoreNo
 
 _COLUMNS = ", ".join(Task._fields)
@@ -44,7 +44,8 @@ _DELETE_KEY = """
         generation, seq, since_seq, due_ns, since_ns, shield_parent, shield_name)
     VALUES (:task, 5, :store, :key, :etag, :unsure,
         1, :seq, :since_seq, :due_ns, :now_ns, :shield_parent, :shield_name)"""
-_MEANT = "UPDATE task SET etag = coalesce(?, etag), unsure = max(unsure, ?) WHERE task = ?"
+_MEANT = """
+    UPDATE task SET etag = coalesce(?, etag), unsure = max(unsure, ?), generation = generation + 1 WHERE task = ?"""
 _CLOSED = """
     UPDATE task SET generation = generation + 1, seq = :seq, staged = 0,
            due_ns = min(:due_ns, since_ns + :cap_ns) WHERE ino = :ino AND kind = 1"""
@@ -189,7 +190,7 @@ class Tasks:
         )  # fmt: skip
 
     def stuck(self) -> list[Task]:
-        return self._all("stuck = 1")
+        return self._all("stuck > 0")
 
     # --- changing ---
 
@@ -270,10 +271,19 @@ class Tasks:
         """One name of its inode is finished, others are not."""
         self._db.execute(_NEXT_NAME, (now_ns, task))
 
+    def means(self, task: Task, etag: ETag | None) -> None:
+        """A delete is about another version than when it was wanted."""
+        if task.etag != etag:
+            self._db.execute(_MEANT, (etag, task.unsure, task.task))
+
+    def drop_deleted(self, task: Task) -> bool:
+        """Forget a delete that was carried out; False if it means more by now, or is gone."""
+        return self._db.execute(_DONE, (task.task, task.generation)).rowcount == 1
+
     def drop(self, task: int) -> None:
         self._db.execute("DELETE FROM task WHERE task = ?", (task,))
 
-    def failed(self, task: int, *, error: str, stuck: bool, due_ns: int) -> None:
+    def failed(self, task: int, *, error: str, stuck: Stuck, due_ns: int) -> None:
         """Try again at `due_ns`; a task that was parked meanwhile stays parked."""
         self._db.execute(_FAILED, (error, stuck, due_ns, task))
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
+from fusecache.backends.base import Backend
 from fusecache.backends.metadata import UPLOAD_ID, metadata_of
 from fusecache.cache.contents import Content
 from fusecache.errors import NoSuchObject, PermanentBackendError, PreconditionFailed, StoreRefused
+from fusecache.namespace.drain import Started
 from fusecache.namespace.records import Dentry, Inode, Task
 from fusecache.persist.local import BaseChanged, attributes, follow, make_whole, open_content
 from fusecache.persist.plan import Job
+from fusecache.persist.start import begin
 from fusecache.persist.tools import Tools
-from fusecache.types import LowerId
+from fusecache.types import ETag, LowerId, ObjectKey
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +29,18 @@ def copied_metadata(inode: Inode, signature: str, *, onto_itself: bool) -> dict[
 
 def object_size(inode: Inode) -> int:
     return 0 if inode.symlink is not None else inode.size
+
+
+async def copy_signed(
+    backend: Backend, source: LowerId, target: ObjectKey, *, size: int, metadata: Mapping[str, str]
+) -> ETag:
+    """Copy with our signature; without it where the object's own metadata leave no room (S3: 2 KiB in all)."""
+    try:
+        return await backend.copy(source.key, target, if_match=source.etag, size=size, metadata=metadata)
+    except StoreRefused:
+        if source.key == target:
+            raise
+        return await backend.copy(source.key, target, if_match=source.etag, size=size, metadata=None)
 
 
 class Copier:
@@ -55,19 +71,21 @@ class Copier:
         assert dentry.generation is not None
         assert job.place is not None
         inode = tools.namespace.tables.inodes.get(content.ino)
-        started = tools.namespace.drain.start(job.task, job.place, job.key, now_ns=tools.wall_ns())
-        backend, source = tools.backends[dentry.lower.store], dentry.lower
-        signature = tools.signer.copy(job.key, inode.ino, dentry.generation)
+        read = tools.namespace.tables.dentries.get(*dentry.place)
+        if read is None or read.lower != dentry.lower or (started := begin(tools, job)) is None:
+            return  # it changed since: planned again
+        source = dentry.lower
+        signature = tools.signer.copy(job.key, object_size(inode), inode.ino, dentry.generation)
         metadata = copied_metadata(inode, signature, onto_itself=source.key == job.key)
         try:
             if source.key != job.key:
-                await tools.overwriter.clear(source.store, job.key)
+                await tools.overwriter.clear(source.store, job.key, is_retry=started.is_retry)
             async with tools.slots:
-                etag = await backend.copy(
-                    source.key, job.key, if_match=source.etag, size=object_size(inode), metadata=metadata
+                etag = await copy_signed(
+                    tools.backends[source.store], source, job.key, size=object_size(inode), metadata=metadata
                 )
         except (NoSuchObject, PreconditionFailed) as exc:
-            await self._gone(started.task, dentry, content, exc)
+            await self._gone(started, dentry, content, exc)
         except StoreRefused:
             if source.key != job.key:
                 raise
@@ -79,8 +97,8 @@ class Copier:
             if dentry.place == job.place:  # else it was copied from another name, which is read as before
                 follow(content, source, lower)
 
-    async def _gone(self, task: Task, dentry: Dentry, content: Content, exc: PermanentBackendError) -> None:
-        tools, old = self._tools, dentry.lower
+    async def _gone(self, started: Started, dentry: Dentry, content: Content, exc: PermanentBackendError) -> None:
+        tools, task, old = self._tools, started.task, dentry.lower
         assert task.ino is not None
         assert old is not None
         assert dentry.generation is not None
@@ -89,7 +107,9 @@ class Copier:
         row = next((each for each in rows if each.lower == old), None)
         if row is None:
             return  # it was unlinked, or moved by somebody else: planned again
-        if found is not None and tools.signer.holds(found, task.ino, dentry.generation):
+        deletes = tools.namespace.tables.tasks.deletes_of(old.store, old.key)
+        is_unsure = started.is_retry or any(each.unsure for each in deletes)
+        if found is not None and is_unsure and tools.signer.holds(found, task.ino, dentry.generation):
             lower = LowerId(old.store, old.key, found.etag)  # our own copy onto itself, whose answer was lost
             tools.namespace.drain.recognised(row, lower, now_ns=tools.wall_ns())
             follow(content, old, lower)

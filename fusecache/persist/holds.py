@@ -12,7 +12,7 @@ from enum import Enum, auto
 
 from fusecache.namespace.drain import conflicting
 from fusecache.namespace.keys import ancestors
-from fusecache.namespace.records import Place, Task, TaskKind
+from fusecache.namespace.records import Dentry, Place, Stuck, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.persist.inflight import InFlight
 from fusecache.persist.resolve import Owner, resolve
@@ -46,7 +46,7 @@ class Holds:
             return True
         if not self._is_carried(place.parent, key):
             return True
-        if any(row.ino != ino for row in self._t.dentries.readers(store, key)):
+        if any(row.ino != ino for row in self._readers(self._t.dentries.readers(store, key))):
             return True
         return conflicting(self._t, store, key)
 
@@ -80,7 +80,7 @@ class Holds:
         store, key = task.store, task.key
         if self._inflight.has(store, key):
             return Fate.WAIT
-        readers = self._t.dentries.readers(store, key)
+        readers = self._readers(self._t.dentries.readers(store, key))
         if self._is_marker(key) or any(self._t.directories.home_key(row.place) == key for row in readers):
             return Fate.VOID
         if readers or self._is_own_of_relocation(task, key):
@@ -90,6 +90,14 @@ class Holds:
         return Fate.GO
 
     # --- parts ---
+
+    def _readers(self, rows: list[Dentry]) -> list[Dentry]:
+        """Without those whose version is gone from the store already: nothing can be destroyed for them any more."""
+        return [row for row in rows if not self._has_lost(row)]
+
+    def _has_lost(self, row: Dentry) -> bool:
+        task = self._t.tasks.of_inode(row.inode_no, TaskKind.COPY)
+        return task is not None and task.stuck == Stuck.GONE
 
     def _is_marker(self, key: str) -> bool:
         """Whether a directory that is there has this key, and needs it."""
@@ -115,7 +123,7 @@ class Holds:
 
     def _is_read_below(self, store: StoreNo, target: str) -> bool:
         """Whether a name that belongs elsewhere still reads an object there."""
-        rows = self._t.dentries.readers_below(store, target)
+        rows = self._readers(self._t.dentries.readers_below(store, target))
         return any(self._t.directories.home_key(row.place) != row.key for row in rows)
 
     def _is_carried_above(self, task: Task, target: str) -> bool:

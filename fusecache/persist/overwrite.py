@@ -6,14 +6,16 @@ tells: our own object, whose answer was lost; or a foreign one, which is copied 
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 import trio
 
 from fusecache.backends.base import Backend
 from fusecache.errors import BackendUnavailable, NoSuchObject, PreconditionFailed
+from fusecache.namespace.keys import MAX_NAME_BYTES
 from fusecache.namespace.tables import Tables
 from fusecache.persist.signature import Signer, signed
 from fusecache.types import ETag, ObjectInfo, ObjectKey, StoreNo
@@ -53,12 +55,18 @@ class Overwriter:
         self._signer = signer
 
     async def put(
-        self, store: StoreNo, key: ObjectKey, signature: str, send: Callable[[Condition], Awaitable[ETag]]
+        self,
+        store: StoreNo,
+        key: ObjectKey,
+        signature: str,
+        send: Callable[[Condition], Awaitable[ETag]],
+        *,
+        is_retry: bool,
     ) -> ETag:
         """Have `send` write an object of that signature to `key`, and return its etag.
 
-        If it is there already, of an attempt whose answer was lost, that is all. A cancellation leaves the
-        key as `send` does, and what was kept aside.
+        `is_retry`: an earlier request to the key, whose answer is not known, may have been carried out. If it has made
+        the very object, that is all. A cancellation leaves the key as `send` does, and what was kept aside.
         Raises:
             BackendError: of `send`, of the HEAD or of the copy. Transient, too, if the key keeps changing.
         """
@@ -69,9 +77,9 @@ class Overwriter:
                     return await send(condition)
             except PreconditionFailed:
                 found = await self.look(store, key)
-            if found is not None and signed(found) == signature:
+            if found is not None and is_retry and self._signer.is_ours(found) and signed(found) == signature:
                 return found.etag
-            condition = await self._make_way(store, key, found)
+            condition = await self._make_way(store, key, found, is_retry=is_retry)
         raise BackendUnavailable(f"{key}: somebody else changes it faster than it can be replaced")
 
     async def look(self, store: StoreNo, key: ObjectKey) -> ObjectInfo | None:
@@ -82,25 +90,36 @@ class Overwriter:
         except NoSuchObject:
             return None
 
-    async def clear(self, store: StoreNo, key: ObjectKey) -> None:
+    async def clear(self, store: StoreNo, key: ObjectKey, *, is_retry: bool) -> None:
         """Keep aside what `key` holds, if it is not ours: before a write that can have no condition."""
-        await self._make_way(store, key, await self.look(store, key))
+        await self._make_way(store, key, await self.look(store, key), is_retry=is_retry)
 
-    async def _make_way(self, store: StoreNo, key: ObjectKey, found: ObjectInfo | None) -> Condition:
+    async def _make_way(self, store: StoreNo, key: ObjectKey, found: ObjectInfo | None, *, is_retry: bool) -> Condition:
         if found is None:
             return Condition(None)
-        if not self._may_go(found, known_versions(self._t, store, key)):
+        deletes = self._t.tasks.deletes_of(store, key)
+        is_unsure = is_retry or any(task.unsure for task in deletes)
+        if found.etag not in known_versions(self._t, store, key) and not (is_unsure and self._signer.is_ours(found)):
             await self._keep_aside(store, found)
         return Condition(found.etag)
 
-    def _may_go(self, found: ObjectInfo, known: Collection[ETag]) -> bool:
-        return found.etag in known or self._signer.is_ours(found)
-
     async def _keep_aside(self, store: StoreNo, found: ObjectInfo) -> None:
-        aside = ObjectKey(f"{found.key}.conflict-{found.etag}")
+        backend = self._backends[store]
+        for number in itertools.count(1):
+            aside = aside_key(found, number, max_bytes=backend.capabilities.max_key_bytes)
+            if await self.look(store, aside) is None:
+                break
         try:
             async with self._slots:
-                await self._backends[store].copy(found.key, aside, if_match=found.etag, size=found.size, metadata=None)
+                await backend.copy(found.key, aside, if_match=found.etag, size=found.size, metadata=None)
         except (NoSuchObject, PreconditionFailed):
             return  # it changed again: the write is refused, and we look again
         log.warning("%s was changed by somebody else and here: theirs is kept as %s", found.key, aside)
+
+
+def aside_key(found: ObjectInfo, number: int, *, max_bytes: int) -> ObjectKey:
+    """Return the `number`th key under which a foreign version may be kept: the name is shortened where it has to be."""
+    above, slash, name = found.key.rpartition("/")
+    suffix = f".conflict-{found.etag}" + (f"-{number}" if number > 1 else "")
+    room = min(MAX_NAME_BYTES, max_bytes - len(f"{above}{slash}".encode())) - len(suffix.encode())
+    return ObjectKey(f"{above}{slash}{name.encode()[: max(0, room)].decode(errors='ignore')}{suffix}")

@@ -22,7 +22,7 @@ from fusecache.errors import (
 )
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
-from fusecache.namespace.records import Task, TaskKind
+from fusecache.namespace.records import Stuck, Task, TaskKind
 from fusecache.nurseries import unwrapped
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.copy import Copier
@@ -30,6 +30,7 @@ from fusecache.persist.delete import Deleter
 from fusecache.persist.flush import Flusher
 from fusecache.persist.holds import Holds
 from fusecache.persist.inflight import InFlight
+from fusecache.persist.local import BaseChanged
 from fusecache.persist.mark import Marker
 from fusecache.persist.meter import Meter
 from fusecache.persist.overwrite import Overwriter
@@ -255,17 +256,19 @@ class Persister:
             self._tools.refused.add()
             for task in tasks:
                 delay_s = self._tools.backoff_s(task.attempts, retry_after_s=exc.retry_after_s)
-                self._record(task, exc, stuck=False, delay_s=delay_s)
+                self._record(task, exc, stuck=Stuck.NO, delay_s=delay_s)
             return
         settings = self._tools.settings
         for task in tasks:
             if isinstance(exc, StoreRefused) and task.attempts < _PATIENCE and self._is_leaving(task):
-                self._record(task, exc, stuck=False, delay_s=self._tools.backoff_s(task.attempts, retry_after_s=0.0))
+                self._record(task, exc, stuck=Stuck.NO, delay_s=self._tools.backoff_s(task.attempts, retry_after_s=0.0))
                 continue
             if not task.stuck:
                 self._tell(task, exc)
             delay_s = min(settings.stuck_retry_cap_s, settings.stuck_retry_s * 2 ** min(task.attempts, 10))
-            self._record(task, exc, stuck=True, delay_s=delay_s)
+            self._record(
+                task, exc, stuck=Stuck.GONE if isinstance(exc, BaseChanged) else Stuck.REFUSED, delay_s=delay_s
+            )
 
     def _is_leaving(self, task: Task) -> bool:
         """Something else is on its way out: maybe the file where this needs a directory, or the reverse."""
@@ -278,6 +281,6 @@ class Persister:
         else:
             log.error("%s is stuck by a bug in fusecache, and kept", what, exc_info=exc)
 
-    def _record(self, task: Task, exc: Exception, *, stuck: bool, delay_s: float) -> None:
+    def _record(self, task: Task, exc: Exception, *, stuck: Stuck, delay_s: float) -> None:
         due_ns = self._tools.wall_ns() + int(delay_s * 1e9)
         self._ns.drain.failed(task, error=str(exc) or type(exc).__name__, stuck=stuck, due_ns=due_ns)

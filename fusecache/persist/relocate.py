@@ -18,7 +18,7 @@ from fusecache.namespace.lower import LowerObject
 from fusecache.namespace.records import Task, TaskKind
 from fusecache.namespace.relocations import Relocated
 from fusecache.nurseries import unwrapped
-from fusecache.persist.copy import copied_metadata
+from fusecache.persist.copy import copied_metadata, copy_signed
 from fusecache.persist.local import follow, open_content
 from fusecache.persist.plan import Job
 from fusecache.persist.resolve import Owner, Resolved, resolve
@@ -131,12 +131,12 @@ class Relocator:
         moved: dict[ObjectKey, Relocated],
     ) -> None:
         for info in todo:  # shared with the others
-            target = self._target(task, info.key)
-            if there.get(target, info.etag) != info.etag and not target.endswith("/"):
-                await self._tools.overwriter.clear(task.store, target)
-            await self._move(task, info, target, moved)
+            await self._move(task, info, there, moved)
 
-    async def _move(self, task: Task, info: ObjectInfo, target: ObjectKey, moved: dict[ObjectKey, Relocated]) -> None:
+    async def _move(
+        self, task: Task, info: ObjectInfo, there: Mapping[ObjectKey, ETag], moved: dict[ObjectKey, Relocated]
+    ) -> None:
+        target = self._target(task, info.key)
         while self._is_there(task):
             if self._is_anothers(task, info.key):
                 return
@@ -147,6 +147,8 @@ class Relocator:
                 return
             if not self._is_busy(task, target):
                 self._tools.inflight.claim(task.task, task.store, (target,))
+                if there.get(target, info.etag) != info.etag and not target.endswith("/"):
+                    await self._tools.overwriter.clear(task.store, target, is_retry=True)
                 moved |= await self._copied(task, info, target, found)
                 return
             await trio.sleep(_BUSY_S)
@@ -211,7 +213,7 @@ class Relocator:
     async def _copied(
         self, task: Task, info: ObjectInfo, target: ObjectKey, found: Resolved
     ) -> dict[ObjectKey, Relocated]:
-        signature = self._tools.signer.relocation(target)
+        signature = self._tools.signer.relocation(target, info.size)
         metadata = {UPLOAD_ID: signature}
         if found.dentry is not None and found.dentry.ino is not None and self._has(found.dentry.ino, TaskKind.COPY):
             metadata = copied_metadata(self._t.inodes.get(found.dentry.ino), signature, onto_itself=True)
@@ -219,9 +221,9 @@ class Relocator:
         while True:
             try:
                 async with self._tools.slots:
-                    etag = await self._tools.backends[task.store].copy(
-                        info.key, target, if_match=info.etag, size=info.size, metadata=metadata
-                    )
+                    source = LowerId(task.store, info.key, info.etag)
+                    backend = self._tools.backends[task.store]
+                    etag = await copy_signed(backend, source, target, size=info.size, metadata=metadata)
             except NoSuchObject:
                 return {}
             except TransientBackendError as exc:

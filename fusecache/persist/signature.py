@@ -1,7 +1,8 @@
 """What is written into the metadata of all that we put into a store, so that we know it again.
 
-A signature names the namespace, the key and the bytes. It is about one key: an object that somebody
-copied elsewhere, metadata and all, is not ours there.
+A signature names the namespace, the key, the size and the bytes. It is about one key: an object that somebody
+copied elsewhere, metadata and all, is not ours there. Others keep the metadata of what they change, too (s3fs,
+GeeseFS): so it only counts where a request of ours, whose answer is not known, may have made the object.
 """
 
 from __future__ import annotations
@@ -20,32 +21,32 @@ class Signer:
     def __init__(self, namespace_id: str) -> None:
         self._namespace_id = namespace_id
 
-    def upload(self, key: ObjectKey, inode: Inode, stamp: Stamp | None) -> str:
+    def upload(self, key: ObjectKey, inode: Inode, size: int, stamp: Stamp | None) -> str:
         """For the bytes of `inode` as its local file, of that stamp, has them: two that differ never sign alike."""
         told = xxhash.xxh64_hexdigest(repr((attributes(inode), stamp)).encode())
-        return f"{self._of_bytes(key, inode.ino, inode.generation)}-{told}"
+        return f"{self._of_bytes(key, size, inode.ino, inode.generation)}-{told}"
 
-    def copy(self, key: ObjectKey, ino: InodeNo, generation: int) -> str:
+    def copy(self, key: ObjectKey, size: int, ino: InodeNo, generation: int) -> str:
         """For a copy of an object that holds `generation` of an inode's bytes."""
-        return f"{self._of_bytes(key, ino, generation)}-copy"
+        return f"{self._of_bytes(key, size, ino, generation)}-copy"
 
-    def relocation(self, key: ObjectKey) -> str:
+    def relocation(self, key: ObjectKey, size: int) -> str:
         """For a copy of an object that no row may know."""
-        return f"{self._of_key(key)}-tree"
+        return f"{self._of_key(key, size)}-tree"
 
     def is_ours(self, found: ObjectInfo) -> bool:
-        """Whether we put what a HEAD found, under the key where it is."""
-        return signed(found).startswith(f"{self._of_key(found.key)}-")
+        """Whether a request of ours has put what a HEAD found, if there was one."""
+        return signed(found).startswith(f"{self._of_key(found.key, found.size)}-")
 
     def holds(self, found: ObjectInfo, ino: InodeNo, generation: int) -> bool:
-        """Whether we put it, with that generation of an inode's bytes."""
-        return signed(found).startswith(f"{self._of_bytes(found.key, ino, generation)}-")
+        """Whether it did, with that generation of an inode's bytes."""
+        return signed(found).startswith(f"{self._of_bytes(found.key, found.size, ino, generation)}-")
 
-    def _of_key(self, key: ObjectKey) -> str:
-        return f"{self._namespace_id}-{xxhash.xxh64_hexdigest(key.encode())}"
+    def _of_key(self, key: ObjectKey, size: int) -> str:
+        return f"{self._namespace_id}-{xxhash.xxh64_hexdigest(key.encode())}-{size:x}"
 
-    def _of_bytes(self, key: ObjectKey, ino: InodeNo, generation: int) -> str:
-        return f"{self._of_key(key)}-{ino:x}-{generation:x}"
+    def _of_bytes(self, key: ObjectKey, size: int, ino: InodeNo, generation: int) -> str:
+        return f"{self._of_key(key, size)}-{ino:x}-{generation:x}"
 
 
 def signed(found: ObjectInfo) -> str:

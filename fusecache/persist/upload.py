@@ -13,12 +13,12 @@ from fusecache.backends.sources import BytesSource, FileRange, SourceTruncated
 from fusecache.cache.contents import Base, Content
 from fusecache.errors import BackendUnavailable, FusecacheError, NoSuchObject
 from fusecache.namespace.drain import Started
-from fusecache.namespace.keys import TMP_PREFIX
 from fusecache.namespace.records import Inode
 from fusecache.nurseries import unwrapped
 from fusecache.persist.local import Stamp, attributes, make_whole, open_content
 from fusecache.persist.overwrite import Condition
 from fusecache.persist.plan import Job
+from fusecache.persist.start import begin
 from fusecache.persist.tools import Tools
 from fusecache.types import ETag, LowerId, ObjectKey
 
@@ -49,7 +49,7 @@ class Uploader:
         assert job.task.ino is not None
         inode = tools.namespace.tables.inodes.get(job.task.ino)
         if inode.symlink is not None:
-            started = self._start(job)
+            started = begin(tools, job)
             if started is not None:
                 await self._finish(started, inode, BytesSource(b""))
             return
@@ -66,7 +66,7 @@ class Uploader:
         if tools.contents.readers_of(job.task.store, job.key):
             tools.namespace.drain.put_off(job.task, due_ns=tools.wall_ns() + _READER_NS)
             return
-        started = self._start(job)
+        started = begin(tools, job)
         if started is None:
             return
         if content.base is not None:
@@ -77,20 +77,6 @@ class Uploader:
             await self._finish(started, inode, self._source(content, inode), content)
         except SourceTruncated:
             self._again(started)
-
-    def _start(self, job: Job) -> Started | None:
-        """Record the target, unless the task changed since it was planned: then it is planned again."""
-        ns = self._tools.namespace
-        task = ns.tables.tasks.get(job.task.task)
-        if task is None or task.due_ns is None or task.ino is None:
-            return None
-        assert job.place is not None
-        row = ns.tables.dentries.get(*job.place)
-        if row is None or row.ino != task.ino:
-            return None
-        if ns.tables.directories.home_key(row.place) != job.key and not job.key.startswith(TMP_PREFIX):
-            return None
-        return ns.drain.start(task, row.place, job.key, now_ns=self._tools.wall_ns())
 
     def _source(self, content: Content, inode: Inode) -> Source:
         """A small body is read at once: no write of this process can come between, and none while it is sent."""
@@ -104,7 +90,7 @@ class Uploader:
     async def _finish(self, started: Started, inode: Inode, source: Source, content: Content | None = None) -> None:
         tools = self._tools
         before = Stamp.of(content.fd()) if content is not None and inode.size else None
-        signature = tools.signer.upload(started.key, inode, before)
+        signature = tools.signer.upload(started.key, inode, source.length, before)
         metadata = metadata_of(attributes(inode), upload_id=signature)
         if content is not None and source.length > tools.settings.multipart_threshold:
             etag = await self._send_parts(started, content, source.length, before, metadata)
@@ -131,7 +117,9 @@ class Uploader:
                 if_none_match=condition.if_none_match,
             )
 
-        return await self._tools.overwriter.put(started.task.store, started.key, metadata[UPLOAD_ID], send)
+        return await self._tools.overwriter.put(
+            started.task.store, started.key, metadata[UPLOAD_ID], send, is_retry=started.is_retry
+        )
 
     def _again(self, started: Started) -> None:
         """The file changed while it was sent."""
@@ -151,33 +139,35 @@ class Uploader:
         async with tools.slots:
             upload_id = await backend.start_multipart(started.key, metadata=metadata)
         completed = False
+
+        async def complete(condition: Condition) -> ETag:
+            nonlocal completed
+            etag = await self._complete(started, upload_id, etags, condition)
+            completed = True
+            return etag
+
         try:
             etags = await self._parts(backend, started.key, upload_id, content, size)
             if before != Stamp.of(content.fd()):
                 return None
-            etag = await self._complete(started, upload_id, etags, metadata[UPLOAD_ID])
-            completed = True
-            return etag
+            return await tools.overwriter.put(
+                started.task.store, started.key, metadata[UPLOAD_ID], complete, is_retry=started.is_retry
+            )
         finally:
             if not completed:
                 await _abort(backend, started.key, upload_id)
 
-    async def _complete(self, started: Started, upload_id: str, etags: list[ETag], signature: str) -> ETag:
-        backend = self._backend(started)
-
-        async def send(condition: Condition) -> ETag:
-            try:
-                return await backend.complete_multipart(
-                    started.key,
-                    upload_id,
-                    etags,
-                    if_match=condition.if_match,
-                    if_none_match=condition.if_none_match,
-                )
-            except NoSuchObject as exc:  # aborted by somebody's clean-up, or completed and the answer lost
-                raise BackendUnavailable(str(exc)) from exc
-
-        return await self._tools.overwriter.put(started.task.store, started.key, signature, send)
+    async def _complete(self, started: Started, upload_id: str, etags: list[ETag], condition: Condition) -> ETag:
+        try:
+            return await self._backend(started).complete_multipart(
+                started.key,
+                upload_id,
+                etags,
+                if_match=condition.if_match,
+                if_none_match=condition.if_none_match,
+            )
+        except NoSuchObject as exc:  # aborted by somebody's clean-up, or completed and the answer lost
+            raise BackendUnavailable(str(exc)) from exc
 
     async def _parts(self, backend: Backend, key: ObjectKey, upload_id: str, content: Content, size: int) -> list[ETag]:
         part_size = _part_size(size, self._tools.settings.part_size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fusecache.namespace.drain import conflicting
-from fusecache.namespace.records import TaskKind
+from fusecache.namespace.records import Stuck, TaskKind
 from tests.unit.builders import Upper
 
 # --- uploads ---
@@ -246,7 +246,7 @@ def test_keys_above_and_below_a_pending_delete_conflict(upper: Upper) -> None:
 def test_what_the_store_refused_is_tried_again(upper: Upper) -> None:
     upper.write("a")
     task = upper.task(TaskKind.UPLOAD, "a")
-    upper.ns.drain.failed(task, error="no", stuck=True, due_ns=77)
+    upper.ns.drain.failed(task, error="no", stuck=Stuck.REFUSED, due_ns=77)
     after = upper.task(TaskKind.UPLOAD, "a")
     assert (after.attempts, after.error, after.stuck, after.due_ns) == (1, "no", 1, 77)
     assert upper.ns.tables.tasks.stuck() == [after]
@@ -259,7 +259,7 @@ def test_a_failure_does_not_wake_what_was_parked_meanwhile(upper: Upper) -> None
     ino = upper.write("a")
     task = upper.start("a").task
     upper.ns.tree.begin_write(ino, blocks=None, base_size=None, now_ns=upper.tick())
-    upper.ns.drain.failed(task, error="no", stuck=False, due_ns=77)
+    upper.ns.drain.failed(task, error="no", stuck=Stuck.NO, due_ns=77)
     assert upper.todo() == [f"upload {ino} (parked)"]
 
 
