@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 
-from fusecache.backends.base import Backend
 from fusecache.backends.metadata import UPLOAD_ID, metadata_of
 from fusecache.cache.contents import Content
 from fusecache.errors import NoSuchObject, PermanentBackendError, PreconditionFailed, StoreRefused
 from fusecache.namespace.drain import Started
 from fusecache.namespace.records import Dentry, Inode, Task
 from fusecache.persist.local import BaseChanged, attributes, follow, make_whole, open_content
+from fusecache.persist.overwrite import copy_signed
 from fusecache.persist.plan import Job
 from fusecache.persist.start import begin
 from fusecache.persist.tools import Tools
-from fusecache.types import ETag, LowerId, ObjectKey
+from fusecache.types import LowerId
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +28,6 @@ def copied_metadata(inode: Inode, signature: str, *, onto_itself: bool) -> dict[
 
 def object_size(inode: Inode) -> int:
     return 0 if inode.symlink is not None else inode.size
-
-
-async def copy_signed(
-    backend: Backend, source: LowerId, target: ObjectKey, *, size: int, metadata: Mapping[str, str]
-) -> ETag:
-    """Copy with our signature; without it where the object's own metadata leave no room (S3: 2 KiB in all)."""
-    try:
-        return await backend.copy(source.key, target, if_match=source.etag, size=size, metadata=metadata)
-    except StoreRefused:
-        if source.key == target:
-            raise
-        return await backend.copy(source.key, target, if_match=source.etag, size=size, metadata=None)
 
 
 class Copier:

@@ -14,11 +14,12 @@ from typing import NamedTuple
 import trio
 
 from fusecache.backends.base import Backend
-from fusecache.errors import BackendUnavailable, NoSuchObject, PreconditionFailed
+from fusecache.backends.metadata import UPLOAD_ID
+from fusecache.errors import BackendUnavailable, NoSuchObject, PreconditionFailed, StoreRefused
 from fusecache.namespace.keys import MAX_NAME_BYTES
 from fusecache.namespace.tables import Tables
 from fusecache.persist.signature import Signer, signed
-from fusecache.types import ETag, ObjectInfo, ObjectKey, StoreNo
+from fusecache.types import ETag, LowerId, ObjectInfo, ObjectKey, StoreNo
 
 log = logging.getLogger(__name__)
 
@@ -104,14 +105,18 @@ class Overwriter:
         return Condition(found.etag)
 
     async def _keep_aside(self, store: StoreNo, found: ObjectInfo) -> None:
-        backend = self._backends[store]
+        backend, source = self._backends[store], LowerId(store, found.key, found.etag)
         for number in itertools.count(1):
             aside = aside_key(found, number, max_bytes=backend.capabilities.max_key_bytes)
-            if await self.look(store, aside) is None:
+            kept = await self.look(store, aside)
+            if kept is None:
                 break
+            if self._signer.is_ours(kept):
+                return  # by an attempt whose answer was lost
+        metadata = {UPLOAD_ID: self._signer.relocation(aside, found.size)}
         try:
             async with self._slots:
-                await backend.copy(found.key, aside, if_match=found.etag, size=found.size, metadata=None)
+                await copy_signed(backend, source, aside, size=found.size, metadata=metadata)
         except (NoSuchObject, PreconditionFailed):
             return  # it changed again: the write is refused, and we look again
         log.warning("%s was changed by somebody else and here: theirs is kept as %s", found.key, aside)
@@ -123,3 +128,15 @@ def aside_key(found: ObjectInfo, number: int, *, max_bytes: int) -> ObjectKey:
     suffix = f".conflict-{found.etag}" + (f"-{number}" if number > 1 else "")
     room = min(MAX_NAME_BYTES, max_bytes - len(f"{above}{slash}".encode())) - len(suffix.encode())
     return ObjectKey(f"{above}{slash}{name.encode()[: max(0, room)].decode(errors='ignore')}{suffix}")
+
+
+async def copy_signed(
+    backend: Backend, source: LowerId, target: ObjectKey, *, size: int, metadata: Mapping[str, str]
+) -> ETag:
+    """Copy with our signature; without it where the object's own metadata leave no room (S3: 2 KiB in all)."""
+    try:
+        return await backend.copy(source.key, target, if_match=source.etag, size=size, metadata=metadata)
+    except StoreRefused:
+        if source.key == target:
+            raise
+        return await backend.copy(source.key, target, if_match=source.etag, size=size, metadata=None)

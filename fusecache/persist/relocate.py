@@ -18,8 +18,9 @@ from fusecache.namespace.lower import LowerObject
 from fusecache.namespace.records import Task, TaskKind
 from fusecache.namespace.relocations import Relocated
 from fusecache.nurseries import unwrapped
-from fusecache.persist.copy import copied_metadata, copy_signed
+from fusecache.persist.copy import copied_metadata
 from fusecache.persist.local import follow, open_content
+from fusecache.persist.overwrite import copy_signed
 from fusecache.persist.plan import Job
 from fusecache.persist.resolve import Owner, Resolved, resolve
 from fusecache.persist.tools import Tools
