@@ -31,12 +31,13 @@ _SAFE = "/:,@+"
 
 def metadata_of(attributes: Attributes, *, upload_id: str | None = None) -> dict[str, str]:
     """Return the metadata that says `attributes`."""
-    seconds, nanoseconds = divmod(attributes.mtime_ns, 1_000_000_000)
+    seconds, nanoseconds = divmod(abs(attributes.mtime_ns), 1_000_000_000)
+    sign = "-" if attributes.mtime_ns < 0 else ""
     metadata = {
         "mode": str(attributes.mode),
         "uid": str(attributes.uid),
         "gid": str(attributes.gid),
-        "mtime": f"{seconds}.{nanoseconds:09d}",
+        "mtime": f"{sign}{seconds}.{nanoseconds:09d}",
     }
     if upload_id is not None:
         metadata[UPLOAD_ID] = upload_id
