@@ -21,16 +21,20 @@ from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
 from fusecache.config import Config
+from fusecache.errors import NamespaceError
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.names import Names
+from fusecache.fs.recovery import Recovery
+from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.lower import Defaults
 from fusecache.namespace.namespace import Namespace
 from fusecache.nurseries import unwrapped
 from fusecache.persist.persister import Persister
+from fusecache.persist.report import DrainReport
 from fusecache.persist.settings import settings_of
 from fusecache.persist.staging import Patterns
 from fusecache.types import FlushProgress
@@ -59,13 +63,19 @@ class Volume:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._parts.fetcher.run)
                 nursery.start_soon(self._parts.persister.run)
+                nursery.start_soon(self._parts.upkeep.run)
                 nursery.start_soon(self._remember_cache)
 
     def stat_mount(self) -> dict[str, Any]:
         """Return the facts of the contract for `stat --json` of a mount, less what only the daemon knows."""
-        report = self._parts.persister.report()
+        namespace = self._parts.namespace
+        try:
+            report, aside = self._parts.persister.report(), self._parts.recovery.asides()
+        except NamespaceError:  # it cannot be read any more: what is left to say is why
+            report, aside = DrainReport(), []
         cache = {"bytes": self._parts.contents.used_bytes(), "limit": self.config.cache_size, "hit_ratio": None}
-        return {"stores": [self._backend.url], **report.as_dict(), "cache": cache}
+        facts = {"stores": [self._backend.url], **report.as_dict(), "cache": cache}
+        return facts | {"read_only": namespace.database.degraded, "set_aside": aside}
 
     async def stat_path(self, path: bytes) -> dict[str, Any]:
         """Return the facts of a path, `b""` for the root. Raises NotFound."""
@@ -133,6 +143,14 @@ class _Parts:
             wall_ns=time.time_ns,
             dropped=self.files.dropped,
         )
+        self.upkeep = Upkeep(namespace, self.contents, durability, self.files)
+        self.recovery = Recovery(
+            namespace,
+            self.contents,
+            boot_id=_boot_id(),
+            delay_ns=int(config.persist_delay_s * 1e9),
+            wall_ns=time.time_ns,
+        )
         self.describer = Describer(
             namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns
         )
@@ -176,7 +194,7 @@ async def open_volume(config: Config) -> AsyncIterator[Volume]:
         reader = RetryingReader(backend, patience_s=config.patience_s, rng=random.Random())
         parts = _Parts(config, backend, reader, namespace)
         stack.callback(parts.contents.close)
-        _recover(namespace, parts.contents)
+        parts.recovery.run()
         yield Volume(config, backend, parts)
 
 
@@ -191,20 +209,6 @@ def _open_namespace(config: Config, url: str) -> Namespace:
         is_staging=patterns.is_staging,
         now_ns=time.time_ns(),
     )
-
-
-def _recover(namespace: Namespace, contents: Contents) -> None:
-    """After a crash: what was being written has the size of its file, what was unlinked and open is gone."""
-    tables = namespace.tables
-    for task in tables.tasks.parked_uploads():
-        assert task.ino is not None
-        inode, found = tables.inodes.get(task.ino), contents.stat(task.ino)
-        if found is not None and inode.symlink is None and found.st_size != inode.size:
-            namespace.tree.closed(inode._replace(size=found.st_size, mtime_ns=found.st_mtime_ns), now_ns=time.time_ns())
-    for ino in tables.inodes.orphans():
-        contents.remove(ino)
-        namespace.tree.reap(ino)
-    namespace.tree.recover(now_ns=time.time_ns())
 
 
 def _defaults(config: Config) -> Defaults:

@@ -4,32 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from fusecache.cache.base import Base as Base
 from fusecache.cache.blocks import block_count, hash_block, span
+from fusecache.cache.digest import Digest
 from fusecache.cache.index import IndexRow
 from fusecache.cache.ledger import Ledger
 from fusecache.cache.presence import Presence
 from fusecache.cache.sparse import SparseFile
 from fusecache.errors import FusecacheError, NoSpace
-from fusecache.types import ETag, Extent, InodeNo, LowerId, ObjectKey, StoreNo
+from fusecache.types import Extent, InodeNo, ObjectKey, StoreNo
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """The version in the store that missing blocks come from."""
-
-    store: StoreNo
-    key: ObjectKey
-    etag: ETag
-    size: int
-    """Bytes of the object that still count, shrunk by truncations: what is beyond is zeros."""
-
-    @property
-    def label(self) -> LowerId:
-        return LowerId(self.store, self.key, self.etag)
 
 
 class Content:
@@ -40,8 +27,8 @@ class Content:
     """
 
     __slots__ = (
-        "_clean", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_presence", "_reading", "_refs",
-        "_removed", "base", "block_size", "ino", "map_unsaved", "row_unsaved", "size",
+        "_clean", "_digest", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_presence", "_reading",
+        "_refs", "_removed", "base", "block_size", "changes", "ino", "map_unsaved", "row_unsaved", "size",
     )  # fmt: skip
 
     def __init__(
@@ -70,7 +57,10 @@ class Content:
         `base.size`, before a write is acknowledged. Never set without a base."""
         self.row_unsaved = False
         """The index knows less than this."""
+        self.changes = 0
+        """Grows with each change of the bytes, while this is open."""
         self._file = file
+        self._digest = Digest(empty=not size)
         self._presence = presence
         self._clean = clean
         self._indexed = indexed
@@ -135,6 +125,8 @@ class Content:
             written = self._note_written(offset, written, len(data))
         if offset + written > self.size and written:
             self.size = offset + written
+        self.changes += 1
+        self._digest.wrote(offset, memoryview(data)[:written])
         return written
 
     def fill(self, block_no: int, data: bytes | memoryview) -> None:
@@ -155,8 +147,10 @@ class Content:
             raise NoSpace(f"the cache disk is full: no room for block {block_no} of content {self.ino:x}")
         self._arrived(block_no, hash_block(body))
 
-    def truncate(self, size: int) -> None:
+    def truncate(self, size: int, *, kept_as: int | None = None) -> None:
         """Cut or extend to `size`; what counts of the base shrinks with it, and is zeros if extended again.
+
+        With `kept_as`, the bytes of a file that is emptied are kept beside, under this number.
 
         The file is cut before the caller commits size and base: a crash between shows the new size.
         """
@@ -165,13 +159,32 @@ class Content:
         if self._file.fd < 0:
             self._open_file()
         self._dirtied()
-        self._file.truncate(size)
+        if kept_as is not None and not size and self._file.fd >= 0:
+            self._file.begin_anew(kept_as)
+        else:
+            self._file.truncate(size)
         self.size = size
+        self.changes += 1
+        self._digest.cut(size)
         if self.base is not None and self._presence is not None and size < self.base.size:
             self.base = replace(self.base, size=size)
             self._presence.resize(block_count(size, self.block_size))
             self.map_unsaved = True
             self._watch()
+
+    @property
+    def digest(self) -> bytes | None:
+        """The xxh3_64 of all bytes, if they were written in order while this was open."""
+        return self._digest.value(self.size)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether there is, or should be, a file of it."""
+        return not self._file.untouched
+
+    def sync(self) -> None:
+        """Make what was written so far survive a power loss. Blocks: call it in a thread, after `fd`."""
+        self._file.sync()
 
     def fd(self) -> int:
         """Return the descriptor, for sending and syncing; this content closes it."""
@@ -273,6 +286,10 @@ class Content:
         self._on_last_close(self)
         self._file.close()
         self._watch()
+
+    def drop(self) -> None:
+        """Nobody wants it any more: the index need not know it."""
+        self._removed = True
 
     def unlink(self) -> None:
         """Remove the name; the bytes live until the last close."""

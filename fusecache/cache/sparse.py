@@ -7,6 +7,7 @@ import logging
 import os
 from pathlib import Path
 
+from fusecache.cache.folders import Folders
 from fusecache.cache.ledger import Ledger
 from fusecache.errors import FusecacheError, NoSpace, OutOfRange
 
@@ -23,14 +24,15 @@ class ContentLost(FusecacheError):
 class SparseFile:
     """One file of the content store. A file of which nothing is expected is made when first touched."""
 
-    __slots__ = ("_charged", "_ledger", "_may_create", "_removed", "_void", "fd", "path")
+    __slots__ = ("_charged", "_folders", "_ledger", "_may_create", "_removed", "_void", "fd", "path")
 
-    def __init__(self, path: str, ledger: Ledger, *, may_create: bool, void: bool) -> None:
+    def __init__(self, path: str, ledger: Ledger, folders: Folders, *, may_create: bool, void: bool) -> None:
         """`void`: what may be in it is not trusted, so it is emptied when opened."""
         self.path = path
         self.fd = -1
         """The descriptor; -1 until `open`."""
         self._ledger = ledger
+        self._folders = folders
         self._may_create = may_create or void
         self._void = void
         self._removed = False
@@ -60,6 +62,8 @@ class SparseFile:
             os.close(fd)
             raise self.translated(exc) from exc
         self.fd = fd
+        if self._may_create and not stat.st_size:
+            self._folders.made(self.path)  # if it was there, and empty, this costs a sync too much
         self._charged = stat.st_blocks * STAT_BLOCK
         return 0 if self._void else stat.st_size
 
@@ -85,6 +89,25 @@ class SparseFile:
             os.ftruncate(self.fd, size)
         except OSError as exc:
             raise self.translated(exc) from exc
+
+    def sync(self) -> None:
+        """Make its bytes survive a power loss. Blocks."""
+        try:
+            os.fdatasync(self.fd)
+        except OSError as exc:
+            raise self.translated(exc) from exc
+
+    def begin_anew(self, token: int) -> None:
+        """Empty it, and keep the bytes beside under the number of their sync: a power loss may call for them."""
+        try:
+            os.rename(self.path, kept_path(self.path, token))  # noqa: PTH104 - an application waits in open(2)
+            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
+            os.dup2(fd, self.fd, inheritable=False)  # who has the number finds an empty file, not somebody else's
+            os.close(fd)
+        except OSError as exc:
+            raise self.translated(exc) from exc
+        self._folders.made(self.path)
+        self._charged = 0
 
     def unlink(self) -> None:
         """Remove the name; the bytes of an open file live until `close`."""
@@ -113,3 +136,8 @@ class SparseFile:
         if exc.errno in (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW):
             return OutOfRange(f"beyond what the cache disk's file system can hold: {self.path}")
         return ContentLost(f"{self.path}: {exc.strerror}")
+
+
+def kept_path(path: str, token: int) -> str:
+    """Where the bytes are that a content file had before it was emptied, as they were at that sync."""
+    return f"{path}~{token:x}"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from fusecache.cache.content import Base, Content
-from fusecache.cache.contents import Contents
+from fusecache.cache.contents import Contents, Synced
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.readahead import demand
 from fusecache.errors import NoSuchObject, PreconditionFailed, Stale
@@ -16,6 +16,8 @@ from fusecache.fs.handles import Handle, Handles, OpenFile
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
+from fusecache.namespace.seals import Held
+from fusecache.nurseries import unwrapped
 from fusecache.types import Extent, HandleNo, InodeNo
 
 
@@ -40,7 +42,8 @@ class Files:
         self._wall_ns = wall_ns
         self._changed = changed
         self._handles = Handles()
-        self._fsyncs = trio.CapacityLimiter(8)  # what one disk does in parallel; more only queue there
+        self.unsealed: dict[InodeNo, None] = {}
+        """Files that nobody would believe after a power loss: closed, not written in order, not synced."""
 
     def __repr__(self) -> str:
         return f"<Files {self._handles!r}>"
@@ -80,18 +83,42 @@ class Files:
         if not file.unlinked:
             return None
         inode = self._inodes.get(file.ino)
-        self._contents.remove(file.ino)
+        self._contents.drop(file.ino)
         self._ns.tree.reap(file.ino)
         return inode
 
     async def fsync(self, number: HandleNo) -> None:
         """Make what was written survive a power loss: bytes first, then the rows that name them."""
         file = self._handles.get(number).file
-        if file.content.size:
-            await trio.to_thread.run_sync(os.fdatasync, file.content.fd(), limiter=self._fsyncs)
-        if file.dirtied:
-            self._commit(file)
-        await self._durability.reached(self._ns.database.seq)
+        if file.content.clean:
+            await self._durability.reached(self._ns.database.seq)
+            return
+        self._synced(file, await self._contents.sync_bytes(file.content))
+        with unwrapped():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._contents.sync_name, file.content)
+                nursery.start_soon(self._durability.reached, self._ns.database.seq)
+
+    async def seal(self, ino: InodeNo) -> None:
+        """Make the bytes of a closed file survive a power loss; an open one has it still before it.
+
+        Raises:
+            Stale: it is gone. ContentLost: the disk refused.
+        """
+        inode = self._inodes.get(ino)
+        if self._handles.file(ino) is not None:
+            return
+        content = self._content(inode)
+        try:
+            if content.clean:
+                return
+            synced = await self._contents.sync(content)
+            current = self._inodes.get(ino)
+            is_all = synced.changes == content.changes and current.generation == inode.generation
+            generation = current.generation if is_all else -1
+            self._ns.tree.synced(ino, Held(generation, synced.size, synced.blocks, synced.base_size))
+        finally:
+            content.close()
 
     def is_open(self, ino: InodeNo) -> bool:
         return self._handles.file(ino) is not None
@@ -118,7 +145,7 @@ class Files:
         if file is not None:
             file.unlinked = True
             return
-        self._contents.remove(ino)
+        self._contents.drop(ino)
         self._ns.tree.reap(ino)
 
     # --- bytes ---
@@ -205,16 +232,26 @@ class Files:
     def _cut(self, file: OpenFile, size: int) -> None:
         content = file.content
         if not size and content.base is not None:
-            content.truncate(0)
+            content.truncate(0, kept_as=self._ns.tables.seals.get(file.ino).synced_token)
             content.relabel(None)
         if not file.dirtied:
             self._begin(file)
-        content.truncate(size)
+        content.truncate(size, kept_as=self._ns.tables.seals.get(file.ino).synced_token if not size else None)
         if content.map_unsaved:
             self._save_map(content)
         file.mtime_ns = file.ctime_ns = self._wall_ns()
 
-    def _commit(self, file: OpenFile) -> None:
+    def _synced(self, file: OpenFile, synced: Synced) -> None:
+        """Record what the disk holds; what was written while it was synced is not among it."""
+        is_all = synced.changes == file.content.changes
+        generation = self._inodes.get(file.ino).generation if is_all else -1
+        held = Held(generation, synced.size, synced.blocks, synced.base_size)
+        if file.dirtied:
+            self._commit(file, held)
+        else:
+            self._ns.tree.synced(file.ino, held)
+
+    def _commit(self, file: OpenFile, held: Held | None = None) -> None:
         content, now_ns = file.content, self._wall_ns()
         row = self._inodes.get(file.ino)
         inode = row._replace(
@@ -224,7 +261,10 @@ class Files:
             blocks=content.block_map() or None,
             base_size=content.base.size if content.base is not None else None,
         )
-        self._ns.tree.closed(inode, now_ns=now_ns)
+        digest = content.digest
+        self._ns.tree.closed(inode, now_ns=now_ns, digest=digest, held=held)
+        if digest is None and held is None:
+            self.unsealed[file.ino] = None
         content.map_saved()
         file.dirtied = False
         self._changed()

@@ -313,4 +313,4 @@ class FileSystem:
         if keep:
             self._files.unlinked(inode.ino)
         else:
-            self._contents.remove(inode.ino)
+            self._contents.drop(inode.ino)

@@ -15,12 +15,14 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fusecache.errors import NamespaceError, NoSpace, ReadOnly
+from fusecache.errors import FusecacheError, NamespaceError, NoSpace, ReadOnly
+from fusecache.namespace import migrations
+from fusecache.namespace.guarded import GuardedConnection
+from fusecache.namespace.migrations import SCHEMA_VERSION as SCHEMA_VERSION
 from fusecache.types import Seq, StoreNo
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 3
 _SEQ_CHUNK = 100_000
 """How many seqs one commit reserves: after a crash they are skipped, never given out again."""
 _CHECKPOINT_BYTES = 32 << 20
@@ -58,18 +60,22 @@ class Database:
         self.synced_seq = Seq(0)
         """Every change up to here survives a power loss."""
         self._on_rollback: list[Callable[[], None]] = []
+        self.boot_id = ""
+        """Of the boot in which the namespace was last made whole (`made_whole`)."""
         self.connection = self._connect()
         try:
             self._prepare(boot_id)
             # Its own descriptor: closing one of the database file would drop SQLite's POSIX locks.
             self._wal_fd = os.open(f"{path}-wal", os.O_RDONLY)
-        except sqlite3.DatabaseError as exc:
+            self._sync_all()
+        except (sqlite3.DatabaseError, NamespaceError, OSError) as exc:
             self.connection.close()
             raise NamespaceError(f"the namespace {path} cannot be opened: {exc}") from exc
         except BaseException:
             self.connection.close()
             raise
         self.synced_seq = self.seq
+        self.connection.guard(self._foreign)
 
     def on_rollback(self, forget: Callable[[], None]) -> None:
         """Register what drops a cache of rows: after a rollback it may be wrong."""
@@ -84,15 +90,15 @@ class Database:
         """
         if self.degraded is not None:
             raise ReadOnly(f"the namespace is read-only: {self.degraded}")
-        execute = self.connection.execute
+        execute, before = self.connection.execute, self.seq
         try:
             execute("BEGIN IMMEDIATE")
             yield self.connection
+            if self.seq == before > 0:  # (the first number of all is the root's)
+                self.next_seq()  # else a sync that began before this commit would seem to cover it
             execute("COMMIT")
-        except BaseException as exc:
+        except BaseException:
             self._roll_back()
-            if isinstance(exc, sqlite3.DatabaseError):
-                raise self._foreign(exc) from exc
             raise
 
     def next_seq(self) -> Seq:
@@ -122,26 +128,52 @@ class Database:
         return StoreNo(row[0])
 
     def sync(self) -> None:
-        """Make every commit so far survive a power loss. Blocks: call it in a thread."""
+        """Make every commit so far survive a power loss. Blocks: call it in a thread.
+
+        Raises:
+            NamespaceError: the disk refused, and what it holds now is not known: read-only from now on.
+        """
         seq = self.seq
-        os.fdatasync(self._wal_fd)
+        try:
+            os.fdatasync(self._wal_fd)
+        except OSError as exc:  # the next one would succeed, without the pages that this one lost
+            self._degrade(f"its journal could not be synced: {exc.strerror}")
+            raise NamespaceError(f"the namespace could not be synced: {exc.strerror}") from exc
         self.synced_seq = max(seq, self.synced_seq)
 
     def checkpoint(self) -> None:
-        """Move the WAL into the database if it has grown. Blocks: call it in a thread."""
+        """Move the WAL into the database if it has grown. Blocks: call it in a thread.
+
+        On a full disk it stays where it is, and is moved when there is room.
+        """
         if os.fstat(self._wal_fd).st_size < _CHECKPOINT_BYTES:
             return
-        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as other:
-            other.execute("PRAGMA synchronous = NORMAL")
-            other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        try:
+            with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as other:
+                other.execute("PRAGMA synchronous = NORMAL")
+                other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as exc:
+            log.warning("the journal of %s stays as it is: %s", self._path, self._foreign(exc))
+
+    def made_whole(self, boot_id: str) -> None:
+        """What a power loss may have left behind has been dealt with: from now on it is this boot's."""
+        with self.transaction() as db:
+            db.execute("UPDATE meta SET value = ? WHERE name = 'boot_id'", (boot_id,))
+        self.boot_id = boot_id
 
     def close(self) -> None:
         os.close(self._wal_fd)
         self.connection.close()
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> GuardedConnection:
         try:
-            return sqlite3.connect(self._path, isolation_level=None, cached_statements=512, check_same_thread=False)
+            return sqlite3.connect(
+                self._path,
+                isolation_level=None,
+                cached_statements=512,
+                check_same_thread=False,
+                factory=GuardedConnection,
+            )
         except sqlite3.Error as exc:
             raise NamespaceError(f"the namespace {self._path} cannot be opened: {exc}") from exc
 
@@ -150,33 +182,59 @@ class Database:
         for pragma in _PRAGMAS:
             db.execute(f"PRAGMA {pragma}")
         if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
-            schema = Path(__file__).with_name("schema.sql").read_text()
-            db.executescript(f"BEGIN;\n{schema}")
-            rows = [("schema_version", SCHEMA_VERSION), ("seq_reserved", 0), ("boot_id", boot_id)]
-            rows.append(("id", secrets.token_hex(8)))
-            db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
-            db.execute("COMMIT")
+            self._create(boot_id)
         meta = dict(db.execute("SELECT name, value FROM meta"))
         if meta.get("schema_version") != SCHEMA_VERSION:
-            found = f"schema {meta.get('schema_version')}, this fusecache knows {SCHEMA_VERSION}"
-            raise NamespaceError(f"the namespace {self._path} has {found}")
+            self._migrate(meta.get("schema_version"))
+        self.boot_id = meta.get("boot_id", "")
         self.id = meta["id"]
         self.seq = Seq(meta["seq_reserved"])
         self._seq_reserved = meta["seq_reserved"]
 
+    def _create(self, boot_id: str) -> None:
+        db = self.connection
+        db.execute("BEGIN")
+        migrations.create(db)
+        rows = [("schema_version", SCHEMA_VERSION), ("seq_reserved", 0), ("boot_id", boot_id)]
+        rows.append(("id", secrets.token_hex(8)))
+        db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+        db.execute("COMMIT")
+
+    def _migrate(self, version: object) -> None:
+        db = self.connection
+        db.execute("BEGIN IMMEDIATE")
+        for name in migrations.migrate(db, version):
+            log.info("the namespace %s was migrated: %s", self._path, name)
+        db.execute("COMMIT")
+
+    def _sync_all(self) -> None:
+        """What was committed before a crash becomes safe from a power loss, and so do the names of our files."""
+        os.fdatasync(self._wal_fd)
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
     def _roll_back(self) -> None:
-        with contextlib.suppress(sqlite3.Error):  # a failed COMMIT has rolled back already
-            self.connection.execute("ROLLBACK")
+        if self.connection.in_transaction:  # a failed COMMIT has rolled back already
+            with contextlib.suppress(FusecacheError):
+                self.connection.execute("ROLLBACK")
         self._seq_reserved = self.seq  # the reservation may have been rolled back as well
         for forget in self._on_rollback:
             forget()
 
-    def _foreign(self, exc: sqlite3.DatabaseError) -> Exception:
+    def _foreign(self, exc: sqlite3.Error) -> FusecacheError:
+        """Return what a refusal of SQLite means; damage makes the volume read-only."""
         code = getattr(exc, "sqlite_errorcode", 0)
         if code in _FULL:
             return NoSpace("the disk of the namespace is full")
-        is_damage = code & 0xFF != sqlite3.SQLITE_BUSY
+        is_damage = isinstance(exc, sqlite3.DatabaseError) and code & 0xFF != sqlite3.SQLITE_BUSY
         if is_damage and not isinstance(exc, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-            self.degraded = str(exc)
-            log.error("the namespace %s failed and is read-only from now on: %s", self._path, exc)
+            self._degrade(str(exc))
         return NamespaceError(f"the namespace failed: {exc}")
+
+    def _degrade(self, reason: str) -> None:
+        if self.degraded is None:
+            self.degraded = reason
+            log.error("the namespace %s failed and is read-only from now on: %s", self._path, reason)

@@ -8,6 +8,7 @@ from fusecache.namespace.database import Database
 from fusecache.namespace.dentries import Dentries
 from fusecache.namespace.directories import Directories
 from fusecache.namespace.inodes import Inodes
+from fusecache.namespace.seals import Seals
 from fusecache.namespace.tasks import Tasks
 
 
@@ -20,7 +21,10 @@ class Tables:
     dentries: Dentries
     directories: Directories
     tasks: Tasks
+    seals: Seals
 
     @classmethod
     def of(cls, database: Database) -> Tables:
-        return cls(database, Inodes(database), Dentries(database), Directories(database), Tasks(database))
+        return cls(
+            database, Inodes(database), Dentries(database), Directories(database), Tasks(database), Seals(database)
+        )

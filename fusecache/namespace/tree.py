@@ -19,6 +19,7 @@ from fusecache.errors import (
 from fusecache.namespace.departures import Departures
 from fusecache.namespace.keys import UNSTORABLE
 from fusecache.namespace.records import Dentry, Inode, Place, TaskKind
+from fusecache.namespace.seals import Held
 from fusecache.namespace.tables import Tables as Tables
 from fusecache.namespace.wants import Wants
 from fusecache.types import InodeNo, Seq
@@ -144,13 +145,26 @@ class Tree:
         with t.database.transaction():
             t.inodes.update(inode, base_store=None, base_key=None, base_etag=None, base_size=None, blocks=None)
 
-    def closed(self, inode: Inode, *, now_ns: int) -> None:
-        """Size, times and block map of `inode` are final for now: its upload falls due."""
+    def closed(self, inode: Inode, *, now_ns: int, digest: bytes | None = None, held: Held | None = None) -> None:
+        """Size, times and block map of `inode` are final for now: its upload falls due.
+
+        `digest` of its bytes, or what of them is `held` by the disk, makes them believed after a power loss.
+        """
         t = self._t
         with t.database.transaction():
             t.inodes.written(inode)
             due_ns, cap_ns = now_ns + self._delay_ns, self._delay_ns * _MAX_DELAY_FACTOR
             t.tasks.closed(inode.ino, seq=t.database.next_seq(), due_ns=due_ns, cap_ns=cap_ns)
+            if digest is not None:
+                t.seals.closed(inode.ino, inode.generation, digest)
+            if held is not None:
+                t.seals.synced(inode.ino, held)
+
+    def synced(self, ino: InodeNo, held: Held) -> None:
+        """So much of a dirty file is on the disk."""
+        t = self._t
+        with t.database.transaction():
+            t.seals.synced(ino, held)
 
     def set_attributes(self, inode: Inode, *, now_ns: int) -> None:
         """Store mode, owner and times; the object's metadata follows, which knows neither atime nor ctime."""

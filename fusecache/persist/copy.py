@@ -64,6 +64,7 @@ class Copier:
         source = dentry.lower
         signature = tools.signer.copy(job.key, object_size(inode), inode.ino, dentry.generation)
         metadata = copied_metadata(inode, signature, onto_itself=source.key == job.key)
+        await tools.recorded()
         try:
             if source.key != job.key:
                 await tools.overwriter.clear(source.store, job.key, is_retry=started.is_retry)

@@ -42,6 +42,7 @@ class Marker:
         started = ns.drain.start(task, Place(job.task.ino, b""), job.key, now_ns=tools.wall_ns())
         metadata = metadata_of(attributes(ns.tables.inodes.get(job.task.ino)))
         backend = tools.backends[task.store]
+        await tools.recorded()
         try:
             async with tools.slots:
                 await backend.put(job.key, BytesSource(b""), metadata=metadata)

@@ -14,8 +14,10 @@ from fusecache.cache.fetch import Fetcher
 from fusecache.errors import (
     BackendUnavailable,
     FusecacheError,
+    NamespaceError,
     NoSpace,
     PermanentBackendError,
+    ReadOnly,
     Stale,
     StoreRefused,
     TransientBackendError,
@@ -87,8 +89,9 @@ class Persister:
         slots = trio.CapacityLimiter(settings.max_uploads)
         signer = Signer(namespace.database.id)
         self._tools = Tools(
-            namespace, contents, fetcher, backends, settings, slots, self._inflight, sent=Meter(), refused=Meter(),
-            signer=signer, overwriter=Overwriter(namespace.tables, backends, slots, signer), wall_ns=wall_ns, rng=rng,
+            namespace, durability, contents, fetcher, backends, settings, slots, self._inflight,
+            sent=Meter(), refused=Meter(), signer=signer,
+            overwriter=Overwriter(namespace.tables, backends, slots, signer), wall_ns=wall_ns, rng=rng,
         )  # fmt: skip
         patterns = Patterns(staging=settings.staging, markers=settings.markers)
         holds = Holds(namespace.tables, self._inflight, is_read=contents.readers_of)
@@ -110,11 +113,17 @@ class Persister:
 
     async def run(self) -> None:
         """Carry out what is due, until cancelled. What is interrupted is still due."""
-        with unwrapped():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._keep_synced)
-                nursery.start_soon(self._keep_checkpointed)
-                await self._plan_for_ever(nursery)
+        try:
+            with unwrapped():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._keep_synced)
+                    nursery.start_soon(self._keep_checkpointed)
+                    await self._plan_for_ever(nursery)
+        except (NamespaceError, ReadOnly) as exc:
+            if self._ns.database.degraded is None:
+                raise
+            log.error("nothing is sent any more: %s", exc)  # noqa: TRY400 - the traceback was of a request
+            await trio.sleep_forever()
 
     def changed(self) -> None:
         """Something was committed that has to be persisted: planned once it is synced. Cheap, for every request."""
@@ -233,6 +242,7 @@ class Persister:
 
     async def _delete(self, tasks: Sequence[Task]) -> None:
         try:
+            await self._tools.recorded()
             for task, error in await self._deleter.run(tasks):
                 self._failed([task], error)
         except Exception as exc:

@@ -52,6 +52,7 @@ class Relocator:
         assert task.ino is not None
         if job.place is not None and task.key is None:
             task = self._drain.start(task, job.place, job.key, now_ns=self._tools.wall_ns()).task
+            await self._tools.recorded()
         if self._is_there(task) and task.source != task.key:
             await self._copy_all(task)
             if self._is_there(task):

@@ -11,6 +11,7 @@ import trio
 from fusecache.backends.base import Backend
 from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
+from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.persist.inflight import InFlight
 from fusecache.persist.meter import Meter
@@ -25,6 +26,7 @@ class Tools:
     """The parts that workers share; each request to a store takes one of `slots`."""
 
     namespace: Namespace
+    durability: Durability
     contents: Contents
     fetcher: Fetcher
     backends: Mapping[StoreNo, Backend]
@@ -39,6 +41,11 @@ class Tools:
     overwriter: Overwriter
     wall_ns: Callable[[], int]
     rng: random.Random
+
+    async def recorded(self) -> None:
+        """Return when no power loss can take back what the rows say now: of a request that is about to be sent,
+        and that nobody reads any more what it overwrites or deletes."""
+        await self.durability.reached(self.namespace.database.seq)
 
     def backoff_s(self, attempts: int, *, retry_after_s: float) -> float:
         """Return how long to wait after so many failures: full jitter, never less than the store asked for."""

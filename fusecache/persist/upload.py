@@ -14,6 +14,7 @@ from fusecache.cache.contents import Base, Content
 from fusecache.errors import BackendUnavailable, FusecacheError, NoSuchObject
 from fusecache.namespace.drain import Started
 from fusecache.namespace.records import Inode
+from fusecache.namespace.seals import Held
 from fusecache.nurseries import unwrapped
 from fusecache.persist.local import Stamp, attributes, make_whole, open_content
 from fusecache.persist.overwrite import Condition
@@ -51,15 +52,26 @@ class Uploader:
         if inode.symlink is not None:
             started = begin(tools, job)
             if started is not None:
+                await tools.recorded()
                 await self._finish(started, inode, BytesSource(b""))
             return
         content = open_content(tools.contents, inode)
         try:
             if not content.whole:
                 await make_whole(content, tools.fetcher, tools.namespace.tables.inodes)
+            if content.base is not None or tools.namespace.tables.seals.get(inode.ino).synced_base_size is not None:
+                await self._hold(content)
             await self._send(job, content)
         finally:
             content.close()
+
+    async def _hold(self, content: Content) -> None:
+        """The object that some bytes came from may be overwritten: a power loss must not take them now."""
+        tree, inodes = self._tools.namespace.tree, self._tools.namespace.tables.inodes
+        synced = await self._tools.contents.sync(content)
+        if synced.base_size is None and synced.changes == content.changes:
+            generation = inodes.get(content.ino).generation
+            tree.synced(content.ino, Held(generation, synced.size, None, None))
 
     async def _send(self, job: Job, content: Content) -> None:
         tools = self._tools
@@ -72,6 +84,7 @@ class Uploader:
         if content.base is not None:
             content.relabel(None)
         tools.namespace.tree.made_whole(content.ino)
+        await tools.recorded()
         inode = tools.namespace.tables.inodes.get(content.ino)
         try:
             await self._finish(started, inode, self._source(content, inode), content)

@@ -13,7 +13,7 @@ from pathlib import Path
 import trio
 
 from fusecache.backends.base import Backend, Source
-from fusecache.cache.contents import Contents
+from fusecache.cache.contents import Content, Contents, Synced, present_bytes
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
@@ -22,6 +22,8 @@ from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.names import Names
+from fusecache.fs.recovery import Recovery
+from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
@@ -125,11 +127,29 @@ class PromptDurability(Durability):
 
     async def reached(self, seq: Seq) -> None:
         await trio.lowlevel.checkpoint()
-        self._database.sync()
+        if self._database.synced_seq < seq:
+            self._database.sync()
 
     async def checkpoint(self) -> None:
         await trio.lowlevel.checkpoint()
         self._database.checkpoint()
+
+
+class PromptContents(Contents):
+    """Likewise."""
+
+    async def sync_bytes(self, content: Content) -> Synced:
+        await trio.lowlevel.checkpoint()
+        synced = present_bytes(content)
+        if content.on_disk:
+            content.fd()
+            content.sync()
+        return synced
+
+    async def sync_name(self, content: Content) -> None:
+        await trio.lowlevel.checkpoint()
+        if content.on_disk:
+            self._folders.sync(self._path(content.ino))
 
 
 @dataclass
@@ -157,6 +177,7 @@ async def a_drained_world(
     settings: Settings | None = None,
     seed: int = 0,
     ttl_s: float = 0.0,
+    boot_id: str = "boot",
 ) -> AsyncIterator[Drained]:
     """Mount `store` and drain it, by way of `through` if given. Leaving is a crash: nothing is finished."""
     settings = settings or Settings(staging=STAGING, markers=MARKERS, multipart_threshold=8 * MIB, part_size=5 * MIB)
@@ -167,12 +188,12 @@ async def a_drained_world(
 
     patterns = Patterns(staging=settings.staging, markers=settings.markers)
     ns = Namespace(
-        root / "namespace.db", url=store.url, boot_id="boot", delay_ns=int(delay_s * 1e9),
+        root / "namespace.db", url=store.url, boot_id=boot_id, delay_ns=int(delay_s * 1e9),
         defaults=DEFAULTS, is_staging=patterns.is_staging, now_ns=wall_ns(),
     )  # fmt: skip
     durability = PromptDurability(ns.database)
     readers = {ns.store: store}
-    contents = Contents(root, ContentIndex(root / "index.db"), block_size=BLOCK, boot_id="boot")
+    contents = PromptContents(root, ContentIndex(root / "index.db"), block_size=BLOCK, boot_id=boot_id)
     fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(16))
     listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
     persister = Persister(
@@ -187,16 +208,14 @@ async def a_drained_world(
         ns, names, files, contents, durability, xattrs=xattrs, cache_dir=root, read_only=False, max_key_bytes=1024,
         wall_ns=wall_ns, changed=persister.ring,
     )  # fmt: skip
-    ns.tree.recover(now_ns=wall_ns())
-    for ino in ns.tables.inodes.orphans():
-        contents.remove(ino)
-        ns.tree.reap(ino)
+    Recovery(ns, contents, boot_id=boot_id, delay_ns=int(delay_s * 1e9), wall_ns=wall_ns).run()
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(fetcher.run)
             nursery.start_soon(persister.run)
             persister.ring()
-            yield Drained(fs, ns, store, contents, persister=persister)
+            upkeep = Upkeep(ns, contents, durability, files)
+            yield Drained(fs, ns, store, contents, persister=persister, upkeep=upkeep)
             nursery.cancel_scope.cancel()
         assert "0 tasks, 0 keys>, 0 requests, 0 batches" in repr(persister)
     finally:

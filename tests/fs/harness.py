@@ -25,6 +25,7 @@ from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import DirEntry, FileSystem
 from fusecache.fs.names import Names
+from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.lower import Defaults
@@ -98,6 +99,7 @@ class World:
     ns: Namespace
     store: CountedStore
     contents: Contents
+    upkeep: Upkeep = field(kw_only=True)
     kernel: dict[HandleNo, InodeNo] = field(default_factory=dict)
 
     # --- names ---
@@ -266,7 +268,7 @@ async def a_world(
     async with trio.open_nursery() as nursery:
         await nursery.start(fetcher.run)
         try:
-            yield World(fs, ns, backend, contents)
+            yield World(fs, ns, backend, contents, upkeep=Upkeep(ns, contents, durability, files))
         finally:
             nursery.cancel_scope.cancel()
             contents.close()

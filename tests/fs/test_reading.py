@@ -138,6 +138,7 @@ async def test_nothing_is_left_of_a_version_that_was_replaced(
     await world.stat("a")
     assert world.contents.exists(before)
     await world.close(handle)
+    await world.upkeep.sweep()
     assert not world.contents.exists(before)
 
 
@@ -152,6 +153,7 @@ async def test_an_unlinked_file_is_readable_to_its_last_close(world: World, stor
     assert await world.read(handle, 5 << 20, 100) == LARGE[5 << 20 :][:100]
     assert (await world.fs.getattr(ino)).inode.nlink == 0
     await world.close(handle)
+    await world.upkeep.sweep()
     assert not world.contents.exists(ino)
 
 

@@ -128,6 +128,7 @@ async def test_an_unlinked_new_file_lives_to_its_close(world: World) -> None:
     assert (await world.fs.getattr(ino)).inode.size == 6
     await world.write_file("a", b"another")
     await world.close(number)
+    await world.upkeep.sweep()
     assert not world.contents.exists(ino)
     assert await world.read_file("a") == b"another"
 

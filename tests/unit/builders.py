@@ -95,7 +95,7 @@ class Upper:
         return "settled" if dentry.settled else "hidden"
 
     def tasks(self) -> list[Task]:
-        rows = self.ns.database.connection.execute("SELECT * FROM task ORDER BY task")
+        rows = self.ns.database.connection.execute(f"SELECT {', '.join(Task._fields)} FROM task ORDER BY task")
         return [Task._make(row) for row in rows]
 
     def todo(self) -> list[str]:

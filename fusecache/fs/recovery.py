@@ -1,0 +1,136 @@
+"""What is done before the first request: after a crash of the process, and after one of the machine.
+
+Nothing here scans the content store: only files with bytes that no store has are looked at, and read
+only those that were closed in order and not synced before the power went.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from fusecache.cache.contents import Contents
+from fusecache.namespace.namespace import Namespace
+from fusecache.namespace.records import Inode
+from fusecache.namespace.salvage import Doubt, Salvage
+from fusecache.namespace.seals import Held
+
+log = logging.getLogger(__name__)
+
+_MAX_ASIDES = 1000
+"""How many of them `stat` lists."""
+_READERS = 8
+"""Files that are read at a time, to be compared with their hash: what one disk does in parallel."""
+
+
+class Recovery:
+    """Makes tree and content files agree. Everything it does may be interrupted, and done again."""
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        contents: Contents,
+        *,
+        boot_id: str,
+        delay_ns: int,
+        wall_ns: Callable[[], int],
+    ) -> None:
+        self._ns = namespace
+        self._t = namespace.tables
+        self._contents = contents
+        self._boot_id = boot_id
+        self._salvage = Salvage(namespace.tables, delay_ns=delay_ns)
+        self._wall_ns = wall_ns
+
+    def run(self) -> None:
+        """Recover; the namespace is this boot's when this returns.
+
+        Raises:
+            NamespaceError: the database cannot be used.
+        """
+        if self._ns.database.boot_id != self._boot_id:
+            self._after_power_loss()
+        else:
+            self._after_crash()
+        for aside in self._salvage.asides():
+            self._contents.put_aside(aside.ino)
+        for ino in self._t.inodes.orphans():
+            self._contents.drop(ino)
+            self._ns.tree.reap(ino)
+        self._ns.tree.recover(now_ns=self._wall_ns())
+        if self._ns.database.boot_id != self._boot_id:
+            self._ns.database.sync()
+            self._ns.database.made_whole(self._boot_id)
+
+    def asides(self) -> list[dict[str, object]]:
+        """What was put aside and is still there, in the words of `stat`."""
+        found = []
+        for aside in self._salvage.asides()[:_MAX_ASIDES]:
+            file = self._contents.aside_path(aside.ino)
+            if file.exists():
+                path = "/" + aside.path.decode("utf-8", "surrogateescape")
+                found.append({"path": path, "file": str(file), "size": file.stat().st_size, "at_ns": aside.at_ns})
+        return found
+
+    def _after_crash(self) -> None:
+        """The page cache has it all: what was being written has the size of its file."""
+        for task in self._t.tasks.parked_uploads():
+            assert task.ino is not None
+            inode, found = self._t.inodes.get(task.ino), self._contents.stat(task.ino)
+            if found is not None and inode.symlink is None and found.st_size != inode.size:
+                written = inode._replace(size=found.st_size, mtime_ns=found.st_mtime_ns)
+                self._ns.tree.closed(written, now_ns=self._wall_ns())
+
+    def _after_power_loss(self) -> None:
+        """Only what was synced, or proves to be whole, is believed."""
+        doubts = self._salvage.doubts()
+        with ThreadPoolExecutor(_READERS) as pool:
+            proofs = list(pool.map(self._proves, doubts))
+        kept, lost = [], []
+        for doubt, is_proved in zip(doubts, proofs, strict=True):
+            held = self._all_of(doubt.inode) if is_proved else self._held(doubt)
+            if held is None:
+                lost.append(doubt)
+                continue
+            self._contents.cut(doubt.inode.ino, held.size)
+            kept.append((doubt.inode, held))
+        self._salvage.kept(kept)
+        for doubt in lost:
+            self._put_aside(doubt)
+        if lost:
+            log.error("%d files did not outlive a power loss; `fusecache stat` lists what is left of them", len(lost))
+
+    def _all_of(self, inode: Inode) -> Held:
+        return Held(inode.generation, inode.size, None, None)
+
+    def _held(self, doubt: Doubt) -> Held | None:
+        """Return what was synced, None if nothing ever was; the content file is that when this returns."""
+        held = doubt.seal.held()
+        if held is None or doubt.seal.synced_token is None:
+            return None
+        self._contents.bring_back(doubt.inode.ino, doubt.seal.synced_token)
+        return self._shortened(doubt.inode, held)
+
+    def _proves(self, doubt: Doubt) -> bool:
+        """Whether the file's bytes are those that were written, all of them, in order. For worker threads."""
+        inode, seal = doubt.inode, doubt.seal
+        if seal.digest is None or seal.generation != inode.generation:
+            return False
+        return self._contents.digest(inode.ino, inode.size) == seal.digest
+
+    def _shortened(self, inode: Inode, held: Held) -> Held | None:
+        """A later truncation may have reached the disk, and the row that told of it not; None: the file is lost."""
+        found = self._contents.stat(inode.ino)
+        if found is None:
+            return None if held.size and (held.base_size is None or any(held.blocks or b"")) else held
+        if found.st_size >= held.size:
+            return held
+        base_size = None if held.base_size is None else min(held.base_size, found.st_size)
+        return held._replace(size=found.st_size, base_size=base_size)
+
+    def _put_aside(self, doubt: Doubt) -> None:
+        for aside in self._salvage.put_aside(doubt, now_ns=self._wall_ns()):
+            path = aside.path.decode("utf-8", "backslashreplace")
+            file = self._contents.aside_path(aside.ino)
+            log.error("/%s: its bytes did not outlive a power loss; what is left is kept as %s", path, file)

@@ -1,0 +1,64 @@
+"""What goes on behind the requests, so that a power loss costs little: contents are deleted late, and synced early."""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from fusecache.cache.contents import Contents
+from fusecache.errors import FusecacheError, Stale
+from fusecache.fs.files import Files
+from fusecache.namespace.durability import Durability
+from fusecache.namespace.namespace import Namespace
+
+log = logging.getLogger(__name__)
+
+_EVERY_S = 1.0
+_BATCH = 200
+"""Files deleted between two looks at other requests: each takes microseconds, large ones milliseconds."""
+
+
+class Upkeep:
+    """Deletes the files of what was removed, and makes closed files believable after a power loss."""
+
+    def __init__(self, namespace: Namespace, contents: Contents, durability: Durability, files: Files) -> None:
+        self._ns = namespace
+        self._seals = namespace.tables.seals
+        self._contents = contents
+        self._durability = durability
+        self._files = files
+
+    async def run(self) -> None:
+        """Do both every second, until cancelled or the namespace is degraded."""
+        while self._ns.database.degraded is None:
+            await trio.sleep(_EVERY_S)
+            try:
+                await self.seal()
+                await self.sweep()
+            except FusecacheError as exc:
+                log.warning("the upkeep of the cache failed, and is tried again: %s", exc)
+        await trio.sleep_forever()
+
+    async def seal(self) -> None:
+        """Sync the files that were closed, and of which nobody knows a hash."""
+        while self._files.unsealed:
+            ino = next(iter(self._files.unsealed))
+            del self._files.unsealed[ino]
+            try:
+                await self._files.seal(ino)
+            except Stale:
+                continue  # removed meanwhile
+
+    async def sweep(self) -> None:
+        """Delete the content files of what is gone, once no power loss can bring it back."""
+        while doomed := self._seals.doomed(_BATCH):
+            await self._durability.reached(self._ns.database.seq)
+            for ino, token in doomed:
+                if token:
+                    self._contents.forget_kept(ino, token)
+                else:
+                    self._contents.remove(ino)
+            with self._ns.database.transaction():
+                self._seals.swept(doomed)
+            await trio.lowlevel.checkpoint()

@@ -1,0 +1,97 @@
+"""Which local bytes can be believed after a power loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from fusecache.namespace.database import Database
+from fusecache.types import ETag, InodeNo
+
+_GET = """
+    SELECT generation, digest, synced_generation, synced_size, synced_blocks, synced_base_size, synced_token,
+           good_size, good_etag
+      FROM seal WHERE ino = ?"""
+# Only while there is an upload: a file that is in the store, or has no name, needs no seal.
+_CLOSED = """
+    INSERT INTO seal (ino, generation, digest) SELECT :ino, :generation, :digest
+     WHERE EXISTS (SELECT 1 FROM task WHERE ino = :ino AND kind = 1)
+    ON CONFLICT (ino) DO UPDATE SET generation = excluded.generation, digest = excluded.digest"""
+_SYNCED = """
+    INSERT INTO seal (ino, synced_generation, synced_size, synced_blocks, synced_base_size, synced_token)
+    SELECT :ino, :generation, :size, :blocks, :base_size, :token
+     WHERE EXISTS (SELECT 1 FROM task WHERE ino = :ino AND kind = 1)
+    ON CONFLICT (ino) DO UPDATE SET synced_generation = excluded.synced_generation,
+        synced_size = excluded.synced_size, synced_blocks = excluded.synced_blocks,
+        synced_base_size = excluded.synced_base_size, synced_token = excluded.synced_token"""
+_DIRTY = "SELECT ino FROM task WHERE kind = 1 ORDER BY ino"
+_DOOMED = "SELECT ino, token FROM doomed LIMIT ?"
+_SWEPT = "DELETE FROM doomed WHERE ino = ? AND token = ?"
+
+
+class Held(NamedTuple):
+    """What of a file is on the disk."""
+
+    generation: int
+    """All of this generation's bytes; -1: what was written meanwhile is not."""
+    size: int
+    blocks: bytes | None
+    """Of a partly local file: these blocks; None: all."""
+    base_size: int | None
+
+
+class Seal(NamedTuple):
+    """A row of `seal`."""
+
+    generation: int | None
+    digest: bytes | None
+    synced_generation: int | None
+    synced_size: int | None
+    synced_blocks: bytes | None
+    synced_base_size: int | None
+    synced_token: int | None
+    good_size: int | None
+    good_etag: ETag | None
+
+    def held(self) -> Held | None:
+        """What was on the disk at the latest sync, if there ever was one."""
+        if self.synced_size is None or self.synced_generation is None:
+            return None
+        return Held(self.synced_generation, self.synced_size, self.synced_blocks, self.synced_base_size)
+
+
+NOTHING = Seal(None, None, None, None, None, None, None, None, None)
+
+
+class Seals:
+    """The tables `seal` and `doomed`. The caller owns the transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database.connection
+        self._database = database
+
+    def get(self, ino: InodeNo) -> Seal:
+        row = self._db.execute(_GET, (ino,)).fetchone()
+        return NOTHING if row is None else Seal._make(row)
+
+    def closed(self, ino: InodeNo, generation: int, digest: bytes) -> None:
+        """These bytes were written in order, and hash to that."""
+        self._db.execute(_CLOSED, {"ino": ino, "generation": generation, "digest": digest})
+
+    def synced(self, ino: InodeNo, held: Held) -> None:
+        """So much of the file is on the disk."""
+        generation, size, blocks, base_size = held
+        row: dict[str, object] = {"ino": ino, "generation": generation, "size": size, "blocks": blocks}
+        self._db.execute(_SYNCED, row | {"base_size": base_size, "token": self._database.next_seq()})
+
+    def dirty(self) -> Iterator[InodeNo]:
+        """Inodes with bytes that no store has."""
+        return (row[0] for row in self._db.execute(_DIRTY))
+
+    def doomed(self, count: int) -> list[tuple[InodeNo, int]]:
+        """Up to `count` content files that nobody needs: the inode, and 0 or the token of what was kept of it."""
+        return list(self._db.execute(_DOOMED, (count,)))
+
+    def swept(self, doomed: list[tuple[InodeNo, int]]) -> None:
+        """These are gone."""
+        self._db.executemany(_SWEPT, doomed)
