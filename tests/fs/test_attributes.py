@@ -99,6 +99,7 @@ async def test_links_of_one_that_the_store_has(world: World, store: CountedStore
     await world.rmdir("d/s")
     await world.rmdir("d/t")
     assert await _links(world, "d") == [1]
+    assert world.ns.tables.inodes.orphans() == [], "a start would forget them"
 
 
 async def test_a_persisted_directory_is_no_longer_counted(tmp_path: Path, autojump_clock: MockClock) -> None:
