@@ -27,6 +27,9 @@ STEPS: dict[int, Step] = {
         ALTER TABLE inode ADD COLUMN rdev INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE inode ADD COLUMN xattrs BLOB;
         ALTER TABLE task ADD COLUMN attributes INTEGER NOT NULL DEFAULT 0;
+        UPDATE inode SET nlink = 2 + (
+            SELECT count(*) FROM dentry JOIN directory ON directory.ino = dentry.ino WHERE dentry.parent = inode.ino)
+         WHERE ino IN (SELECT ino FROM directory WHERE prefix IS NULL);
         """,
     ),
     3: Step("what outlives a power loss", (Path(__file__).parent / "seals.sql").read_text()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,25 @@ def test_what_was_in_it_is_worked_with(old: Path) -> None:
     upper.write("b")
     assert upper.todo() != []
     check(upper.ns)
+    upper.close()
+
+
+def test_subdirectories_are_counted(old: Path) -> None:
+    connection = sqlite3.connect(old)
+    for ino, parent, name, prefix in (
+        (20, 1, b"d", None),
+        (21, 20, b"1", None),
+        (22, 20, b"2", None),
+        (23, 1, b"e", "e/"),
+    ):
+        row = (ino, stat.S_IFDIR | 0o755, 1, 2, 1, 0, 5, 5, 5, 0, 1, *[None] * 6)
+        connection.execute(f"INSERT INTO inode VALUES ({', '.join('?' * len(row))})", row)
+        connection.execute("INSERT INTO directory VALUES (?, 1, ?, 0, 0, 0, 0)", (ino, prefix))
+        connection.execute("INSERT INTO dentry VALUES (?, ?, ?, NULL, NULL, NULL, NULL, 7, 0)", (parent, name, ino))
+    connection.commit()
+    connection.close()
+    upper = Upper(old)
+    assert [upper.inode(path).nlink for path in ("d", "d/1", "e")] == [4, 2, 1]
     upper.close()
 
 
