@@ -37,6 +37,7 @@ from fusecache.persist.persister import Persister
 from fusecache.persist.report import DrainReport
 from fusecache.persist.settings import settings_of
 from fusecache.persist.staging import Patterns
+from fusecache.persist.steady import Steady
 from fusecache.types import FlushProgress
 
 _INDEX_EVERY_S = 1.0
@@ -122,7 +123,7 @@ class _Parts:
             self.fetcher,
             {namespace.store: backend},
             settings_of(config),
-            wall_ns=time.time_ns,
+            wall_ns=Steady(wall_ns=time.time_ns, monotonic_ns=time.monotonic_ns),
             rng=random.Random(),
             open_for_writing=lambda: self.files.open_for_writing(),
         )

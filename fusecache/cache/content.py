@@ -12,7 +12,7 @@ from fusecache.cache.digest import Digest
 from fusecache.cache.index import IndexRow
 from fusecache.cache.ledger import Ledger
 from fusecache.cache.presence import Presence
-from fusecache.cache.sparse import SparseFile
+from fusecache.cache.sparse import ContentLost, SparseFile
 from fusecache.errors import FusecacheError, NoSpace
 from fusecache.types import Extent, InodeNo, ObjectKey, StoreNo
 
@@ -312,6 +312,9 @@ class Content:
         if length > self.size and not self._clean:
             log.warning("%r: the file has %d bytes, more than was told; all are kept", self, length)
             self.size = length
+        elif length < self.size and self._presence is None:
+            self._file.close()
+            raise ContentLost(f"{self!r}: only {length} bytes are there, and no store has the others")
         elif length != self.size:
             self._file.truncate(self.size)
 

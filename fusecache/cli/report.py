@@ -13,7 +13,7 @@ _SHOWN_STUCK = 20
 
 def mount_report(facts: Facts) -> str:
     """Return the lines for a mount, of the values of `stat --json`."""
-    rows = [*_stuck_rows(facts), *_local_rows(facts), *_pace_rows(facts), *_cache_rows(facts)]
+    rows = [*_stuck_rows(facts), *_aside_rows(facts), *_local_rows(facts), *_pace_rows(facts), *_cache_rows(facts)]
     rows.append(("mount", f"{facts.get('mountpoint')} · {facts.get('transport')} · pid {facts.get('pid')}"))
     return "\n".join([headline(facts), *_aligned(rows)])
 
@@ -21,6 +21,8 @@ def mount_report(facts: Facts) -> str:
 def headline(facts: Facts) -> str:
     """Return the answer to: is everything in the store, how much is left, how long will it take."""
     store = stores(facts)
+    if facts.get("read_only"):
+        return f"read-only, and nothing is sent to {store}: {facts['read_only']}"
     dirty, stuck = facts.get("files_dirty") or 0, facts.get("stuck") or []
     if not dirty and not stuck:
         return f"everything is in {store}"
@@ -84,6 +86,18 @@ def _store_name(store: object) -> str:
 
 def _stuck_rows(facts: Facts) -> list[tuple[str, str]]:
     return [("stuck" if not number else "", line) for number, line in enumerate(stuck_lines(facts.get("stuck") or []))]
+
+
+def _aside_rows(facts: Facts) -> list[tuple[str, str]]:
+    """Files that did not outlive a power loss."""
+    asides = list(facts.get("set_aside") or [])
+    lines = [
+        f"{each.get('path')}: did not outlive a power loss, {size(each.get('size'))} of it are in {each.get('file')}"
+        for each in asides[:_SHOWN_STUCK]
+    ]
+    if len(asides) > len(lines):
+        lines.append(f"… and {len(asides) - len(lines)} more")
+    return [("aside" if not number else "", line) for number, line in enumerate(lines)]
 
 
 def _local_rows(facts: Facts) -> list[tuple[str, str]]:

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 from trio.testing import MockClock
 
+from fusecache.cache.contents import Contents
+from fusecache.cache.folders import Folders
+from fusecache.cache.sparse import SparseFile
+from fusecache.errors import NotFound
 from fusecache.namespace import database
+from fusecache.types import InodeNo
 from tests.fs.draining import Drained, a_drained_world
 from tests.power.disk import FATES, Disk, Record, read_log
 from tests.power.model import Application, Found, SnapshotStore, State, objections
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
 
-CUTS = int(os.environ.get("FUSECACHE_POWER_CUTS", "50"))
+CUTS = int(os.environ.get("FUSECACHE_POWER_CUTS", "100"))
 SEED = int(os.environ.get("FUSECACHE_SEED", "0")) or random.SystemRandom().randrange(1 << 20)
 STEPS = 40
 BASES = {"base-1": b"one " * 50_000, "base-2": b"two " * 20_000}
 ROOT = Path(__file__).resolve().parents[2]
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+"""What is started again there is not cut off once more: it needs no disk."""
 
 
 @contextmanager
@@ -102,20 +109,59 @@ async def check_cut(
         assert short(objects) == short(found), where
 
 
+async def cut_everywhere(root: Path, seed: int, count: int, fates: Sequence[str]) -> None:
+    """Run the application once, and let the power go at `count` moments of it."""
+    states, records, store = await run_application(root, seed)
+    rng = random.Random(seed)
+    ends = [record.end for record in records if states[0].end < record.end <= states[-1].end]
+    disk, done = Disk(), 0
+    for end in sorted(rng.choice(ends) for _ in range(count)):
+        while done < len(records) and records[done].end <= end:
+            disk.apply(records[done])
+            done += 1
+        with tempfile.TemporaryDirectory(dir=MEMORY) as after:
+            path = Path(after, "after")
+            await check_cut(path, disk, end, states, store, rng.choice(fates), rng.randrange(1 << 30))
+
+
 async def test_a_power_loss_at_any_moment(
     tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_CHECKPOINT_BYTES", 256 << 10)  # so that the journal is moved now and then
-    states, records, store = await run_application(tmp_path, SEED)
-    rng = random.Random(SEED)
-    ends = [record.end for record in records if states[0].end < record.end <= states[-1].end]
-    wanted = sorted(rng.choice(ends) for _ in range(CUTS))
-    disk, done = Disk(), 0
-    for end in wanted:
-        while done < len(records) and records[done].end <= end:
-            disk.apply(records[done])
-            done += 1
-        fate = rng.choice(list(FATES))
-        root = tmp_path / "after"
-        await check_cut(root, disk, end, states, store, fate, rng.randrange(1 << 30))
-        shutil.rmtree(root)
+    await cut_everywhere(tmp_path, SEED, CUTS, list(FATES))
+
+
+@pytest.mark.parametrize(
+    "forgotten",
+    [
+        "the bytes",
+        "their name",
+        "the rows",
+        pytest.param("what goes late", marks=pytest.mark.skipif(CUTS < 500, reason="it takes a while to be found")),
+    ],
+)
+async def test_a_forgotten_sync_is_found(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, forgotten: str
+) -> None:
+    """Without it, this file would prove nothing."""
+
+    def unsynced(self: database.Database) -> None:
+        self.synced_seq = self.seq
+
+    def at_once(self: Contents, ino: InodeNo) -> None:
+        self.remove(ino)
+
+    match forgotten:
+        case "the bytes":
+            monkeypatch.setattr(SparseFile, "sync", lambda self: None)
+        case "their name":
+            monkeypatch.setattr(Folders, "sync", lambda self, path: None)
+        case "the rows":
+            monkeypatch.setattr(database.Database, "sync", unsynced)
+        case _:
+            monkeypatch.setattr(Contents, "drop", at_once)
+    seeds = iter(range(1, 6))
+    with pytest.RaisesGroup(pytest.RaisesExc((AssertionError, NotFound)), flatten_subgroups=True):
+        for seed in seeds:
+            (tmp_path / str(seed)).mkdir()
+            await cut_everywhere(tmp_path / str(seed), seed, 40, ["dropped", "mixed"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,3 +87,15 @@ def test_what_the_store_says_becomes_one_line_with_advice(error: BackendError, w
     assert line.count("s3://b") == 1
     for word in words:
         assert word in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root can mount a read-only disk")
+def test_a_read_only_disk_is_said(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", tmp_path], check=True)
+    try:
+        with pytest.raises(MountError, match="Read-only file system"):
+            checks.prepare_directories([tmp_path / "cache"])
+        with pytest.raises(MountError, match="cannot be written"):
+            checks.prepare_directories([tmp_path])
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)

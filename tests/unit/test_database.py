@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
@@ -175,6 +177,36 @@ def test_a_database_of_somebody_else_is_refused(path: Path) -> None:
 def test_a_directory_that_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(NamespaceError, match="cannot be opened"):
         Database(tmp_path / "missing" / "namespace.db", boot_id="boot")
+
+
+def test_a_journal_that_cannot_be_synced_makes_the_volume_read_only(
+    upper: Upper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next sync would succeed, without the pages that this one lost."""
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    upper.write("a")
+    database = upper.ns.database
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", refuse)
+        with pytest.raises(NamespaceError, match="could not be synced"):
+            database.sync()
+    assert database.synced_seq < database.seq
+    with pytest.raises(ReadOnly, match="could not be synced"):
+        upper.write("b")
+
+
+def test_a_change_without_a_number_of_its_own_is_synced_too(upper: Upper) -> None:
+    ino = upper.write("a")
+    database = upper.ns.database
+    database.sync()
+    with database.transaction():
+        upper.ns.tables.inodes.update(upper.inode("a"), mode=0o100600)
+    assert database.synced_seq < database.seq
+    upper.crash()
+    assert upper.ns.tables.inodes.get(ino).mode == 0o100600
 
 
 def test_sync_reports_what_it_covers(upper: Upper) -> None:
