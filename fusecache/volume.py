@@ -45,6 +45,9 @@ _INDEX_EVERY_S = 1.0
 _MAX_GETS = 16
 """Ranged GETs in flight, up to 8 MiB each in memory."""
 
+_BALLAST_BYTES = 16 << 20
+"""Of the disk, for the namespace's journal and for its database: some 10,000 changes go on when it is full."""
+
 _METADATA_REQUESTS = 32
 """Connections beside those of uploads and GETs, so that a lookup waits for neither."""
 
@@ -209,6 +212,7 @@ def _open_namespace(config: Config, url: str) -> Namespace:
         defaults=_defaults(config),
         is_staging=patterns.is_staging,
         now_ns=time.time_ns(),
+        ballast_bytes=_BALLAST_BYTES,
     )
 
 

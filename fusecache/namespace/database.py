@@ -17,6 +17,7 @@ from pathlib import Path
 
 from fusecache.errors import FusecacheError, NamespaceError, NoSpace, ReadOnly
 from fusecache.namespace import migrations
+from fusecache.namespace.ballast import Ballast
 from fusecache.namespace.guarded import GuardedConnection
 from fusecache.namespace.migrations import SCHEMA_VERSION as SCHEMA_VERSION
 from fusecache.types import Seq, StoreNo
@@ -43,8 +44,8 @@ _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 class Database:
     """One connection, used on the loop only; `sync` and `checkpoint` are for worker threads."""
 
-    def __init__(self, path: Path, *, boot_id: str) -> None:
-        """Open or create the database at `path`.
+    def __init__(self, path: Path, *, boot_id: str, ballast_bytes: int = 0) -> None:
+        """Open or create the database at `path`; it and its journal each keep `ballast_bytes` of the disk in reserve.
 
         Raises:
             NamespaceError: damaged, or made by a newer version.
@@ -68,6 +69,8 @@ class Database:
             # Its own descriptor: closing one of the database file would drop SQLite's POSIX locks.
             self._wal_fd = os.open(f"{path}-wal", os.O_RDONLY)
             self._sync_all()
+            self._ballast = Ballast([path, path.with_name(f"{path.name}-wal")], size=ballast_bytes)
+            self._ballast.reserve()
         except (sqlite3.DatabaseError, NamespaceError, OSError) as exc:
             self.connection.close()
             raise NamespaceError(f"the namespace {path} cannot be opened: {exc}") from exc
@@ -140,6 +143,7 @@ class Database:
             self._degrade(f"its journal could not be synced: {exc.strerror}")
             raise NamespaceError(f"the namespace could not be synced: {exc.strerror}") from exc
         self.synced_seq = max(seq, self.synced_seq)
+        self._ballast.reserve()
 
     def checkpoint(self) -> None:
         """Move the WAL into the database if it has grown. Blocks: call it in a thread.
@@ -154,6 +158,7 @@ class Database:
                 other.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except sqlite3.Error as exc:
             log.warning("the journal of %s stays as it is: %s", self._path, self._foreign(exc))
+        self._ballast.reserve(again=True)
 
     def made_whole(self, boot_id: str) -> None:
         """What a power loss may have left behind has been dealt with: from now on it is this boot's."""
@@ -164,6 +169,7 @@ class Database:
     def close(self) -> None:
         os.close(self._wal_fd)
         self.connection.close()
+        self._ballast.close()
 
     def _connect(self) -> GuardedConnection:
         try:

@@ -32,13 +32,14 @@ class Namespace:
         defaults: Defaults,
         is_staging: Callable[[list[bytes]], bool],
         now_ns: int,
+        ballast_bytes: int = 0,
     ) -> None:
         """Open the namespace at `path`, or begin one over the store `url`.
 
         Raises:
             NamespaceError: it is damaged, too new, or belongs to another store.
         """
-        self.database = Database(path, boot_id=boot_id)
+        self.database = Database(path, boot_id=boot_id, ballast_bytes=ballast_bytes)
         self.tables = Tables.of(self.database)
         self.url = url
         self.store = self.database.bind_store(url)

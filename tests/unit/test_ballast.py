@@ -1,0 +1,65 @@
+"""On a full disk the namespace can still commit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fusecache.errors import NoSpace
+from fusecache.namespace import database
+from fusecache.namespace.database import Database
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root can mount a small disk")
+MIB = 1 << 20
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "disk"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", path], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+def fill(disk: Path) -> None:
+    with (disk / "contents").open("wb", buffering=0) as file:
+        while file.write(bytes(64 << 10)) == 64 << 10:
+            pass  # the last one is cut short, and no further byte fits
+        with pytest.raises(OSError, match="No space left"):
+            file.write(bytes(4096))
+
+
+def commits(namespace: Database, count: int) -> None:
+    for number in range(count):
+        with namespace.transaction() as db:
+            db.execute("INSERT INTO doomed VALUES (?, ?)", (number, namespace.next_seq()))
+            db.execute("INSERT INTO aside VALUES (?, ?, 0)", (namespace.next_seq(), os.urandom(900)))
+
+
+@pytest.mark.slow
+def test_commits_go_on_when_contents_have_filled_the_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_CHECKPOINT_BYTES", MIB)
+    namespace = Database(disk / "namespace.db", boot_id="boot", ballast_bytes=8 * MIB)
+    fill(disk)
+    for _ in range(3):  # the journal is moved into the database, too
+        commits(namespace, 500)
+        namespace.sync()
+        namespace.checkpoint()
+    assert namespace.degraded is None
+    namespace.close()
+
+
+def test_without_a_reserve_they_do_not(disk: Path) -> None:
+    namespace = Database(disk / "namespace.db", boot_id="boot")
+    fill(disk)
+    with pytest.raises(NoSpace):
+        commits(namespace, 500)
+    assert namespace.degraded is None
+    namespace.close()
