@@ -27,6 +27,7 @@ from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.names import Names
 from fusecache.fs.recovery import Recovery
+from fusecache.fs.stale import TellStale
 from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
@@ -106,7 +107,9 @@ class Volume:
 class _Parts:
     """What a volume is made of, in the order in which one needs the other."""
 
-    def __init__(self, config: Config, backend: Backend, reader: Backend, namespace: Namespace) -> None:
+    def __init__(
+        self, config: Config, backend: Backend, reader: Backend, namespace: Namespace, stale: TellStale
+    ) -> None:
         cache_dir = config.cache_dirs[0]
         defaults = _defaults(config)
         self.namespace = namespace
@@ -146,6 +149,7 @@ class _Parts:
             ttl_s=config.ttl_s,
             wall_ns=time.time_ns,
             dropped=self.files.dropped,
+            stale=stale,
         )
         self.upkeep = Upkeep(namespace, self.contents, durability, self.files)
         self.recovery = Recovery(
@@ -185,8 +189,10 @@ class _Parts:
 
 
 @asynccontextmanager
-async def open_volume(config: Config) -> AsyncIterator[Volume]:
+async def open_volume(config: Config, *, stale: TellStale) -> AsyncIterator[Volume]:
     """Open the store, the namespace and the cache of a mount. Nobody else may use its directories.
+
+    `stale` is told what the kernel must not believe any more, as the store has changed.
 
     Raises:
         BackendError: the store cannot be used. NamespaceError: nor the namespace.
@@ -196,7 +202,7 @@ async def open_volume(config: Config) -> AsyncIterator[Volume]:
         await backend.check()
         namespace = stack.enter_context(contextlib.closing(_open_namespace(config, backend.url)))
         reader = RetryingReader(backend, patience_s=config.patience_s, rng=random.Random())
-        parts = _Parts(config, backend, reader, namespace)
+        parts = _Parts(config, backend, reader, namespace, stale)
         stack.callback(parts.contents.close)
         parts.recovery.run()
         yield Volume(config, backend, parts)

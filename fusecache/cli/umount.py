@@ -89,7 +89,7 @@ def _tell(result: dict[str, Any], target: Target) -> None:
 
 def _detach_if_dead(target: Target) -> None:
     """The daemon doesn't answer: take the mount down if it is dead, else leave it to a person."""
-    if detach.probe(Path(target.mountpoint), timeout_s=_PROBE_S) is not Health.DEAD:
+    if detach.examine(target.mount, timeout_s=_PROBE_S) is not Health.DEAD:
         client.call(target.mount, {"command": "ping"})  # raises what to do, unless it answers by now
         raise ControlError(f"{os.fspath(target.mountpoint)}: try again", exit_code=ExitCode.NO_ANSWER)
     detach.detach(target.mount)

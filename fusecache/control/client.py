@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from fusecache.control import mounts, sockets
 from fusecache.control.mounts import MountEntry
@@ -97,10 +98,30 @@ def connect(mount: MountEntry) -> socket.socket:
     except OSError as exc:
         connection.close()
         raise _no_answer(mount, f"does not answer ({exc.strerror or 'timeout'})") from exc
-    if peer_of(connection.getsockopt)[1] not in (0, uid):  # somebody else's socket in the owner's folder
+    pid, peer_uid, _ = peer_of(connection.getsockopt)
+    if peer_uid not in (0, uid):  # somebody else's socket in the owner's folder
         connection.close()
         raise _no_answer(mount, "has a control socket of another user")
+    if has_died(pid):
+        connection.close()
+        raise _no_answer(mount, "has died")
     return connection
+
+
+def daemon_has_died(mount: MountEntry) -> bool:
+    """Whether the daemon of `mount` has certainly died. One that merely does not answer has not."""
+    path = sockets.find_socket(mount.device, mount.user_id or 0, environ=os.environ)
+    if path is None:
+        return False
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ANSWER_S)
+        try:
+            connection.connect(os.fspath(path))
+        except ConnectionRefusedError:  # nobody has it open any more
+            return True
+        except OSError:
+            return False
+        return has_died(peer_of(connection.getsockopt)[0])
 
 
 def peer_of(getsockopt: Callable[[int, int, int], bytes]) -> tuple[int, int, int]:
@@ -140,6 +161,21 @@ def wait_gone(pid: int, timeout_s: float) -> bool:
         return bool(select.select([descriptor], [], [], timeout_s)[0])
     finally:
         os.close(descriptor)
+
+
+def has_died(pid: int) -> bool:
+    """Whether process `pid` has died: also if it cannot end, as one of its threads waits in the kernel.
+
+    Its leader is a zombie then, which neither waitpid(2) nor a pidfd reports, with its descriptors and locks held.
+    """
+    try:
+        os.kill(pid, 0)
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False  # not ours to see
+    return state in ("Z", "X")
 
 
 def _no_answer(mount: MountEntry, what: str) -> ControlError:

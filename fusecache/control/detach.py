@@ -10,12 +10,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from fusecache.control import sockets
+from fusecache.control import client, sockets
 from fusecache.control.mounts import MountEntry, mounted_at, mounts
 from fusecache.errors import MountError
 
 CONNECTIONS = Path("/sys/fs/fuse/connections")
 _COMMAND_S = 30.0  # an unmount writes dirty mappings back first
+_GLANCE_S = 0.5  # a mount that lives and has little to do answers in 1 ms
 
 
 class Health(enum.Enum):
@@ -44,13 +45,26 @@ def probe(mountpoint: Path, *, timeout_s: float) -> Health:
     return answers[0] if answers else Health.HANGING
 
 
+def examine(entry: MountEntry, *, timeout_s: float) -> Health:
+    """Tell how a mount answers: DEAD also if it hangs, but its daemon has died.
+
+    What keeps such a connection is a process that waits in the kernel for an answer that nobody will give.
+    """
+    mountpoint = Path(os.fsdecode(entry.mountpoint))
+    health = probe(mountpoint, timeout_s=min(_GLANCE_S, timeout_s))
+    if health is not Health.HANGING:
+        return health
+    return Health.DEAD if client.daemon_has_died(entry) else probe(mountpoint, timeout_s=timeout_s)
+
+
 def unmount_command(mountpoint: Path, *, lazy: bool) -> list[str]:
     """Return the command that unmounts: umount for root, the set-uid fusermount3 for users.
 
-    `-i -c` keep umount(8) from looking at the mount point, which may hang.
+    `-i -c` keep umount(8) from looking at the mount point, which may hang. With `-f` a lazy one aborts the connection,
+    also where /sys/fs/fuse/connections is empty (a container without fusectl); only root may.
     """
     if os.geteuid() == 0:
-        return ["umount", "-i", "-c", *(["-l"] if lazy else []), "--", str(mountpoint)]
+        return ["umount", "-i", "-c", *(["-l", "-f"] if lazy else []), "--", str(mountpoint)]
     return ["fusermount3", "-u", *(["-z"] if lazy else []), "--", str(mountpoint)]
 
 

@@ -88,7 +88,7 @@ def _clear(path: Path, entry: MountEntry) -> None:
     """Refuse a mount that lives; take down one that is dead."""
     if not entry.is_fusecache:
         raise MountError(f"{path} is a mount point already ({entry.fstype} of {entry.source})")
-    health = detach.probe(path, timeout_s=_PROBE_S)
+    health = detach.examine(entry, timeout_s=_PROBE_S)
     if health is Health.ALIVE:
         raise MountError(f"{path} is mounted already, with {entry.source}: `fusecache umount {path}` first")
     if health is Health.HANGING:

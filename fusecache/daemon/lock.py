@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from fusecache.control.client import has_died
 from fusecache.errors import MountError
+
+_DYING_S = 10.0
+"""How long a process that was killed may still hold its locks: a thread of it may wait for a disk."""
+_LOOK_S = 0.05
 
 
 @contextmanager
@@ -40,11 +46,20 @@ def _locked(directory: Path, mountpoint: Path) -> Iterator[None]:
 
 
 def _take(descriptor: int, directory: Path) -> None:
+    until = time.monotonic() + _DYING_S
+    while not _taken(descriptor):
+        pid, _, where = os.pread(descriptor, 4096 + 32, 0).decode(errors="surrogateescape").strip().partition(" ")
+        if time.monotonic() > until or not (pid.isdecimal() and has_died(int(pid))):
+            raise MountError(
+                f"{directory} is in use by the fusecache on {where or 'another mount point'} (pid {pid or 'unknown'}): "
+                "unmount that first, or name another --cache-dir"
+            )
+        time.sleep(_LOOK_S)
+
+
+def _taken(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        pid, _, where = os.pread(descriptor, 4096 + 32, 0).decode(errors="surrogateescape").strip().partition(" ")
-        raise MountError(
-            f"{directory} is in use by the fusecache on {where or 'another mount point'} (pid {pid or 'unknown'}): "
-            "unmount that first, or name another --cache-dir"
-        ) from exc
+    except BlockingIOError:
+        return False
+    return True

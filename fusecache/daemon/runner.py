@@ -16,9 +16,10 @@ from fusecache.control import sockets
 from fusecache.control.server import listen
 from fusecache.daemon.reporting import Starter, Supervisor
 from fusecache.daemon.service import Service
-from fusecache.daemon.unmounting import own_mount, unmount
+from fusecache.daemon.unmounting import own_mount, sever, unmount
 from fusecache.errors import MountError
 from fusecache.fs.transport import pyfuse
+from fusecache.fs.transport.invalidation import Invalidations
 from fusecache.nurseries import unwrapped
 from fusecache.volume import Volume, open_volume
 
@@ -30,6 +31,7 @@ async def run(config: Config, starter: Starter) -> None:
         FusecacheError: it cannot be opened or mounted; nothing is left mounted.
     """
     serving: list[Service] = []  # at most one; none while the volume is opened
+    invalidations = Invalidations()
 
     async def heed(signals: AsyncIterator[int], starting: trio.CancelScope) -> None:
         async for number in signals:
@@ -41,15 +43,15 @@ async def run(config: Config, starter: Starter) -> None:
     with unwrapped(), trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(heed, signals, nursery.cancel_scope)
-            async with open_volume(config) as volume:
-                serving.append(_service(config, volume, starter))
+            async with open_volume(config, stale=invalidations.tell) as volume:
+                serving.append(_service(config, volume, starter, invalidations))
                 await serving[0].run()
             nursery.cancel_scope.cancel()
     if not serving:
         raise MountError("interrupted before it was mounted")
 
 
-def _service(config: Config, volume: Volume, starter: Starter) -> Service:
+def _service(config: Config, volume: Volume, starter: Starter, invalidations: Invalidations) -> Service:
     async def transport(mounted: Callable[[], None]) -> None:
         await pyfuse.serve(
             volume.filesystem,
@@ -57,6 +59,8 @@ def _service(config: Config, volume: Volume, starter: Starter) -> Service:
             kernel_options(config),
             entry_timeout_s=config.entry_timeout_s,
             attr_timeout_s=config.attr_timeout_s,
+            invalidations=invalidations,
+            sever=partial(sever, config.mountpoint, config.store),
             ready=mounted,
         )
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from pathlib import Path
 
 import trio
 
-from fusecache.control.detach import unmount_command
+from fusecache.control.detach import detach, unmount_command
 from fusecache.control.mounts import MountEntry, mounted_at, mounts
 from fusecache.control.protocol import ControlError
 from fusecache.daemon.departure import StillBusy
+from fusecache.errors import MountError
+
+log = logging.getLogger(__name__)
 
 
 def own_mount(mountpoint: Path, store: str) -> MountEntry | None:
@@ -35,3 +39,14 @@ async def unmount(mountpoint: Path, store: str) -> None:
     if "busy" in said:
         raise StillBusy(f"{mountpoint} is busy: files on it are open", kind="busy")
     raise ControlError(f"{mountpoint} stays mounted: {said}")
+
+
+def sever(mountpoint: Path, store: str) -> None:
+    """Take down one's own mount while requests wait in it that nobody will answer: they fail."""
+    entry = own_mount(mountpoint, store)
+    if entry is None:
+        return
+    try:
+        detach(entry)
+    except MountError as exc:
+        log.error("%s", exc)  # noqa: TRY400  # it says it all; there is nothing left to try

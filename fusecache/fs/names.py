@@ -11,8 +11,9 @@ from fusecache.backends.base import Backend
 from fusecache.backends.metadata import attributes_of
 from fusecache.cache.listings import Listing, Listings, LowerEntry
 from fusecache.errors import NoSuchObject, NotADirectory, NotFound
+from fusecache.fs.stale import TellStale
 from fusecache.namespace.keys import TMP_PREFIX, component_of
-from fusecache.namespace.lower import Defaults, Evidence, LowerObject, LowerPrefix
+from fusecache.namespace.lower import Defaults, Evidence, Lost, LowerObject, LowerPrefix
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Dentry, Directory, Inode
 from fusecache.nurseries import unwrapped
@@ -52,8 +53,9 @@ class Names:
         ttl_s: float,
         wall_ns: Callable[[], int],
         dropped: Callable[[InodeNo], None],
+        stale: TellStale,
     ) -> None:
-        """`dropped` is told of inodes that the store has replaced or taken away."""
+        """`dropped` is told of inodes that the store has replaced or taken away, `stale` of what led to them."""
         self._ns = namespace
         self._t = namespace.tables
         self._listings = listings
@@ -62,6 +64,7 @@ class Names:
         self._ttl_s = ttl_s
         self._wall_ns = wall_ns
         self._dropped = dropped
+        self._stale = stale
         self._checked: dict[InodeNo, float] = {}
 
     async def find(self, parent: InodeNo, name: bytes) -> Dentry:
@@ -234,10 +237,21 @@ class Names:
 
     def _merge(self, parent: InodeNo, found: Sequence[tuple[bytes, Evidence]], epoch: Seq) -> list[Dentry | None]:
         rows = self._ns.lower.merge(parent, found, epoch=epoch)
-        for ino in self._ns.lower.take_dropped():
-            self._checked.pop(ino, None)
-            self._dropped(ino)
+        for lost in self._ns.lower.take_lost():
+            if lost.is_last:
+                self._checked.pop(lost.ino, None)
+                self._dropped(lost.ino)
+            self._outdated(lost)
         return rows
+
+    def _outdated(self, lost: Lost) -> None:
+        """Tell what the kernel may still believe of a name that the store has changed: here alone.
+
+        The name leads elsewhere, and where it led there is a link less. Nothing else that the store shows is known
+        to the kernel otherwise: it keeps no names that were not there, and no attributes that only a listing told.
+        """
+        self._stale(lost.place)
+        self._stale(lost.ino)
 
     def _is_fresh(self, ino: InodeNo) -> bool:
         expiry = self._checked.get(ino)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from fusecache.namespace.records import Dentry, Directory, Inode, Place
 from fusecache.namespace.tables import Tables
@@ -48,13 +49,22 @@ class Defaults:
     dir_mode: int
 
 
+class Lost(NamedTuple):
+    """A name that the store has taken away, or given to another version."""
+
+    place: Place
+    ino: InodeNo
+    is_last: bool
+    """The inode has no other name: its version is no more."""
+
+
 class Lower:
     """Takes evidence from the store into the rows."""
 
     def __init__(self, tables: Tables, defaults: Defaults) -> None:
         self._t = tables
         self._defaults = defaults
-        self._dropped: list[InodeNo] = []
+        self._lost: list[Lost] = []
 
     def is_ours(self, dentry: Dentry, directory: Directory) -> bool:
         """The row alone decides: no evidence from the store counts for this name now."""
@@ -74,18 +84,18 @@ class Lower:
         plan = [(name, evidence, self._t.dentries.get(parent, name)) for name, evidence in found]
         if not any(self._differs(row, evidence, directory, epoch) for _, evidence, row in plan):
             return [row if row is not None and row.ino is not None else None for _, _, row in plan]
-        dropped_before = len(self._dropped)
+        lost_before = len(self._lost)
         try:
             with self._t.database.transaction():
                 return [self._take(directory, name, row, evidence, epoch) for name, evidence, row in plan]
         except BaseException:
-            del self._dropped[dropped_before:]  # they have their names back
+            del self._lost[lost_before:]  # they lead where they did
             raise
 
-    def take_dropped(self) -> list[InodeNo]:
-        """Return, once, the inodes whose names the store has taken away: versions that are no more."""
-        dropped, self._dropped = self._dropped, []
-        return dropped
+    def take_lost(self) -> list[Lost]:
+        """Return, once, the names that do not lead any more where they did; a directory before what was below it."""
+        lost, self._lost = self._lost, []
+        return lost
 
     def headed(self, inode: Inode, attributes: Attributes | None) -> Inode:
         """A HEAD of this version was made: keep what it told."""
@@ -166,7 +176,7 @@ class Lower:
         below = t.dentries.below(row.ino)
         if any(child.epoch > epoch or self._has_tasks(child) for child in below):
             return False
-        for child in [*below, row]:
+        for child in [row, *below]:
             t.dentries.delete(child.place)
             if child.ino is not None:
                 t.directories.delete(child.ino)
@@ -179,9 +189,8 @@ class Lower:
         inode = t.inodes.get(row.inode_no)
         left = t.dentries.of_inode(inode.ino) if inode.nlink > 1 and not inode.is_dir else []
         inode = t.inodes.update(inode, nlink=len(left))
-        if not left:
-            self._dropped.append(inode.ino)
-        elif inode.base == row.lower:
+        self._lost.append(Lost(row.place, inode.ino, not left))
+        if left and inode.base == row.lower:
             equal = next((each for each in left if each.generation == row.generation), left[0])
             t.inodes.update(inode, base_store=equal.store, base_key=equal.key, base_etag=equal.etag)
 

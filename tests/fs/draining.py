@@ -23,6 +23,7 @@ from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.names import Names
 from fusecache.fs.recovery import Recovery
+from fusecache.fs.stale import Stale
 from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
@@ -201,7 +202,11 @@ async def a_drained_world(
         rng=random.Random(seed), open_for_writing=lambda: files.open_for_writing(),
     )  # fmt: skip
     files = Files(ns, durability, contents, fetcher, wall_ns=wall_ns, changed=persister.ring)
-    names = Names(ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns, dropped=files.dropped)
+    stale: list[Stale] = []
+    names = Names(
+        ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns,
+        dropped=files.dropped, stale=stale.append,
+    )  # fmt: skip
     describer = Describer(ns, names, contents, uploading=persister.uploading, wall_ns=wall_ns)
     xattrs = Xattrs(ns, names, describer.facts, read_only=False, wall_ns=wall_ns, changed=persister.ring)
     fs = FileSystem(
@@ -215,7 +220,7 @@ async def a_drained_world(
             nursery.start_soon(persister.run)
             persister.ring()
             upkeep = Upkeep(ns, contents, durability, files)
-            yield Drained(fs, ns, store, contents, persister=persister, upkeep=upkeep)
+            yield Drained(fs, ns, store, contents, persister=persister, upkeep=upkeep, stale=stale)
             nursery.cancel_scope.cancel()
         assert "0 tasks, 0 keys>, 0 requests, 0 batches" in repr(persister)
     finally:

@@ -25,6 +25,7 @@ from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import DirEntry, FileSystem
 from fusecache.fs.names import Names
+from fusecache.fs.stale import Stale
 from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
@@ -100,6 +101,8 @@ class World:
     store: CountedStore
     contents: Contents
     upkeep: Upkeep = field(kw_only=True)
+    stale: list[Stale] = field(default_factory=list, kw_only=True)
+    """What the kernel was told not to believe any more."""
     kernel: dict[HandleNo, InodeNo] = field(default_factory=dict)
 
     # --- names ---
@@ -249,7 +252,11 @@ async def a_world(
     fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(16))
     listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
     files = Files(ns, durability, contents, fetcher, wall_ns=wall_ns, changed=lambda: None)
-    names = Names(ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns, dropped=files.dropped)
+    stale: list[Stale] = []
+    names = Names(
+        ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns,
+        dropped=files.dropped, stale=stale.append,
+    )  # fmt: skip
     describer = Describer(ns, names, contents, uploading=tuple, wall_ns=wall_ns)
     xattrs = Xattrs(ns, names, describer.facts, read_only=read_only, wall_ns=wall_ns, changed=lambda: None)
     fs = FileSystem(
@@ -268,7 +275,7 @@ async def a_world(
     async with trio.open_nursery() as nursery:
         await nursery.start(fetcher.run)
         try:
-            yield World(fs, ns, backend, contents, upkeep=Upkeep(ns, contents, durability, files))
+            yield World(fs, ns, backend, contents, upkeep=Upkeep(ns, contents, durability, files), stale=stale)
         finally:
             nursery.cancel_scope.cancel()
             contents.close()

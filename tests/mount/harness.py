@@ -17,6 +17,7 @@ from typing import Any
 
 from fusecache.backends.local.tree import MARKER
 from fusecache.control.client import wait_gone
+from fusecache.control.detach import unmount_command
 from tests.mount.cli import TIMEOUT_S, fusecache, mounted
 
 DEADLINE_S = 90.0
@@ -125,7 +126,7 @@ class Mount:
         if self.pid and not wait_gone(self.pid, 0):
             os.kill(self.pid, signal.SIGKILL)
         if mounted(self.path):
-            subprocess.run(["fusermount3", "-uz", str(self.path)], timeout=TIMEOUT_S, check=False)
+            subprocess.run(unmount_command(self.path, lazy=True), timeout=TIMEOUT_S, check=False)
 
     def _run(self, *arguments: str | Path) -> str:
         done = self.run(*arguments)

@@ -87,8 +87,8 @@ def test_many_names_are_one_transaction(upper: Upper) -> None:
 def test_another_version_is_another_inode(upper: Upper) -> None:
     old = upper.foreign("a", "e1")
     assert upper.foreign("a", "e2") != old
-    assert upper.ns.lower.take_dropped() == [old]
-    assert upper.ns.lower.take_dropped() == []
+    assert upper.ns.lower.take_lost() == [(upper.place("a"), old, True)]
+    assert upper.ns.lower.take_lost() == []
     inode = upper.ns.tables.inodes.get(old)
     assert (inode.nlink, inode.base_etag) == (0, "e1")  # an open handle reads on
 
@@ -103,7 +103,7 @@ def test_what_could_not_be_recorded_was_not_dropped(upper: Upper) -> None:
     with pytest.raises(NoSpace):
         upper.ns.lower.merge(ROOT_INO, found, epoch=upper.epoch)
     assert rows_of(upper) == before
-    assert upper.ns.lower.take_dropped() == []
+    assert upper.ns.lower.take_lost() == []
 
 
 def test_our_own_version_replaced_is_another_inode(upper: Upper) -> None:

@@ -10,6 +10,7 @@ import pyfuse3
 from fusecache.errors import MountError
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.operations import FuseOperations
+from fusecache.fs.transport.invalidation import Invalidations, fuse_descriptor
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +24,14 @@ async def serve(
     *,
     entry_timeout_s: float | None,
     attr_timeout_s: float | None,
+    invalidations: Invalidations,
+    sever: Callable[[], None],
     ready: Callable[[], None],
 ) -> None:
     """Mount, call `ready`, and answer requests until somebody unmounts; if cancelled, unmount.
 
-    pyfuse3 keeps its session in module globals: one mount a process.
+    What becomes stale is delivered by a process of its own, see `invalidation`; `sever` aborts the connection, for
+    when that process cannot end otherwise. pyfuse3 keeps its session in module globals: one mount a process.
 
     Raises:
         MountError: the kernel or libfuse refused; nothing is mounted.
@@ -38,8 +42,9 @@ async def serve(
     except RuntimeError as exc:
         raise MountError(f"cannot mount on {mountpoint}: {exc}; see what fusermount3 says above") from exc
     try:
-        ready()
-        await pyfuse3.main()
-        log.info("unmounted from outside")
+        async with invalidations.delivered(fuse_descriptor(), sever):
+            ready()
+            await pyfuse3.main()
+            log.info("unmounted from outside")
     finally:
         pyfuse3.close(unmount=True)

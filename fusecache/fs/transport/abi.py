@@ -1,0 +1,35 @@
+"""The kernel's structures, as struct formats under the names of include/uapi/linux/fuse.h."""
+
+from __future__ import annotations
+
+from struct import Struct
+
+FUSE_NOTIFY_INVAL_INODE = 2
+FUSE_NOTIFY_INVAL_ENTRY = 3
+FUSE_EXPIRE_ONLY = 1 << 0
+
+fuse_out_header = Struct("=IiQ")  # len, error, unique
+fuse_notify_inval_inode_out = Struct("=Qqq")  # ino, off, len
+fuse_notify_inval_entry_out = Struct("=QII")  # parent, namelen, flags
+
+
+def inval_inode(ino: int) -> bytes:
+    """Return the message that the attributes of `ino` have changed.
+
+    Its pages stay (a negative `off`): another version is another inode. So it waits for no READ either.
+    """
+    return _notification(FUSE_NOTIFY_INVAL_INODE, fuse_notify_inval_inode_out.pack(ino, -1, 0))
+
+
+def inval_entry(parent: int, name: bytes) -> bytes:
+    """Return the message that `name` has to be looked up again before it is believed.
+
+    Kernels before 6.2 know no flags here and forget the name at once, which serves as well.
+    """
+    body = fuse_notify_inval_entry_out.pack(parent, len(name), FUSE_EXPIRE_ONLY)
+    return _notification(FUSE_NOTIFY_INVAL_ENTRY, body + name + b"\0")
+
+
+def _notification(code: int, body: bytes) -> bytes:
+    """A message that answers no request: `unique` is 0, and `error` is the code."""
+    return fuse_out_header.pack(fuse_out_header.size + len(body), code, 0) + body
