@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.mount import transactions
-from tests.mount.harness import Mount, Mounts, Store
+from tests.mount.harness import Mounts, Store
 from tests.mount.programs import looks, need, run, seen_by_another, sources
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
