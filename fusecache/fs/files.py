@@ -234,6 +234,8 @@ class Files:
         if not size and content.base is not None:
             content.truncate(0, kept_as=self._ns.tables.seals.get(file.ino).synced_token)
             content.relabel(None)
+            if file.dirtied:  # else said in beginning: after a crash, no block of the old object belongs here
+                self._ns.tree.made_whole(file.ino)
         if not file.dirtied:
             self._begin(file)
         content.truncate(size, kept_as=self._ns.tables.seals.get(file.ino).synced_token if not size else None)

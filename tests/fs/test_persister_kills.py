@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from trio.testing import MockClock
 
 from fusecache.errors import StoreRefused
 from fusecache.types import ETag, ObjectKey
-from tests.fs.draining import RecordedStore
+from tests.fs.draining import RecordedStore, a_drained_world
+from tests.fs.harness import BLOCK, pattern
 from tests.fs.test_persister_model import Run, Step
 from tests.unit.builders import check
 
@@ -145,6 +147,21 @@ FOUND: list[list[Step]] = [
     # A delete that waits is no task that can step aside: the persister died of it.
     [("pause", 0.3), ("rename", "a/b", "a/a/b"), ("wait", 1.2), ("rename", "b/b/a", "a/b"), ("wait", 3.0)],
 ]  # fmt: skip
+
+
+async def test_what_was_cut_while_it_was_written_is_not_filled_from_its_old_object(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    store = RecordedStore()
+    await store.foreign({"f": pattern(3 * BLOCK)})
+    async with a_drained_world(tmp_path, store) as world:
+        number = await world.open("f", os.O_WRONLY)
+        await world.fs.write(number, 2 * BLOCK, b"in the last block")
+        await world.truncate("f", 0)
+        await world.fs.write(number, 0, b"new")
+    async with a_drained_world(tmp_path, store) as world:
+        check(world.ns)
+        assert await world.read_file("f") == b"new"
 
 
 @pytest.mark.parametrize("steps", FOUND)
