@@ -74,8 +74,8 @@ class Holds:
             self._t.tasks.of_inode(ino, TaskKind.RELOCATE) is not None or bool(self._relocations_above(ino))
         )
 
-    def delete(self, task: Task) -> Fate:
-        """What becomes of a delete now."""
+    def delete(self, task: Task, *, goes_first: bool = False) -> Fate:
+        """What becomes of a delete now. `goes_first`: it doesn't wait for what replaces the object."""
         assert task.key is not None
         store, key = task.store, task.key
         if self._inflight.has(store, key):
@@ -85,7 +85,7 @@ class Holds:
             return Fate.VOID
         if readers or self._is_own_of_relocation(task, key):
             return Fate.PARK
-        if self._is_read(store, key) or self._is_overwritten_soon(task, key):
+        if self._is_read(store, key) or (not goes_first and self._is_overwritten_soon(task, key)):
             return Fate.WAIT
         return Fate.GO
 

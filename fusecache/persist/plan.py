@@ -255,9 +255,14 @@ class Planner:
 
     def _delete_fate(self, task: Task) -> Fate:
         try:
-            return self._holds.delete(task)
+            return self._holds.delete(task, goes_first=self._is_commit_marker(task))
         except Stale:
             return Fate.WAIT
+
+    def _is_commit_marker(self, task: Task) -> bool:
+        """Then it goes before its successor comes, which waits for it: a reader takes neither for the other."""
+        names = [component.encode() for component in (task.key or "").split("/")]
+        return self._patterns.marked_depth(names) is not None
 
     # --- circles ---
 
