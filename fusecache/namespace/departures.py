@@ -31,6 +31,8 @@ class Departures:
             if not left:
                 t.tasks.drop(task.task)
         stays = bool(left) and self._heirs.hand_over(dentry, left, seq=seq, now_ns=now_ns, due_ns=due_ns)
+        if left:
+            self._drop_staged(inode, left)
         if dentry.lower is not None:
             store, key, etag = dentry.lower
             wanted_ns = None if stays else due_ns
@@ -120,6 +122,14 @@ class Departures:
             source=lower_prefix(t, directory.ino),
             shield=moved.place,
         )
+
+    def _drop_staged(self, inode: Inode, left: list[Dentry]) -> None:
+        """A link below a staging name goes: what was parked for it alone would stay for ever."""
+        if any(row.key is None or row.generation != inode.generation for row in left):
+            return
+        for task in self._t.tasks.all_of_inode(inode.ino):
+            if task.staged:
+                self._t.tasks.drop(task.task)
 
     def _show_outside(self, task: Task) -> None:
         """What is still to go from where a removed directory was read is hidden by its old name."""

@@ -199,14 +199,18 @@ class Drain:
                 self._t.tasks.stage(task.task)
 
     def adopted(self, task: Task, *, now_ns: int) -> None:
-        """A subtree left staging: its parked tasks fall due, acknowledged by that rename."""
+        """A subtree left staging: its parked tasks fall due, acknowledged by that rename; so do its markers."""
         t = self._t
         assert task.ino is not None
         with t.database.transaction():
-            for row in t.dentries.below(task.ino):
-                for parked in t.tasks.all_of_inode(row.ino) if row.ino is not None else ():
+            for ino in (task.ino, *(row.ino for row in t.dentries.below(task.ino))):
+                if ino is None:
+                    continue
+                for parked in t.tasks.all_of_inode(ino):
                     if parked.staged:
                         t.tasks.unstage(parked.task, seq=task.seq, due_ns=now_ns)
+                if t.directories.find(ino) is not None and not t.dentries.has_storable(ino):
+                    self._moves.want_marker(ino, now_ns=now_ns, since_seq=task.seq)
             t.tasks.drop(task.task)
 
     def _finish(self, started: Started, written: Dentry | None, *, now_ns: int) -> bool:

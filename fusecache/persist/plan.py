@@ -142,7 +142,7 @@ class Planner:
         return self._patterns.is_staging(names) and job.dentry.key in (None, job.key)
 
     def _copies(self, plan: Plan, task: Task, rows: list[Dentry]) -> list[Job]:
-        jobs = []
+        jobs, is_local = [], False
         for row in rows:
             home, source = self._t.directories.home_key(row.place), copied_from(self._t, row)
             if source is None:
@@ -152,13 +152,15 @@ class Planner:
                 plan.void += [each for each in void if each.task not in self._inflight]
                 continue
             job = Job(task, row.place, home, source)
-            if row.key is not None or not self._is_local(Job(task, row.place, home, row)):
+            if row.key is None and self._is_local(Job(task, row.place, home, row)):
+                is_local = True  # a link, which is wanted once it is renamed out, maybe with the directory above it
+            else:
                 jobs.append(job)
         upload = self._t.tasks.of_inode(rows[0].inode_no, TaskKind.UPLOAD)
         if upload is not None and upload.task not in self._inflight and len(rows) == 1:
-            jobs = []  # that sends the attributes, to the right place
+            jobs, is_local = [], False  # that sends the attributes, to the right place
         if not jobs:
-            plan.abandon.append(task)
+            (plan.stage if is_local else plan.abandon).append(task)
         return jobs
 
     def _relocation(self, plan: Plan, task: Task) -> list[Job]:
