@@ -94,6 +94,8 @@ class Relocations:
             # One that moved within it has a relocation of its own, and was not copied along.
             others = t.tasks.relocated() - {task.ino}
             t.directories.redirect(task.ino, task.source, task.key, but=others)
+            for row in t.dentries.of_inode(task.ino):  # a listing begun before does not show it where it is now
+                t.dentries.put(row._replace(epoch=t.database.next_seq()))
             self._moves.unmark(task.ino, now_ns=now_ns, since_seq=task.since_seq)
             for row in t.dentries.below(task.ino):
                 if not others or not self._is_in(row, others, task.ino):
