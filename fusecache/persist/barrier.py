@@ -34,6 +34,11 @@ class Barriers:
         self._blockers[task.task] = blocker
         return True
 
+    def blocker_of(self, task: int) -> Task | None:
+        """Return what a marker was last seen to wait for, if that is there still."""
+        known = self._blockers.get(task)
+        return None if known is None else self._t.tasks.get(known.task)
+
     def _still_blocks(self, known: Task, task: Task) -> bool:
         now = self._t.tasks.get(known.task)
         return now is not None and not now.staged and now.since_seq == known.since_seq and self._is_before(now, task)

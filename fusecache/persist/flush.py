@@ -10,6 +10,7 @@ import trio
 from fusecache.errors import Stale
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.records import Task, TaskKind
+from fusecache.persist.barrier import Barriers
 from fusecache.persist.paths import Paths
 from fusecache.persist.report import Reporter
 from fusecache.persist.tools import Tools
@@ -47,6 +48,7 @@ class Flusher:
         tools: Tools,
         durability: Durability,
         reporter: Reporter,
+        barriers: Barriers,
         *,
         open_for_writing: Callable[[], Collection[InodeNo]],
         ring: Callable[[], None],
@@ -54,6 +56,7 @@ class Flusher:
         self._tools = tools
         self._durability = durability
         self._reporter = reporter
+        self._barriers = barriers
         self._open_for_writing = open_for_writing
         self._ring = ring
         self._paths = Paths(tools.namespace.tables)
@@ -105,9 +108,19 @@ class Flusher:
         elif task.kind == TaskKind.DELETE and task.key and self._tools.contents.readers_of(task.store, task.key):
             census.waiting_open += 1
         elif task.due_ns is not None:
-            census.waited_for += 1
+            if self._waits_for_somebody(task):
+                census.waiting_open += 1
+            else:
+                census.waited_for += 1
         elif task.kind == TaskKind.DELETE:
             census.parked += 1
+
+    def _waits_for_somebody(self, task: Task) -> bool:
+        """A commit marker, for a file that is open or stuck: there is no telling when that ends."""
+        blocker = self._barriers.blocker_of(task.task)
+        if blocker is None:
+            return False
+        return bool(blocker.stuck) or (blocker.kind == TaskKind.UPLOAD and blocker.due_ns is None)
 
     def _size(self, ino: InodeNo) -> int:
         try:

@@ -105,7 +105,7 @@ class Persister:
         )
         self._reporter, self._paths = Reporter(self._tools), Paths(namespace.tables)
         self._flusher = Flusher(
-            self._tools, durability, self._reporter, open_for_writing=open_for_writing, ring=self.ring
+            self._tools, durability, self._reporter, barriers, open_for_writing=open_for_writing, ring=self.ring
         )
 
     def __repr__(self) -> str:

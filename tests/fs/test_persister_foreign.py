@@ -333,7 +333,6 @@ def test_what_went_wrong_once(steps: Sequence[Step], ttl_s: float) -> None:
     play(steps, ttl_s=ttl_s)
 
 
-@pytest.mark.xfail(strict=True, raises=ExceptionGroup, reason="what waits for an open file is waited for")
 async def test_a_barrier_does_not_wait_for_a_marker_that_waits_for_an_open_file(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
@@ -346,7 +345,6 @@ async def test_a_barrier_does_not_wait_for_a_marker_that_waits_for_an_open_file(
     assert not scope.cancelled_caught
 
 
-@pytest.mark.xfail(strict=True, raises=ExceptionGroup, reason="what was kept aside before is not known again")
 async def test_a_foreign_version_is_kept_aside_once(autojump_clock: MockClock, tmp_path: Path) -> None:
     run = Run(tmp_path, ttl_s=BELIEVED_S)
     await run.play([("link", "e/s/f", "f"), ("their_put", "f"), ("lose", "answer"), ("wait", 3.0)])
