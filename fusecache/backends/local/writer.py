@@ -51,12 +51,22 @@ class LocalWriter:
             with self._names:
                 self._check_condition(key, if_match, if_none_match)
                 made = self._make_parents(key, target)
-                if target.is_dir():
+                if target.is_dir() and not self._is_left_over(target):
                     raise StoreRefused(f"{key}: there are objects below {key}/, so it cannot be one itself")
                 temporary.rename(target)
         for directory in {target.parent, *made}:
             sync_directory(directory)
         return etag
+
+    def _is_left_over(self, target: Path) -> bool:
+        """Whether a directory is only what a killed put or delete left behind; then it is removed."""
+        if is_marked(target):
+            return False
+        try:
+            target.rmdir()
+        except OSError:
+            return False  # something is in it
+        return True
 
     def delete(self, key: ObjectKey, if_match: ETag | None) -> None:
         """Remove an object if it is there, and the directories that only it kept."""
