@@ -158,7 +158,9 @@ def wait_gone(pid: int, timeout_s: float) -> bool:
     except OSError:
         return True
     try:
-        return bool(select.select([descriptor], [], [], timeout_s)[0])
+        poll = select.poll()  # select(2) takes no descriptor above 1023
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
     finally:
         os.close(descriptor)
 
