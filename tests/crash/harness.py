@@ -64,8 +64,9 @@ class Witness:
         self._mount.flush()
         for name, tree in self._trees.items():
             assert _told(driver.seen(self._mount.path / name)) == _told(tree), f"{when}, {name}, seed {SEED}"
-        assert _sizes(store.objects()) == _sizes(self._objects()), f"{when}, seed {SEED}"
-        assert store.objects() == self._objects(), f"{when}, seed {SEED}"
+        found, expected = store.objects(), self._objects()
+        wrong = {key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)}
+        assert not wrong, f"{when}, seed {SEED}: {_few(found, wrong)} instead of {_few(expected, wrong)}"
 
     def _objects(self) -> dict[str, bytes]:
         objects: dict[str, bytes] = {}
@@ -109,6 +110,6 @@ def _told(tree: Tree) -> dict[str, object]:
     return {path: None if data is None else (len(data), data[:40], hash(data)) for path, data in tree.items()}
 
 
-def _sizes(objects: dict[str, bytes]) -> dict[str, int]:
-    """Which keys are too many or missing is said before which bytes are wrong."""
-    return {key: len(data) for key, data in objects.items()}
+def _few(objects: dict[str, bytes], keys: set[str]) -> dict[str, tuple[int, bytes]]:
+    """What is said of the keys that differ."""
+    return {key: (len(objects[key]), objects[key][:40]) for key in sorted(keys) if key in objects}
