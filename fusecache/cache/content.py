@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 from fusecache.cache.base import Base as Base
@@ -141,8 +142,7 @@ class Content:
             return
         body = memoryview(data)[: self.block_length(block_no)]
         assert len(body) == self.block_length(block_no), f"{self!r}: block {block_no} has {len(body)} bytes"
-        if self._file.fd < 0:
-            self._open_file()
+        self.fd()
         if self._file.pwrite(block_no * self.block_size, body) < len(body):
             raise NoSpace(f"the cache disk is full: no room for block {block_no} of content {self.ino:x}")
         self._arrived(block_no, hash_block(body))
@@ -156,8 +156,7 @@ class Content:
         """
         if size == self.size and (self._file.fd >= 0 or self._file.untouched):
             return
-        if self._file.fd < 0:
-            self._open_file()
+        self.fd()
         self._dirtied()
         if kept_as is not None and not size and self._file.fd >= 0:
             self._file.begin_anew(kept_as)
@@ -183,11 +182,11 @@ class Content:
         return not self._file.untouched
 
     def sync(self) -> None:
-        """Make what was written so far survive a power loss. Blocks: call it in a thread, after `fd`."""
+        """Make what was written so far survive a power loss. Blocks: call it in a thread, while `held`."""
         self._file.sync()
 
     def fd(self) -> int:
-        """Return the descriptor, for sending and syncing; this content closes it."""
+        """Return the descriptor; it may be closed at the next await point, unless this is `held`."""
         if self._file.fd < 0:
             self._open_file()
         return self._file.fd
@@ -277,6 +276,14 @@ class Content:
         self._refs += 1
         return self
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Be one more user for the block, whose descriptor stays open: for sending and syncing."""
+        with closing(self.retain()), self._file.held():
+            if self.on_disk:
+                self.fd()
+            yield
+
     def close(self) -> None:
         """Count one user less; after the last, the descriptor is closed."""
         self._refs -= 1
@@ -361,9 +368,7 @@ class Content:
 
     def _proved(self, block_no: int) -> bool:
         """Compare a doubtful block with its hash; False if it is absent, or is now."""
-        presence = self._presence
-        expected = None if presence is None else presence.doubtful_hash(block_no)
-        if presence is None or expected is None:
+        if (presence := self._presence) is None or (expected := presence.doubtful_hash(block_no)) is None:
             return False
         length = self.block_length(block_no)
         data = self.pread(block_no * self.block_size, length)
@@ -390,10 +395,6 @@ class Content:
     def _watch(self) -> None:
         """Keep the count of those who still read from an object."""
         wanted = None if self.base is None or self.whole or not self._refs else (self.base.store, self.base.key)
-        if wanted == self._reading:
-            return
-        if self._reading is not None:
-            self._ledger.end_reading(self._reading)
-        if wanted is not None:
-            self._ledger.begin_reading(wanted)
-        self._reading = wanted
+        if wanted != self._reading:
+            self._ledger.reads(wanted, instead_of=self._reading)
+            self._reading = wanted

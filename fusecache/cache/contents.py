@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import xxhash
 
 from fusecache.cache.blocks import BLOCK_BYTES, block_count
 from fusecache.cache.content import Base, Content
+from fusecache.cache.descriptors import Descriptors
 from fusecache.cache.folders import Folders, sync_directory
 from fusecache.cache.index import ContentIndex, IndexRow
 from fusecache.cache.ledger import Ledger
@@ -50,7 +52,15 @@ class Contents:
     Nobody else may use `root`.
     """
 
-    def __init__(self, root: Path, index: ContentIndex, *, block_size: int = BLOCK_BYTES, boot_id: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        index: ContentIndex,
+        *,
+        block_size: int = BLOCK_BYTES,
+        boot_id: str,
+        max_descriptors: int | None = None,
+    ) -> None:
         """`boot_id` tells this boot of the machine from others (/proc/sys/kernel/random/boot_id)."""
         self._root = str(root / "contents")
         self._index = index
@@ -58,7 +68,9 @@ class Contents:
         self._boot_id = boot_id
         self._open: dict[InodeNo, Content] = {}
         self._folders = Folders()
+        self._descriptors = Descriptors(max_descriptors)
         self._syncs = trio.CapacityLimiter(_MAX_SYNCS)
+        self._turns = trio.Semaphore(_MAX_SYNCS)
         self._aside = root / "aside"
         _make_directories(self._root)
         used_bytes = index.used_bytes()
@@ -123,11 +135,11 @@ class Contents:
         """
         synced = present_bytes(content)
         if content.on_disk:
-            content.retain().fd()
-            try:
-                await trio.to_thread.run_sync(content.sync, limiter=self._syncs)
-            finally:
-                content.close()
+            # Its turn first: who waits for a thread needs no descriptor.
+            with closing(content.retain()):
+                async with self._turns:
+                    with content.held():
+                        await trio.to_thread.run_sync(content.sync, limiter=self._syncs)
         return synced
 
     def forget_kept(self, ino: InodeNo, token: int) -> None:
@@ -273,7 +285,9 @@ class Contents:
     ) -> Content:
         return Content(
             ino,
-            SparseFile(self._path(ino), self._ledger, self._folders, may_create=may_create, void=void),
+            SparseFile(
+                self._path(ino), self._ledger, self._folders, self._descriptors, may_create=may_create, void=void
+            ),
             presence,
             size=size,
             base=base,

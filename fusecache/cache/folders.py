@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 
+from fusecache.cache.descriptors import open_late
+
 
 class Folders:
     """Counts the names made in each directory, so that one whose names are safe isn't synced again.
@@ -36,7 +38,7 @@ class Folders:
 
 def sync_directory(path: str) -> None:
     """Make the names in a directory survive a power loss. Blocks."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = open_late(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

@@ -20,14 +20,14 @@ class Ledger:
     def __repr__(self) -> str:
         return f"<Ledger {self.used_bytes} bytes, {self._readers.total()} readers, {self.bad_blocks} bad>"
 
-    def begin_reading(self, source: tuple[StoreNo, ObjectKey]) -> None:
-        """Note that an open content lacks blocks that only `source` has."""
-        self._readers[source] += 1
-
-    def end_reading(self, source: tuple[StoreNo, ObjectKey]) -> None:
-        self._readers[source] -= 1
-        if not self._readers[source]:
-            del self._readers[source]
+    def reads(self, source: tuple[StoreNo, ObjectKey] | None, *, instead_of: tuple[StoreNo, ObjectKey] | None) -> None:
+        """Note that an open content lacks blocks that only `source` has, and no longer some that the other has."""
+        if source is not None:
+            self._readers[source] += 1
+        if instead_of is not None:
+            self._readers[instead_of] -= 1
+            if not self._readers[instead_of]:
+                del self._readers[instead_of]
 
     def is_read(self, source: tuple[StoreNo, ObjectKey]) -> bool:
         return source in self._readers

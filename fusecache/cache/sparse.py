@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from fusecache.cache.descriptors import Descriptors
 from fusecache.cache.folders import Folders
 from fusecache.cache.ledger import Ledger
 from fusecache.errors import FusecacheError, NoSpace, OutOfRange
@@ -24,15 +27,28 @@ class ContentLost(FusecacheError):
 class SparseFile:
     """One file of the content store. A file of which nothing is expected is made when first touched."""
 
-    __slots__ = ("_charged", "_folders", "_ledger", "_may_create", "_removed", "_void", "fd", "path")
+    __slots__ = (
+        "_charged", "_descriptors", "_folders", "_holds", "_ledger", "_may_create", "_removed", "_void", "fd", "path",
+    )  # fmt: skip
 
-    def __init__(self, path: str, ledger: Ledger, folders: Folders, *, may_create: bool, void: bool) -> None:
-        """`void`: what may be in it is not trusted, so it is emptied when opened."""
+    def __init__(
+        self,
+        path: str,
+        ledger: Ledger,
+        folders: Folders,
+        descriptors: Descriptors,
+        *,
+        may_create: bool,
+        void: bool,
+    ) -> None:
+        """`void`: what may be in it is not trusted, so it is emptied when first opened."""
         self.path = path
         self.fd = -1
-        """The descriptor; -1 until `open`."""
+        """The descriptor; -1 until `open`, and again whenever others need one (`held`)."""
         self._ledger = ledger
         self._folders = folders
+        self._descriptors = descriptors
+        self._holds = 0
         self._may_create = may_create or void
         self._void = void
         self._removed = False
@@ -51,7 +67,7 @@ class SparseFile:
         """
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if self._may_create else 0)
         try:
-            fd = os.open(self.path, flags, 0o600)
+            fd = self._descriptors.open(self.path, flags)
         except OSError as exc:
             raise self.translated(exc) from exc
         try:
@@ -59,13 +75,33 @@ class SparseFile:
             if self._void and stat.st_size:
                 os.ftruncate(fd, 0)
         except OSError as exc:
-            os.close(fd)
+            self._descriptors.close(fd)
             raise self.translated(exc) from exc
         self.fd = fd
         if self._may_create and not stat.st_size:
             self._folders.made(self.path)  # if it was there, and empty, this costs a sync too much
         self._charged = stat.st_blocks * STAT_BLOCK
-        return 0 if self._void else stat.st_size
+        length = 0 if self._void else stat.st_size
+        self._may_create = self._void = False  # the next time it is what this made of it
+        self._settle()
+        return length
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """In the block the descriptor stays as it is: for threads, and over await points."""
+        self._holds += 1
+        self._settle()
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            self._settle()
+
+    def let_go(self) -> None:
+        """Close the descriptor; the next use opens the file again."""
+        self.charge()
+        self._descriptors.close(self.fd)
+        self.fd = -1
 
     def pread(self, offset: int, length: int) -> bytes:
         try:
@@ -100,10 +136,11 @@ class SparseFile:
     def begin_anew(self, token: int) -> None:
         """Empty it, and keep the bytes beside under the number of their sync: a power loss may call for them."""
         try:
-            os.rename(self.path, kept_path(self.path, token))  # noqa: PTH104 - an application waits in open(2)
-            fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
-            os.dup2(fd, self.fd, inheritable=False)  # who has the number finds an empty file, not somebody else's
-            os.close(fd)
+            with self.held():
+                os.rename(self.path, kept_path(self.path, token))  # noqa: PTH104 - an application waits in open(2)
+                fd = self._descriptors.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL)
+                os.dup2(fd, self.fd, inheritable=False)  # who has the number finds an empty file, not somebody else's
+                self._descriptors.close(fd)
         except OSError as exc:
             raise self.translated(exc) from exc
         self._folders.made(self.path)
@@ -112,6 +149,7 @@ class SparseFile:
     def unlink(self) -> None:
         """Remove the name; the bytes of an open file live until `close`."""
         self._removed = True
+        self._settle()  # without a name it cannot be opened again
         Path(self.path).unlink(missing_ok=True)
 
     def charge(self, *, closing: bool = False) -> None:
@@ -126,8 +164,18 @@ class SparseFile:
         if self.fd < 0:
             return
         self.charge(closing=True)
-        os.close(self.fd)
+        self._descriptors.busy(self)
+        self._descriptors.close(self.fd)
         self.fd = -1
+
+    def _settle(self) -> None:
+        """Say whether the descriptor may be closed at any moment."""
+        if self.fd < 0:
+            return
+        if self._holds or self._removed:
+            self._descriptors.busy(self)
+        else:
+            self._descriptors.idle(self)
 
     def translated(self, exc: OSError) -> FusecacheError:
         """Return what a local disk's refusal means to the caller."""

@@ -87,7 +87,8 @@ class Uploader:
         await tools.recorded()
         inode = tools.namespace.tables.inodes.get(content.ino)
         try:
-            await self._finish(started, inode, self._source(content, inode), content)
+            with content.held():
+                await self._finish(started, inode, self._source(content, inode), content)
         except SourceTruncated:
             self._again(started)
 
