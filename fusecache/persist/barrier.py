@@ -27,7 +27,7 @@ class Barriers:
         if known is not None and self._still_blocks(known, task):
             return True
         first = known.since_seq if known is not None else Seq(0)
-        blocker = self._search(task, self._tree(place, len(names) - depth), first)
+        blocker = self._search(task, place, self._tree(place, len(names) - depth), first)
         if blocker is None:
             self._blockers.pop(task.task, None)
             return False
@@ -50,10 +50,12 @@ class Barriers:
             ino = self._t.directories.get(ino).parent
         return ino
 
-    def _search(self, task: Task, tree: InodeNo, first: Seq) -> Task | None:
-        home = self._t.directories.home_prefix(tree)
+    def _search(self, task: Task, place: Place, tree: InodeNo, first: Seq) -> Task | None:
+        home, key = self._t.directories.home_prefix(tree), self._t.directories.home_key(place)
         for other in self._t.tasks.unfinished(first=first, before=task.seq):
-            if other.ino != task.ino and self._is_before(other, task) and self._is_within(other, tree, home):
+            if other.ino == task.ino or (other.kind == TaskKind.DELETE and other.key == key):
+                continue  # what is deleted where the marker goes is replaced by it, and waits for that
+            if self._is_before(other, task) and self._is_within(other, tree, home):
                 return other
         return None
 

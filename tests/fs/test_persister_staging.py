@@ -81,3 +81,15 @@ async def test_local_files_are_counted_and_not_waited_for(
     await world.rename(".x.tmp", "x")
     await world.settle()
     assert store.objects() == {"x": b"123"}
+
+
+async def test_a_marker_that_stepped_aside_replaces_the_old_one(
+    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
+) -> None:
+    """It waits for what came before it, but not for the delete of its own key, which waits for it."""
+    await store.foreign({"f": b"new", "d/x": b"below", "_SUCCESS": b"old"})
+    async with a_drained_world(tmp_path, store) as world:
+        await world.exchange("f", "d")
+        await world.rename("d", "_SUCCESS")
+        await world.settle()
+    assert store.objects() == {"_SUCCESS": b"new", "f/x": b"below"}
