@@ -51,13 +51,15 @@ class Files:
     # --- open and close ---
 
     def open(self, inode: Inode, flags: int) -> HandleNo:
-        """Open an inode; with O_TRUNC its bytes are gone when this returns."""
+        """Open an inode; with O_TRUNC its bytes are gone when this returns, and no writer's close is needed for it."""
         file = self._handles.file(inode.ino)
         if file is None:
             file = OpenFile(inode.ino, self._content(inode))
         number = self._handles.add(file, flags)
         if flags & os.O_TRUNC:  # of an empty file, too: its times change
             self._cut(file, 0)
+            if not file.writers:
+                self._commit(file)
         return number
 
     def opened_new(self, inode: Inode, flags: int) -> HandleNo:

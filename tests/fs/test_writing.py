@@ -33,6 +33,17 @@ async def test_a_hole_reads_as_zeros(world: World) -> None:
     assert await world.read_file("a") == b"x" + bytes(3 * BLOCK - 1) + b"y"
 
 
+async def test_an_open_that_cuts_and_cannot_write_is_a_commit(world: World) -> None:
+    """Nobody has anything more to say about the file: neither a close nor a crash changes its times."""
+    await world.write_file("a", b"bytes")
+    number = await world.open("a", os.O_RDONLY | os.O_TRUNC)
+    told = await world.stat("a")
+    row = world.ns.tables.inodes.get(told.ino)
+    assert (row.size, row.mtime_ns, row.ctime_ns) == (0, told.mtime_ns, told.ctime_ns)
+    await world.close(number)
+    assert await world.stat("a") == told
+
+
 async def test_writers_of_one_file_see_each_other(world: World) -> None:
     first, second = await world.create("a", os.O_RDWR), await world.open("a", os.O_RDWR)
     await world.fs.write(first, 0, b"aaaa")
