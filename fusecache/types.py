@@ -92,6 +92,16 @@ class Attributes:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """An upload in parts that was neither completed nor aborted."""
+
+    key: ObjectKey | None
+    """None: the store does not remember; the upload is certainly one of fusecache's."""
+    upload_id: str
+    started_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteOutcome:
     """What became of one key of a batch delete; `error` None means gone (or never there)."""
 

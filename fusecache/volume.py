@@ -21,6 +21,10 @@ from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
 from fusecache.config import Config
+from fusecache.doctor.doctor import Doctor
+from fusecache.doctor.repair import Repairer
+from fusecache.doctor.rows import is_sound
+from fusecache.doctor.snapshot import Snapshot
 from fusecache.errors import NamespaceError
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
@@ -98,6 +102,21 @@ class Volume:
         ino, _ = await self._parts.describer.resolve(path)
         return await self._parts.persister.flush(ino, progress=progress)
 
+    async def examine(
+        self, path: bytes, *, repair: bool, progress: Callable[[dict[str, object]], None]
+    ) -> dict[str, object]:
+        """Compare database, content files and bucket while they are in use; `repair`: put right what is safe.
+
+        Of the bucket, what is at or below `path`. Raises NotFound.
+        """
+        parts = self._parts
+        _, row = await parts.describer.resolve(path)
+        key = "" if row is None else parts.namespace.tables.directories.home_key(row.place)
+        tables, durability = parts.namespace.tables, Durability(parts.namespace.database)
+        repairer = Repairer(self.config.cache_dirs[0], tables, parts.contents, durability, parts.reader)
+        doctor = _doctor(self.config, parts.reader, repairer if repair else None, is_mounted=True)
+        return await doctor.examine(key, progress=progress)
+
     async def _remember_cache(self) -> None:
         while True:
             await trio.sleep(_INDEX_EVERY_S)
@@ -113,11 +132,10 @@ class _Parts:
         cache_dir = config.cache_dirs[0]
         defaults = _defaults(config)
         self.namespace = namespace
+        self.reader = reader
         readers = {namespace.store: reader}
         durability = Durability(namespace.database)
-        self.contents = Contents(
-            cache_dir, ContentIndex(cache_dir / "index.db"), block_size=config.block_size, boot_id=_boot_id()
-        )
+        self.contents = _open_contents(config)
         self.fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(_MAX_GETS))
         self.listings = Listings(
             readers, PageStore(cache_dir / "listings", tag=str(config.mountpoint)), ttl_s=config.ttl_s, clock=time.time
@@ -208,10 +226,54 @@ async def open_volume(config: Config, *, stale: TellStale) -> AsyncIterator[Volu
         yield Volume(config, backend, parts)
 
 
+@asynccontextmanager
+async def open_doctor(config: Config, *, repair: bool) -> AsyncIterator[Doctor]:
+    """Open what is needed to examine the state of a mount that nobody has mounted, its directories locked.
+
+    Without `repair` nothing is changed: no recovery, no migration.
+
+    Raises:
+        NamespaceError: there is none, or it belongs to another store.
+    """
+    async with AsyncExitStack() as stack:
+        backend = await stack.enter_async_context(open_backend(config.store, _store_options(config)))
+        reader = RetryingReader(backend, patience_s=config.patience_s, rng=random.Random())
+        with contextlib.closing(Snapshot(_namespace_db(config))) as snapshot:
+            may_repair = is_sound(snapshot, backend.url) and repair
+        repairer = None
+        if may_repair:
+            with contextlib.suppress(NamespaceError):  # damaged: the doctor says so, and nothing is repaired
+                namespace = stack.enter_context(contextlib.closing(_open_namespace(config, backend.url)))
+                contents = stack.enter_context(contextlib.closing(_open_contents(config)))
+                durability = Durability(namespace.database)
+                repairer = Repairer(config.cache_dirs[0], namespace.tables, contents, durability, reader)
+        yield _doctor(config, reader, repairer, is_mounted=False)
+
+
+def _doctor(config: Config, reader: Backend, repairer: Repairer | None, *, is_mounted: bool) -> Doctor:
+    return Doctor(
+        namespace_db=_namespace_db(config),
+        cache=config.cache_dirs[0],
+        backend=reader,
+        wall_ns=time.time_ns,
+        is_mounted=is_mounted,
+        repairer=repairer,
+    )
+
+
+def _namespace_db(config: Config) -> Path:
+    return config.state_dir / "namespace.db"
+
+
+def _open_contents(config: Config) -> Contents:
+    cache_dir = config.cache_dirs[0]
+    return Contents(cache_dir, ContentIndex(cache_dir / "index.db"), block_size=config.block_size, boot_id=_boot_id())
+
+
 def _open_namespace(config: Config, url: str) -> Namespace:
     patterns = Patterns(staging=config.staging, markers=config.markers)
     return Namespace(
-        config.state_dir / "namespace.db",
+        _namespace_db(config),
         url=url,
         boot_id=_boot_id(),
         delay_ns=int(config.persist_delay_s * 1e9),

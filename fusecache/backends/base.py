@@ -18,6 +18,7 @@ from fusecache.types import (
     ListPage,
     ObjectInfo,
     ObjectKey,
+    OpenUpload,
 )
 
 CHUNK_BYTES = 1 << 20
@@ -158,6 +159,13 @@ class Backend(Protocol):
 
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
         """Forget the parts; an unknown upload is a success."""
+        ...
+
+    async def list_uploads(self) -> Sequence[OpenUpload]:
+        """Return the uploads in parts that are neither completed nor aborted, whoever began them.
+
+        Each may be given to `abort_multipart`.
+        """
         ...
 
     async def aclose(self) -> None:

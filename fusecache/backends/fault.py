@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from fusecache.backends.base import Backend, Source
 from fusecache.errors import BackendError
-from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey
+from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
 
 T = TypeVar("T")
 
@@ -113,6 +113,9 @@ class FaultyBackend:
 
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
         await self._call(self._inner.abort_multipart(key, upload_id))
+
+    async def list_uploads(self) -> Sequence[OpenUpload]:
+        return await self._call(self._inner.list_uploads())
 
     async def aclose(self) -> None:
         await self._inner.aclose()

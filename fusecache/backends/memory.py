@@ -13,7 +13,7 @@ from fusecache.backends.base import Source
 from fusecache.backends.checks import check_copy, check_metadata, conditions
 from fusecache.backends.paging import fold, page_of
 from fusecache.errors import NoSuchObject, PreconditionFailed, StoreRefused
-from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey
+from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class _Stored:
 
 @dataclass(slots=True)
 class _Upload:
+    key: ObjectKey
+    started_ns: int
     metadata: Mapping[str, str]
     parts: dict[int, tuple[ETag, bytes]] = field(default_factory=dict)
 
@@ -121,7 +123,7 @@ class MemoryBackend:
         await trio.lowlevel.checkpoint()
         self._upload_count += 1
         upload_id = f"upload-{self._upload_count}"
-        self._uploads[upload_id] = _Upload(dict(metadata))
+        self._uploads[upload_id] = _Upload(key, self._wall_ns(), dict(metadata))
         return upload_id
 
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
@@ -155,6 +157,10 @@ class MemoryBackend:
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
         await trio.lowlevel.checkpoint()
         self._uploads.pop(upload_id, None)
+
+    async def list_uploads(self) -> Sequence[OpenUpload]:
+        await trio.lowlevel.checkpoint()
+        return [OpenUpload(upload.key, upload_id, upload.started_ns) for upload_id, upload in self._uploads.items()]
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -13,7 +13,7 @@ import trio
 
 from fusecache.backends.base import Backend, Source
 from fusecache.errors import BackendUnavailable, TransientBackendError
-from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey
+from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
 
 T = TypeVar("T")
 
@@ -120,6 +120,9 @@ class RetryingReader:
 
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
         await self._inner.abort_multipart(key, upload_id)
+
+    async def list_uploads(self) -> Sequence[OpenUpload]:
+        return await self._patiently(self._inner.list_uploads)
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -13,6 +13,7 @@ from typing import IO
 import fusecache
 from fusecache.config import Config
 from fusecache.control import detach
+from fusecache.control.client import Progress, read_reply
 from fusecache.control.detach import Health
 from fusecache.control.mounts import MountEntry, mounted_at, mounts
 from fusecache.control.protocol import ControlError, ExitCode
@@ -61,8 +62,33 @@ def start_in_background(config: Config) -> None:
             raise
 
 
-def _command(config_fd: int) -> list[str]:
-    return [sys.executable, "-m", "fusecache.daemon", "--config-fd", str(config_fd)]
+def examine(config: Config, *, repair: bool, progress: Progress) -> dict[str, object]:
+    """Examine the state of a mount that is not mounted, in a process of its own; return the report.
+
+    Raises:
+        ControlError: it is mounted, or there is nothing to examine.
+    """
+    config_fd = _config_fd(config)
+    try:
+        arguments = [*_command(config_fd, "fusecache.daemon.examination"), *(["--repair"] if repair else [])]
+        child = subprocess.Popen(
+            arguments, cwd=_PACKAGE_DIR, pass_fds=(config_fd,), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
+    finally:
+        os.close(config_fd)
+    with child:
+        assert child.stdout is not None
+        try:
+            return read_reply(child.stdout, progress=progress)
+        except EOFError as exc:
+            raise ControlError("the examination ended before it answered") from exc
+        except BaseException:  # Ctrl-C too
+            child.terminate()
+            raise
+
+
+def _command(config_fd: int, module: str = "fusecache.daemon") -> list[str]:
+    return [sys.executable, "-m", module, "--config-fd", str(config_fd)]
 
 
 def _config_fd(config: Config) -> int:

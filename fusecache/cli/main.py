@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from fusecache.cli.doctor import doctor
 from fusecache.cli.flush import flush
 from fusecache.cli.mount import mount
 from fusecache.cli.stat import stat
@@ -59,5 +60,5 @@ def main() -> None:
     """
 
 
-for _command in (mount, umount, stat, flush):
+for _command in (mount, umount, stat, flush, doctor):
     main.add_command(_command)

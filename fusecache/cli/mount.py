@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,28 @@ import click
 
 from fusecache.cli import launch
 from fusecache.config.load import build_config, read_mount_options, read_toml
-from fusecache.config.options import OPTIONS
+from fusecache.config.options import OPTIONS, Option
 from fusecache.control import mounts
 
 Command = Callable[..., Any]
 
 
-def mount_options(command: Command) -> Command:
-    """Give `command` every option of the table, as text: the table's own readers check it."""
-    for option in reversed(OPTIONS):
-        flag = "--" + option.name.replace("_", "-")
-        if option.is_flag:
-            negated = "--" + "no-" + option.name.replace("_", "-")
-            command = click.option(f"{flag}/{negated}", option.name, default=None, help=option.help)(command)
-        else:
-            command = click.option(
-                flag, option.name, metavar=option.metavar, multiple=option.is_list, help=option.help
-            )(command)
-    return command
+def table_options(options: Sequence[Option]) -> Callable[[Command], Command]:
+    """Give a command some options of the table, as text: the table's own readers check it."""
+
+    def give(command: Command) -> Command:
+        for option in reversed(options):
+            flag = "--" + option.name.replace("_", "-")
+            if option.is_flag:
+                negated = "--" + "no-" + option.name.replace("_", "-")
+                command = click.option(f"{flag}/{negated}", option.name, default=None, help=option.help)(command)
+            else:
+                command = click.option(
+                    flag, option.name, metavar=option.metavar, multiple=option.is_list, help=option.help
+                )(command)
+        return command
+
+    return give
 
 
 @click.command()
@@ -37,7 +41,7 @@ def mount_options(command: Command) -> Command:
 @click.option("--config", "config_file", metavar="FILE", help="Options as TOML; what is typed here wins over it.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in the foreground; SIGTERM or Ctrl-C drains and unmounts.")
 @click.option("-o", "mount_words", metavar="OPT[,OPT]", multiple=True, help="Options as in fstab: ro,uid=7,nosuid …")
-@mount_options
+@table_options(OPTIONS)
 def mount(
     store: str | None,
     mountpoint: str | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -13,10 +14,14 @@ _BAR = 24
 
 
 class ProgressLine:
-    """Shows how far a drain is, on stderr: stdout is for results."""
+    """Shows how far something is, on stderr: stdout is for results."""
 
-    def __init__(self, what: str, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, what: str, stream: TextIO | None = None, *, text: Callable[[str, dict[str, Any]], str] | None = None
+    ) -> None:
+        """`text` makes the line of `what` and what was told; '' if there is nothing to show yet."""
         self._what = what
+        self._text = text or progress_text
         self._stream = sys.stderr if stream is None else stream
         self._is_shown = self._stream.isatty()
         self._has_text = False
@@ -29,9 +34,9 @@ class ProgressLine:
             self._write("")
 
     def show(self, told: dict[str, Any]) -> None:
-        """Draw `told`, the fields of `flush --json` so far."""
-        if self._is_shown and "files_left" in told:
-            self._write(progress_text(self._what, told)[: shutil.get_terminal_size().columns - 1])
+        """Draw `told`: of a drain, the fields of `flush --json` so far."""
+        if self._is_shown and (text := self._text(self._what, told)):
+            self._write(text[: shutil.get_terminal_size().columns - 1])
             self._has_text = True
 
     def _write(self, text: str) -> None:
@@ -40,7 +45,9 @@ class ProgressLine:
 
 
 def progress_text(what: str, told: dict[str, Any]) -> str:
-    """Return the line: a bar over the bytes, and what is left."""
+    """Return the line of a drain: a bar over the bytes, and what is left."""
+    if "files_left" not in told:
+        return ""
     done, left = told.get("bytes_done") or 0, told.get("bytes_left") or 0
     share = done / (done + left) if done + left else 1.0 if not told.get("files_left") else 0.0
     bar = ("█" * int(share * _BAR)).ljust(_BAR, "░")

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from fusecache.control import mounts, sockets
 from fusecache.control.mounts import MountEntry
@@ -136,19 +137,35 @@ def exchange(
     """Carry out one request on a fresh connection."""
     try:
         connection.sendall(encode(request))
+
+        def heard(told: dict[str, object]) -> None:
+            connection.settimeout(SILENCE_S)
+            if progress is not None:
+                progress(told)
+
         with connection.makefile("rb") as lines:
-            while line := lines.readline(REPLY_BYTES):
-                reply = decode(line)
-                if "error" in reply:
-                    raise error_from(reply["error"])
-                if isinstance(result := reply.get("result"), dict):
-                    return result
-                connection.settimeout(SILENCE_S)
-                if progress is not None and isinstance(told := reply.get("progress"), dict):
-                    progress(told)
+            return read_reply(lines, progress=heard)
     except OSError as exc:
         raise _no_answer(mount, "does not answer") from exc
-    raise _no_answer(mount, "ended before it answered")
+    except EOFError as exc:
+        raise _no_answer(mount, "ended before it answered") from exc
+
+
+def read_reply(lines: IO[bytes], *, progress: Progress) -> dict[str, object]:
+    """Return the result that comes after any number of progress reports.
+
+    Raises:
+        ControlError: an error came instead. EOFError: neither did.
+    """
+    while line := lines.readline(REPLY_BYTES):
+        reply = decode(line)
+        if "error" in reply:
+            raise error_from(reply["error"])
+        if isinstance(result := reply.get("result"), dict):
+            return result
+        if isinstance(told := reply.get("progress"), dict):
+            progress(told)
+    raise EOFError
 
 
 def wait_gone(pid: int, timeout_s: float) -> bool:

@@ -4,6 +4,7 @@
             {"command": "stat", "path": "a/b"}      a path below the mount's root
             {"command": "flush", "path": "", "deadline_s": 60.0}
             {"command": "umount", "flush": true, "deadline_s": null}
+            {"command": "doctor", "path": "", "repair": false}
             {"command": "ping"}
     daemon  {"progress": {…}}                       any number of times, at least every `HEARTBEAT_S`
             {"result": {…}}                         once, or

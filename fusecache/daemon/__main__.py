@@ -53,7 +53,7 @@ def _mount(config: Config, starter: Starter) -> None:
     checks.check_mountpoint(config.mountpoint, uid=uid)
     directories = (*config.cache_dirs, config.state_dir)
     checks.prepare_directories(directories)
-    with locked(directories, config.mountpoint):
+    with locked(directories, f"the fusecache on {config.mountpoint}"):
         start_logging(config.log_level, state_dir=config.state_dir, foreground=config.foreground)
         faulthandler.enable()
         _run(config, starter)

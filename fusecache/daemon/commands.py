@@ -25,6 +25,10 @@ class Inspectable(Drainable, Protocol):
         """Return the facts of `path`. Raises `NotFound`."""
         ...
 
+    async def examine(self, path: bytes, *, repair: bool, progress: Callable[[Message], None]) -> dict[str, object]:
+        """Return what a doctor found. Raises `NotFound`."""
+        ...
+
     def may_read(self, path: bytes, uid: int, gids: Sequence[int]) -> bool: ...
 
 
@@ -41,6 +45,7 @@ class Commands:
             "stat": self._stat,
             "flush": self._flush,
             "umount": self._umount,
+            "doctor": self._doctor,
         }
 
     async def answer(self, peer: Peer, request: Message, progress: Callable[[Message], None]) -> Message:
@@ -51,7 +56,7 @@ class Commands:
         return await command(peer, request, progress)
 
     def release_barriers(self) -> None:
-        """Let those go who wait for a flush: the mount is gone."""
+        """Let those go who wait for a flush or an examination: the mount is gone."""
         for scope in list(self._barriers):
             scope.cancel()
 
@@ -85,6 +90,14 @@ class Commands:
             flush=request.get("flush") is not False, deadline_s=_deadline(request), tell=_telling(progress)
         )
         return drained.as_dict() | {"unmounted": unmounted}
+
+    async def _doctor(self, peer: Peer, request: Message, progress: Callable[[Message], None]) -> Message:
+        if peer.uid not in (0, os.getuid()):
+            raise ControlError("only root and whoever mounted it may examine it", kind="not_permitted")
+        path = path_bytes(request.get("path", ""))
+        with trio.CancelScope() as barrier, self._releasable(barrier), _no_such_file(path):
+            return await self._volume.examine(path, repair=request.get("repair") is True, progress=progress)
+        raise ControlError("the mount went away meanwhile", kind="gone")
 
     @contextmanager
     def _releasable(self, barrier: trio.CancelScope) -> Iterator[None]:

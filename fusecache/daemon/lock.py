@@ -18,20 +18,22 @@ _LOOK_S = 0.05
 
 
 @contextmanager
-def locked(directories: Iterable[Path], mountpoint: Path) -> Iterator[None]:
+def locked(directories: Iterable[Path], holder: str) -> Iterator[None]:
     """Hold the locks of `directories`, which exist; the kernel drops them however the process ends.
+
+    `holder` is what somebody who finds them taken is told.
 
     Raises:
         MountError: somebody holds one; the message says who.
     """
     with ExitStack() as held:
         for directory in dict.fromkeys(directories):
-            held.enter_context(_locked(directory, mountpoint))
+            held.enter_context(_locked(directory, holder))
         yield
 
 
 @contextmanager
-def _locked(directory: Path, mountpoint: Path) -> Iterator[None]:
+def _locked(directory: Path, holder: str) -> Iterator[None]:
     try:
         descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as exc:
@@ -39,7 +41,7 @@ def _locked(directory: Path, mountpoint: Path) -> Iterator[None]:
     try:
         _take(descriptor, directory)
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} {mountpoint}\n".encode(errors="surrogateescape"), 0)
+        os.pwrite(descriptor, f"{os.getpid()} {holder}\n".encode(errors="surrogateescape"), 0)
         yield  # the file stays: unlinking it would let two processes hold two different ones
     finally:
         os.close(descriptor)
@@ -48,11 +50,11 @@ def _locked(directory: Path, mountpoint: Path) -> Iterator[None]:
 def _take(descriptor: int, directory: Path) -> None:
     until = time.monotonic() + _DYING_S
     while not _taken(descriptor):
-        pid, _, where = os.pread(descriptor, 4096 + 32, 0).decode(errors="surrogateescape").strip().partition(" ")
+        pid, _, holder = os.pread(descriptor, 4096 + 32, 0).decode(errors="surrogateescape").strip().partition(" ")
         if time.monotonic() > until or not (pid.isdecimal() and has_died(int(pid))):
             raise MountError(
-                f"{directory} is in use by the fusecache on {where or 'another mount point'} (pid {pid or 'unknown'}): "
-                "unmount that first, or name another --cache-dir"
+                f"{directory} is in use by {holder or 'another fusecache'} (pid {pid or 'unknown'}): "
+                "end that first, or name another --cache-dir"
             )
         time.sleep(_LOOK_S)
 

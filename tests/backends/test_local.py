@@ -134,3 +134,16 @@ async def test_puts_and_deletes_side_by_side(tmp_path: Path) -> None:
                 nursery.start_soon(flicker, number)
         assert await names(store) == []
     assert not (tmp_path / "d").exists()
+
+
+async def test_the_body_of_a_put_that_was_killed_is_found_and_removed(tmp_path: Path) -> None:
+    body = tmp_path / STAGING / f"put-{'0' * 32}"
+    async with open_local(tmp_path) as store:
+        assert await store.list_uploads() == []
+        body.parent.mkdir()
+        body.write_bytes(b"half")
+        (body.parent / "somebody's").touch()
+        (upload,) = await store.list_uploads()
+        assert (upload.key, upload.upload_id) == (None, body.name)
+        await store.abort_multipart(key(""), upload.upload_id)
+        assert [path.name for path in body.parent.iterdir()] == ["somebody's"]

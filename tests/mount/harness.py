@@ -36,6 +36,9 @@ class Store:
     objects: Callable[[], dict[str, bytes]]
     head: Callable[[str], dict[str, Any]] | None = None
     """What a HEAD tells, where there is such a thing."""
+    uploads: Callable[[], list[str]] | None = None
+    """The unfinished uploads by their keys, where a server tells."""
+    begin_upload: Callable[[str], None] | None = None
 
 
 def file_store(root: Path) -> Store:
@@ -80,7 +83,15 @@ def s3_store(name: str, client: Any, endpoint_url: str, bucket: str, prefix: str
         answer: dict[str, Any] = client.head_object(Bucket=bucket, Key=prefix + key)
         return answer
 
-    return Store(name, f"s3://{bucket}/{prefix.rstrip('/')}", ("--endpoint-url", endpoint_url), put, objects, head)
+    def uploads() -> list[str]:
+        told = client.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", [])
+        return sorted(each["Key"].removeprefix(prefix) for each in told)
+
+    def begin_upload(key: str) -> None:
+        client.create_multipart_upload(Bucket=bucket, Key=prefix + key)
+
+    url, options = f"s3://{bucket}/{prefix.rstrip('/')}", ("--endpoint-url", endpoint_url)
+    return Store(name, url, options, put, objects, head, uploads, begin_upload)
 
 
 @dataclass

@@ -39,7 +39,7 @@ def assert_refused(done: Done, place: Path, *words: str, status: int = 1) -> Non
         assert word in done.stderr
     assert mounted(place / "m") is None
     if (place / "cache").is_dir():
-        with locked([place / "cache", place / "cache/state"], place):
+        with locked([place / "cache", place / "cache/state"], "a test"):
             pass
 
 

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from fusecache.doctor.rows import broken_rows
 from fusecache.namespace.drain import Started
 from fusecache.namespace.lower import Defaults, Evidence, LowerObject, LowerPrefix
 from fusecache.namespace.namespace import Namespace
@@ -30,14 +31,14 @@ class Upper:
     """A namespace whose time is a counter, driven by paths as text."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.now_ns = 10_000_000
         self._lost: list[Namespace] = []
         self.ns = self._open()
 
     def _open(self) -> Namespace:
         return Namespace(
-            self._path,
+            self.path,
             url=URL,
             boot_id="boot",
             delay_ns=DELAY_NS,
@@ -283,75 +284,11 @@ def count_statements(upper: Upper, act: Callable[[], object]) -> dict[str, int]:
 
 def check(namespace: Namespace) -> None:
     """Assert what must hold between any two transactions."""
-    found = [*_broken_rows(namespace), *_exposed(namespace), *_left_behind(namespace), *_stale_caches(namespace)]
+    broken = broken_rows(namespace.database.connection.execute, namespace.database.seq)
+    found = [*broken, *_left_behind(namespace), *_stale_caches(namespace)]
     assert not found, "\n".join(found)
     assert namespace.database.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert not namespace.database.connection.in_transaction
-
-
-_NEVER = {
-    "a live name without an inode": """
-        SELECT parent, name FROM dentry WHERE ino IS NOT NULL AND ino NOT IN (SELECT ino FROM inode)""",
-    "a name in what is no directory": "SELECT parent, name FROM dentry WHERE parent NOT IN (SELECT ino FROM directory)",
-    "a directory inode without its row": """
-        SELECT ino FROM inode WHERE mode & 61440 = 16384 AND nlink > 0 AND ino NOT IN (SELECT ino FROM directory)""",
-    "a directory row without its inode": """
-        SELECT ino FROM directory WHERE ino NOT IN (SELECT ino FROM inode WHERE mode & 61440 = 16384 AND nlink > 0)""",
-    "a directory without exactly one name": """
-        SELECT ino FROM directory WHERE ino <> 1
-           AND (SELECT count(*) FROM dentry WHERE dentry.ino = directory.ino) <> 1""",
-    "a file whose links are miscounted": """
-        SELECT ino, nlink FROM inode WHERE ino <> 1 AND mode & 61440 <> 16384
-           AND nlink <> (SELECT count(*) FROM dentry WHERE dentry.ino = inode.ino)""",
-    "a half identity of an object": """
-        SELECT parent, name FROM dentry
-         WHERE (store IS NULL) + (key IS NULL) + (etag IS NULL) + (generation IS NULL) NOT IN (0, 4)""",
-    "a whiteout with an object": "SELECT parent, name FROM dentry WHERE ino IS NULL AND key IS NOT NULL",
-    "a settled live name": "SELECT parent, name FROM dentry WHERE ino IS NOT NULL AND settled",
-    "a settled whiteout that shields": """
-        SELECT parent, name FROM dentry WHERE settled AND EXISTS (
-            SELECT 1 FROM task WHERE shield_parent = dentry.parent AND shield_name = dentry.name
-                OR kind = 3 AND target_parent = dentry.parent AND target_name = dentry.name)""",
-    "a half base": """
-        SELECT ino FROM inode
-         WHERE (base_store IS NULL) + (base_key IS NULL) + (base_etag IS NULL) + (base_size IS NULL) NOT IN (0, 4)""",
-    # A relocation ends by itself when it finds its directory gone: it knows what it has copied.
-    "a task about nobody": """
-        SELECT task, kind FROM task WHERE kind NOT IN (3, 5) AND ino NOT IN (SELECT ino FROM inode)""",
-    "a task about nothing": "SELECT task, kind FROM task WHERE (kind = 5) <> (ino IS NULL) OR kind = 5 AND key IS NULL",
-    "an upload or copy of what has no name": """
-        SELECT task FROM task WHERE kind IN (1, 2) AND ino NOT IN (SELECT ino FROM inode WHERE nlink > 0)""",
-    "a marker of what is no directory": """
-        SELECT task FROM task WHERE kind = 4 AND ino NOT IN (SELECT ino FROM directory)""",
-    "a seq from the future": "SELECT task FROM task WHERE seq > :seq OR since_seq > :seq OR since_seq > seq",
-    "an epoch from the future": "SELECT parent, name FROM dentry WHERE epoch > :seq",
-    "bytes that are in no store and in no task": """
-        SELECT inode.ino, dentry.name FROM inode JOIN dentry ON dentry.ino = inode.ino
-         WHERE mode & 61440 <> 16384 AND inode.generation <> coalesce(dentry.generation, -1)
-           AND NOT EXISTS (SELECT 1 FROM task WHERE task.ino = inode.ino AND kind = 1)
-           AND NOT (dentry.key IS NULL  -- a link, to be copied from another name's object
-               AND EXISTS (SELECT 1 FROM task WHERE task.ino = inode.ino AND kind = 2)
-               AND EXISTS (SELECT 1 FROM dentry AS other
-                            WHERE other.ino = inode.ino AND other.generation = inode.generation))""",
-}
-
-
-def _broken_rows(namespace: Namespace) -> Iterator[str]:
-    for what, query in _NEVER.items():
-        for row in namespace.database.connection.execute(query, {"seq": namespace.database.seq}):
-            yield f"{what}: {row}"
-
-
-def _exposed(namespace: Namespace) -> Iterator[str]:
-    """Whiteouts that end with nothing, and names that share an object which one of them will overwrite."""
-    tables = namespace.tables
-    for parent, name in namespace.database.connection.execute(
-        "SELECT parent, name FROM dentry WHERE ino IS NULL AND NOT settled"
-    ).fetchall():
-        chain = (parent, *tables.directories.ancestors(parent))
-        moving = any(tables.tasks.of_inode(ino, TaskKind.RELOCATE) is not None for ino in chain)
-        if not moving and not tables.tasks.shielded_by(Place(parent, name)):
-            yield f"a whiteout for ever: {parent} {name!r}"
 
 
 def _left_behind(namespace: Namespace) -> Iterator[str]:

@@ -52,6 +52,13 @@ class FakeVolume:
     def may_read(self, path: bytes, uid: int, gids: Sequence[int]) -> bool:
         return path != b"secret"
 
+    async def examine(
+        self, path: bytes, *, repair: bool, progress: Callable[[dict[str, object]], None]
+    ) -> dict[str, object]:
+        await trio.lowlevel.checkpoint()
+        progress({"rows": 1})
+        return {"healthy": not repair, "path": path.decode()}
+
     async def flush(self, path: bytes, *, progress: Callable[[FlushProgress], None]) -> FlushProgress:
         self.flushed.append(path)
         self.flushing.set()

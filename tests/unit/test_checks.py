@@ -64,12 +64,12 @@ def test_directories_are_made_for_one_user_only(tmp_path: Path) -> None:
 
 
 def test_one_daemon_a_cache(tmp_path: Path) -> None:
-    with locked([tmp_path, tmp_path], Path("/mnt/first")):
+    with locked([tmp_path, tmp_path], "the fusecache on /mnt/first"):
         with pytest.raises(MountError, match=rf"fusecache on /mnt/first \(pid {os.getpid()}\)") as caught:
-            with locked([tmp_path], Path("/mnt/second")):
+            with locked([tmp_path], "the fusecache on /mnt/second"):
                 pass
         assert "--cache-dir" in str(caught.value)
-    with locked([tmp_path], Path("/mnt/second")):
+    with locked([tmp_path], "the fusecache on /mnt/second"):
         assert "/mnt/second" in (tmp_path / "lock").read_text()
 
 

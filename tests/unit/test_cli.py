@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fusecache.cli import main, units
+from fusecache.cli import doctor, main, units
 from fusecache.cli.flush import flush_exit, flush_lines
 from fusecache.cli.progress import ProgressLine, progress_text
 from fusecache.cli.report import headline, mount_report, path_report
@@ -180,6 +180,40 @@ def test_progress_is_for_terminals_only() -> None:
     assert "25%" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r\x1b[K")
     assert plain.getvalue() == ""
+
+
+def finding(severity: str, count: int = 1, repaired: int = 0, *, repairable: bool = False) -> dict[str, object]:
+    shown = [{"where": f"/{n}", "detail": "told", "repairable": repairable, "repaired": n < repaired} for n in range(2)]
+    told = {"kind": "k", "severity": severity, "title": f"a {severity}", "advice": "do", "count": count}
+    return told | {"repaired": repaired, "repairable": repairable, "examples": shown[:count]}
+
+
+def test_a_doctor_says_first_whether_all_is_well() -> None:
+    sound = {"findings": [], "looked_at": {"rows": 1200, "files": 3, "bytes": 2048}, "elapsed_s": 4.0}
+    assert doctor.report_lines(sound, "/mnt/x", repair=False) == [
+        "/mnt/x: all is well",
+        "looked at 1,200 rows, 3 files, 2.0 KiB of cached bytes in 4 s",
+    ]
+
+
+def test_a_doctor_tells_the_worst_first_and_what_to_do() -> None:
+    report = {"findings": [finding("note"), finding("problem", 30, repairable=True), finding("damage")]}
+    lines = doctor.report_lines(report, "/mnt/x", repair=False)
+    assert lines[0] == "/mnt/x: 1 × damage · 30 × problem · 1 to know"
+    assert [line for line in lines if line.startswith(("damage", "problem", "note"))] == [
+        "damage: a damage (1)",
+        "problem: a problem (30)",
+        "note: a note (1)",
+    ]
+    assert {"  /0: told", "  … and 28 more", "  → do"} <= set(lines)
+    assert "--repair" in lines[-1]
+
+
+def test_a_doctor_tells_what_was_repaired() -> None:
+    report = {"findings": [finding("problem", 2, 2, repairable=True)]}
+    lines = doctor.report_lines(report, "/mnt/x", repair=True)
+    assert lines[0] == "/mnt/x: all is well · 2 repaired"
+    assert lines[3:] == ["problem: a problem (2, 2 repaired)", "  /0: told · repaired", "  /1: told · repaired"]
 
 
 @pytest.mark.slow

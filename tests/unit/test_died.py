@@ -82,14 +82,14 @@ def test_a_leader_that_is_a_zombie_has_died(process: Process) -> None:
 
 def test_a_lock_of_a_dead_process_is_waited_for(process: Process, tmp_path: Path) -> None:
     threading.Timer(0.3, process.kill).start()
-    with locked([tmp_path], Path("/mnt/second")):
+    with locked([tmp_path], "the fusecache on /mnt/second"):
         assert process.wait(10)
 
 
 @pytest.mark.parametrize("state", ["alive"], indirect=True)
 def test_a_lock_of_one_that_lives_is_not(process: Process, tmp_path: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(MountError, match=f"pid {process.pid}"), locked([tmp_path], Path("/mnt/second")):
+    with pytest.raises(MountError, match=f"pid {process.pid}"), locked([tmp_path], "the fusecache on /mnt/second"):
         pass
     assert time.monotonic() - began < 5
 

@@ -202,7 +202,16 @@ async def test_others_may_ask_for_what_they_may_read_and_unmount_nothing(tmp_pat
         {"command": "stat", "path": "secret"},
         {"command": "flush", "path": "secret"},
         {"command": "umount"},
+        {"command": "doctor"},
     ):
         with pytest.raises(ControlError) as caught:
             await commands.answer(stranger, request, told)
         assert caught.value.kind == "not_permitted"
+
+
+async def test_an_examination_is_asked_for_with_path_and_repair(tmp_path: Path) -> None:
+    volume, mount = FakeVolume(), FakeMount()
+    async with running(tmp_path, volume, mount):
+        assert await ask(tmp_path, command="doctor", path="a/b") == {"healthy": True, "path": "a/b"}
+        assert (await ask(tmp_path, command="doctor", repair=True))["healthy"] is False
+        await mount.unmount()

@@ -19,7 +19,7 @@ from fusecache.backends.local.uploads import LocalUploads
 from fusecache.backends.local.writer import Fill, LocalWriter, fill_from_files, fill_from_source
 from fusecache.backends.paging import beyond_key, fold, page_of
 from fusecache.errors import BackendError, NoSuchObject, PreconditionFailed, StoreRefused
-from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey
+from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -129,6 +129,9 @@ class LocalBackend:
 
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
         await self._run(f"ABORT {key}", self._uploads.abort, upload_id)
+
+    async def list_uploads(self) -> Sequence[OpenUpload]:
+        return await self._run("LIST uploads", self._uploads.list)
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

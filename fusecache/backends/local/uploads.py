@@ -8,15 +8,18 @@ import re
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from fusecache.backends.base import Source
 from fusecache.backends.local.tree import etag_of
 from fusecache.backends.local.writer import LocalWriter, fill_from_files, fill_from_source
 from fusecache.errors import NoSuchObject, StoreRefused
-from fusecache.types import ETag, ObjectKey
+from fusecache.types import ETag, ObjectKey, OpenUpload
 
 _METADATA = "metadata.json"
+_BODY = re.compile(r"put-[0-9a-f]{32}")
+"""As `LocalWriter` names what is not in its place yet."""
 _ID = re.compile(r"upload-[0-9a-f]{32}")
 
 
@@ -58,7 +61,20 @@ class LocalUploads:
         shutil.rmtree(directory)
         return etag
 
+    def list(self) -> Sequence[OpenUpload]:
+        """Return what is aside: uploads in parts, and bodies of puts that never came to their end."""
+        found = []
+        with suppress(FileNotFoundError), os.scandir(self._writer.staging_path) as entries:
+            for entry in entries:
+                if _ID.fullmatch(entry.name) or _BODY.fullmatch(entry.name):
+                    with suppress(FileNotFoundError):  # completed just now
+                        found.append(OpenUpload(None, entry.name, entry.stat(follow_symlinks=False).st_mtime_ns))
+        return found
+
     def abort(self, upload_id: str) -> None:
+        if _BODY.fullmatch(upload_id):
+            (self._writer.staging_path / upload_id).unlink(missing_ok=True)
+            return
         try:
             shutil.rmtree(self._directory(upload_id))
         except (NoSuchObject, FileNotFoundError):

@@ -82,9 +82,13 @@ class LocalWriter:
 
     def staging(self) -> Path:
         """Return the directory for what isn't an object yet."""
-        staging = self._tree.root / STAGING
-        staging.mkdir(exist_ok=True)
-        return staging
+        self.staging_path.mkdir(exist_ok=True)
+        return self.staging_path
+
+    @property
+    def staging_path(self) -> Path:
+        """Where that is, made or not."""
+        return self._tree.root / STAGING
 
     def _write(self, path: Path, fill: Fill, metadata: Mapping[str, str]) -> ETag:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

@@ -39,6 +39,7 @@ class S3Client(Protocol):
     upload_part_copy: Operation
     complete_multipart_upload: Operation
     abort_multipart_upload: Operation
+    list_multipart_uploads: Operation
 
     async def close(self) -> None: ...
 

@@ -1,11 +1,14 @@
-"""One page of a listing."""
+"""What is in a bucket: one page of its keys, and uploads that have not come to their end."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.errors import translated
-from fusecache.backends.s3.headers import info_of_entry
-from fusecache.types import ListPage
+from fusecache.backends.s3.headers import info_of_entry, mtime_ns_of
+from fusecache.errors import NoSuchObject
+from fusecache.types import ListPage, OpenUpload
 
 
 async def list_page(
@@ -31,3 +34,22 @@ async def list_page(
     objects = [info_of_entry(bucket.relative_key(entry["Key"]), entry) for entry in answer.get("Contents", [])]
     prefixes = [bucket.relative_key(entry["Prefix"]) for entry in answer.get("CommonPrefixes", [])]
     return ListPage(tuple(objects), tuple(prefixes), answer.get("NextContinuationToken"))
+
+
+async def list_uploads(bucket: S3Bucket) -> list[OpenUpload]:
+    """List as `Backend.list_uploads`."""
+    found: list[OpenUpload] = []
+    after: dict[str, Any] = {}
+    while True:
+        args = bucket.args(Prefix=bucket.full_key(""), **after)
+        try:
+            with translated(bucket.what("LIST uploads")):
+                answer = await bucket.client.list_multipart_uploads(**args)
+        except NoSuchObject:  # as rclone says that there are none
+            return found
+        for upload in answer.get("Uploads", []):
+            key = bucket.relative_key(upload["Key"])
+            found.append(OpenUpload(key, upload["UploadId"], mtime_ns_of(upload["Initiated"])))
+        if not answer.get("IsTruncated"):
+            return found
+        after = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer.get("NextUploadIdMarker")}

@@ -24,7 +24,7 @@ from fusecache.backends.s3.headers import (
     quoted,
     write_condition,
 )
-from fusecache.backends.s3.listing import list_page
+from fusecache.backends.s3.listing import list_page, list_uploads
 from fusecache.backends.s3.probe import Probes
 from fusecache.errors import (
     BackendUnavailable,
@@ -33,7 +33,7 @@ from fusecache.errors import (
     PreconditionFailed,
     StoreRefused,
 )
-from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey
+from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
 
 MAX_COPY_BYTES = 5 << 30
 """CopyObject's limit at AWS."""
@@ -193,6 +193,9 @@ class S3Backend:
                 await self._client.abort_multipart_upload(**self._bucket.args(key, UploadId=upload_id))
         except NoSuchObject:
             return  # aborted or completed before
+
+    async def list_uploads(self) -> Sequence[OpenUpload]:
+        return await list_uploads(self._bucket)
 
     async def aclose(self) -> None:
         await self._client.close()
