@@ -59,7 +59,7 @@ class Deleter:
         A marker has no bytes that could be anybody's: whichever is there goes.
         """
         failures: Failures = []
-        etags = {task.task: None for task in tasks if _is_marker(task)}
+        etags: dict[int, ETag | None] = {task.task: None for task in tasks if _is_marker(task)}
         etags |= {task.task: task.etag for task in tasks if not task.unsure and not _is_marker(task)}
         unsure = iter([task for task in tasks if task.task not in etags])
 
