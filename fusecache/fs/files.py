@@ -286,8 +286,8 @@ class Files:
         try:
             await self._fetcher.ensure(content, missing)
         except (NoSuchObject, PreconditionFailed) as exc:
-            inode = self._inodes.get(content.ino)
-            if inode.base is None or content.base is None or inode.base == content.base.label:
+            base = None if content.base is None else self._ns.tree.base_instead_of(content.ino, content.base.label)
+            if base is None or content.base is None:
                 raise Stale(f"the object of inode {content.ino} was replaced in the store") from exc
-            content.rebase(Base(*inode.base, size=content.base.size))
+            content.rebase(Base(*base, size=content.base.size))
             await self._fetcher.ensure(content, content.absent(missing))

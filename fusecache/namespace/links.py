@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusecache.namespace.records import Dentry, Inode, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
-from fusecache.types import Seq
+from fusecache.types import InodeNo, LowerId, Seq
 
 
 def lacking(tables: Tables, task: Task) -> list[Dentry]:
@@ -46,6 +46,14 @@ def written_name(tables: Tables, task: Task, key: str) -> Dentry | None:
     at_target = (row for row in rows if row.place == task.target)
     moved = (row for row in rows if row.key == key)
     return next(at_target, None) or next(moved, None)
+
+
+def equal_object(tables: Tables, ino: InodeNo, lost: LowerId) -> LowerId | None:
+    """Return another name's object that has the same bytes as `lost`, which one of the inode's names had."""
+    rows = tables.dentries.of_inode(ino)
+    generation = next((row.generation for row in rows if row.lower == lost), None)
+    equal = (row.lower for row in rows if row.generation == generation and row.lower != lost)
+    return next((lower for lower in equal if lower is not None), None)
 
 
 def others(tables: Tables, inode: Inode, place: Place) -> list[Dentry]:

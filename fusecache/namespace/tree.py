@@ -18,11 +18,12 @@ from fusecache.errors import (
 )
 from fusecache.namespace.departures import Departures
 from fusecache.namespace.keys import UNSTORABLE
+from fusecache.namespace.links import equal_object
 from fusecache.namespace.records import Dentry, Inode, Place, TaskKind
 from fusecache.namespace.seals import Held
 from fusecache.namespace.tables import Tables as Tables
 from fusecache.namespace.wants import Wants
-from fusecache.types import InodeNo, Seq
+from fusecache.types import InodeNo, LowerId, Seq
 
 _MAX_DELAY_FACTOR = 10
 """A file that is rewritten again and again is uploaded at the latest after so many delays."""
@@ -144,6 +145,18 @@ class Tree:
             return
         with t.database.transaction():
             t.inodes.update(inode, base_store=None, base_key=None, base_etag=None, base_size=None, blocks=None)
+
+    def base_instead_of(self, ino: InodeNo, lost: LowerId) -> LowerId | None:
+        """`lost` is gone from the store: return where missing bytes come from now. None: from nowhere."""
+        t = self._t
+        inode = t.inodes.get(ino)
+        if inode.base != lost:
+            return inode.base  # its object was moved by us
+        equal = equal_object(t, ino, lost) if inode.nlink > 1 else None
+        if equal is not None:
+            with t.database.transaction():
+                t.inodes.update(inode, base_store=equal.store, base_key=equal.key, base_etag=equal.etag)
+        return equal
 
     def closed(self, inode: Inode, *, now_ns: int, digest: bytes | None = None, held: Held | None = None) -> None:
         """Size, times and block map of `inode` are final for now: its upload falls due.

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from fusecache.cache.contents import Base, Content, Contents
 from fusecache.cache.fetch import Fetcher
 from fusecache.errors import NoSuchObject, PermanentBackendError, PreconditionFailed
-from fusecache.namespace.inodes import Inodes
 from fusecache.namespace.records import Inode
+from fusecache.namespace.tree import Tree
 from fusecache.namespace.xattrs import pairs_of
 from fusecache.types import Attributes, Extent, LowerId
 
@@ -45,7 +45,7 @@ def follow(content: Content, old: LowerId, new: LowerId) -> None:
         content.rebase(Base(*new, size=content.base.size))
 
 
-async def make_whole(content: Content, fetcher: Fetcher, inodes: Inodes) -> None:
+async def make_whole(content: Content, fetcher: Fetcher, tree: Tree) -> None:
     """Fetch what is missing of a file.
 
     Raises:
@@ -55,8 +55,8 @@ async def make_whole(content: Content, fetcher: Fetcher, inodes: Inodes) -> None
         try:
             await fetcher.ensure(content, missing)
         except (NoSuchObject, PreconditionFailed) as exc:
-            base = inodes.get(content.ino).base
-            if base is None or content.base is None or base == content.base.label:
+            base = None if content.base is None else tree.base_instead_of(content.ino, content.base.label)
+            if base is None or content.base is None:
                 raise BaseChanged("base object changed") from exc
             content.rebase(Base(*base, size=content.base.size))
 

@@ -58,7 +58,7 @@ class Uploader:
         content = open_content(tools.contents, inode)
         try:
             if not content.whole:
-                await make_whole(content, tools.fetcher, tools.namespace.tables.inodes)
+                await make_whole(content, tools.fetcher, tools.namespace.tree)
             if content.base is not None or tools.namespace.tables.seals.get(inode.ino).synced_base_size is not None:
                 await self._hold(content)
             await self._send(job, content)

@@ -188,6 +188,19 @@ async def test_a_foreign_version_of_one_name_parts_them(
     assert await world.read_file("b") == data
 
 
+async def test_the_object_that_is_read_is_replaced_by_somebody(
+    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
+) -> None:
+    """Nobody has noticed yet, and the other name has an object of its own with the same bytes."""
+    data = pattern(3 * BLOCK)
+    await store.foreign({"a": data})
+    async with a_drained_world(tmp_path, store, ttl_s=60.0) as world:
+        await world.link("a", "b")
+        await world.settle()
+        await store.foreign({"a": b"theirs"})
+        assert await world.read_file("b") == data
+
+
 async def test_a_link_made_while_its_file_is_sent(
     autojump_clock: MockClock, world: Drained, store: RecordedStore
 ) -> None:
