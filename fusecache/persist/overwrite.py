@@ -16,7 +16,7 @@ import trio
 from fusecache.backends.base import Backend
 from fusecache.backends.metadata import UPLOAD_ID
 from fusecache.errors import BackendUnavailable, NoSuchObject, PreconditionFailed, StoreRefused
-from fusecache.namespace.keys import MAX_NAME_BYTES
+from fusecache.namespace.keys import MAX_NAME_BYTES, ancestors
 from fusecache.namespace.tables import Tables
 from fusecache.persist.signature import Signer, signed
 from fusecache.types import ETag, LowerId, ObjectInfo, ObjectKey, StoreNo
@@ -98,11 +98,18 @@ class Overwriter:
     async def _make_way(self, store: StoreNo, key: ObjectKey, found: ObjectInfo | None, *, is_retry: bool) -> Condition:
         if found is None:
             return Condition(None)
-        deletes = self._t.tasks.deletes_of(store, key)
-        is_unsure = is_retry or any(task.unsure for task in deletes)
+        is_unsure = is_retry or self._is_unsure(store, key)
         if found.etag not in known_versions(self._t, store, key) and not (is_unsure and self._signer.is_ours(found)):
             await self._keep_aside(store, found)
         return Condition(found.etag)
+
+    def _is_unsure(self, store: StoreNo, key: ObjectKey) -> bool:
+        """Whether another task may have made an object there without knowing: one to be deleted, or a relocation's."""
+        if any(task.unsure for task in self._t.tasks.deletes_of(store, key)):
+            return True
+        above = ancestors(key)
+        moving = self._t.tasks.relocations_over(store, above) if above else []
+        return any(task.key in above for task in moving)
 
     async def _keep_aside(self, store: StoreNo, found: ObjectInfo) -> None:
         backend, source = self._backends[store], LowerId(store, found.key, found.etag)

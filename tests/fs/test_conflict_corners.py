@@ -216,3 +216,19 @@ async def test_metadata_that_leave_no_room_for_a_signature_stop_no_rename(
         await world.rename("d", "e")
         await world.settle()
     assert objects(store) == {"e/f": b"1"}
+
+
+async def test_a_copy_that_a_killed_relocation_left_is_ours(
+    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
+) -> None:
+    await store.foreign({"d/f": b"1", "d/g": b"2"})
+    async with a_drained_world(tmp_path, store, ttl_s=60.0) as world:
+        await world.rename("d", "e")
+        store.pause_s = 100.0
+        while "e/f" not in store.objects():  # noqa: ASYNC110 - the clock jumps
+            await trio.sleep(1)
+    store.pause_s = 0.0
+    async with a_drained_world(tmp_path, store, ttl_s=60.0) as world:
+        await world.write_file("e/f", b"ours")
+        await world.settle()
+    assert objects(store) == {"e/f": b"ours", "e/g": b"2"}
