@@ -20,8 +20,8 @@ from tests.mount.harness import Mount, Store
 KILLS = int(os.environ.get("FUSECACHE_KILLS", "10"))
 """How often each test kills, at each of its points: 10 are some 250 kills in all, 200 are thousands."""
 IS_EXACT = "FUSECACHE_KILLS" in os.environ
-"""A long run fails for a key too many, too: an empty directory that a kill inside a file:// store's own system calls left
-behind may be copied along by a relocation. The short one says it; what is lost or wrong fails both."""
+"""A long run fails for a key too many, too: an empty directory that a kill between a file:// store's own system calls
+left may be copied along by a relocation. The short one says it; what is lost or wrong fails both."""
 SEED = int(os.environ.get("FUSECACHE_SEED", "0")) or random.SystemRandom().randrange(1 << 20)
 
 
