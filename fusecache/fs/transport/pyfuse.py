@@ -11,6 +11,7 @@ from fusecache.errors import MountError
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.operations import FuseOperations
 from fusecache.fs.transport.invalidation import Invalidations, fuse_descriptor
+from fusecache.fs.transport.turns import answer_requests
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ async def serve(
     try:
         async with invalidations.delivered(fuse_descriptor(), sever):
             ready()
-            await pyfuse3.main()
+            await answer_requests(operations)
             log.info("unmounted from outside")
     finally:
         pyfuse3.close(unmount=True)
