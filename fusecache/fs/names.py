@@ -40,6 +40,20 @@ class _Found(NamedTuple):
     age_s: float = 0.0
 
 
+class _Absent(NamedTuple):
+    """A name of which the lower told just now that there is none: CREATE comes right after its LOOKUP."""
+
+    parent: InodeNo
+    name: bytes
+    seq: Seq
+    until: float
+
+    def is_of(self, parent: InodeNo, name: bytes, seq: Seq) -> bool:
+        """Whether that still counts: nothing of ours was changed since."""
+        is_it = self.name == name and self.parent == parent and self.seq == seq
+        return is_it and self.until > trio.current_time()
+
+
 class Names:
     """Resolves names. Answers from the lower are believed for `ttl_s`, and never held against newer rows."""
 
@@ -66,6 +80,7 @@ class Names:
         self._dropped = dropped
         self._stale = stale
         self._checked: dict[InodeNo, float] = {}
+        self._absent = _Absent(InodeNo(0), b"", Seq(0), 0.0)
 
     async def find(self, parent: InodeNo, name: bytes) -> Dentry:
         """Return the live row of a name, asking the lower if the rows don't settle it.
@@ -82,9 +97,10 @@ class Names:
     async def find_any(self, parent: InodeNo, name: bytes) -> Dentry | None:
         """Like `find`, with None for a name that is not there."""
         row = self._t.dentries.get(parent, name)
-        if row is not None and row.ino is not None and (self._is_fresh(row.ino) or self._is_new_file(row)):
-            return row
-        if is_reserved(parent, name):
+        if row is not None and row.ino is not None:
+            if self._is_fresh(row.ino) or self._is_new_file(row):
+                return row
+        elif self._absent.is_of(parent, name, self._ns.database.seq) or is_reserved(parent, name):
             return None
         directory = self.directory(parent)
         if directory.prefix is None or (row is not None and self._ns.lower.is_ours(row, directory)):
@@ -95,7 +111,10 @@ class Names:
         if self.directory(parent).prefix != directory.prefix:  # it was relocated while we asked
             return await self.find_any(parent, name)
         merged = self._merge(parent, [(name, found.evidence)], found.epoch)[0]
-        return self._checked_until(merged, self._ttl_s - found.age_s)
+        left_s = self._ttl_s - found.age_s
+        if merged is None:
+            self._absent = _Absent(parent, name, self._ns.database.seq, trio.current_time() + left_s)
+        return self._checked_until(merged, left_s)
 
     async def head(self, inode: Inode) -> Inode:
         """Return the inode with the attributes of its object, asked for once a version.

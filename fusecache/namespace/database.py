@@ -12,8 +12,9 @@ import logging
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 from fusecache.errors import FusecacheError, NamespaceError, NoSpace, ReadOnly
 from fusecache.namespace import migrations
@@ -41,6 +42,26 @@ _PRAGMAS = (
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
+class Transaction:
+    """A block that is committed whole, or not at all: a class, as every acknowledgement passes it."""
+
+    __slots__ = ("_before", "_database")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._before = Seq(0)
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._before = self._database.begin()
+        return self._database.connection
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: TracebackType | None) -> None:
+        if exc is None:
+            self._database.commit(self._before)
+        else:
+            self._database.roll_back()
+
+
 class Database:
     """One connection, used on the loop only; `sync` and `checkpoint` are for worker threads."""
 
@@ -61,6 +82,7 @@ class Database:
         self.synced_seq = Seq(0)
         """Every change up to here survives a power loss."""
         self._on_rollback: list[Callable[[], None]] = []
+        self._transaction = Transaction(self)
         self.boot_id = ""
         """Of the boot in which the namespace was last made whole (`made_whole`)."""
         self.connection = self._connect()
@@ -84,24 +106,29 @@ class Database:
         """Register what drops a cache of rows: after a rollback it may be wrong."""
         self._on_rollback.append(forget)
 
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Commit what the block does, or nothing of it.
+    def transaction(self) -> Transaction:
+        """Commit what the block does, or nothing of it. There is one at a time.
 
         Raises:
             ReadOnly: the volume is degraded. NoSpace: the disk is full; nothing changed.
         """
+        return self._transaction
+
+    def begin(self) -> Seq:
+        """Begin a transaction and return the latest acknowledgement before it."""
         if self.degraded is not None:
             raise ReadOnly(f"the namespace is read-only: {self.degraded}")
-        execute, before = self.connection.execute, self.seq
+        self.connection.execute("BEGIN IMMEDIATE")
+        return self.seq
+
+    def commit(self, before: Seq) -> None:
+        """Commit what was begun when `before` was the latest acknowledgement; if that fails, nothing changed."""
         try:
-            execute("BEGIN IMMEDIATE")
-            yield self.connection
             if self.seq == before > 0:  # (the first number of all is the root's)
                 self.next_seq()  # else a sync that began before this commit would seem to cover it
-            execute("COMMIT")
+            self.connection.execute("COMMIT")
         except BaseException:
-            self._roll_back()
+            self.roll_back()
             raise
 
     def next_seq(self) -> Seq:
@@ -222,7 +249,8 @@ class Database:
         finally:
             os.close(directory)
 
-    def _roll_back(self) -> None:
+    def roll_back(self) -> None:
+        """Undo what was done since `begin`."""
         if self.connection.in_transaction:  # a failed COMMIT has rolled back already
             with contextlib.suppress(FusecacheError):
                 self.connection.execute("ROLLBACK")

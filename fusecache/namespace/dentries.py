@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from fusecache.namespace.database import Database
 from fusecache.namespace.keys import after
 from fusecache.namespace.records import Dentry, Place
@@ -31,16 +33,40 @@ _BELOW = f"""
       FROM dentry JOIN below ON dentry.parent = below.ino"""
 
 
+class _Latest(NamedTuple):
+    """The answer to the latest question, as long as no row of the database has changed."""
+
+    changes: int
+    parent: InodeNo
+    name: bytes
+    row: Dentry | None
+
+
+_NOTHING = _Latest(-1, InodeNo(0), b"", None)
+
+
 class Dentries:
     """The table `dentry`. The caller owns the transaction."""
 
     def __init__(self, database: Database) -> None:
         self._db = database.connection
+        self._latest = _NOTHING
+        database.on_rollback(self._forget)
 
     def get(self, parent: InodeNo, name: bytes) -> Dentry | None:
-        """Return the row, live or whiteout."""
-        row = self._db.execute(_GET, (parent, name)).fetchone()
-        return None if row is None else Dentry._make(row)
+        """Return the row, live or whiteout.
+
+        A request asks for its name again and again, and LOOKUP comes before CREATE: only the first time, and
+        after any change of the database, is it a query.
+        """
+        changes = self._db.total_changes
+        latest = self._latest
+        if latest.changes == changes and latest.name == name and latest.parent == parent:
+            return latest.row
+        found = self._db.execute(_GET, (parent, name)).fetchone()
+        row = None if found is None else Dentry._make(found)
+        self._latest = _Latest(changes, parent, name, row)
+        return row
 
     def of_inode(self, ino: InodeNo) -> list[Dentry]:
         """All names of an inode; a directory has one, the root none."""
@@ -99,3 +125,7 @@ class Dentries:
     def below(self, ino: InodeNo) -> list[Dentry]:
         """Every row below a directory, whiteouts included; those of its known subdirectories too."""
         return [Dentry._make(row) for row in self._db.execute(_BELOW, {"ino": ino})]
+
+    def _forget(self) -> None:
+        """A rollback brings rows back and is no change of any."""
+        self._latest = _NOTHING
