@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -9,11 +10,15 @@ from pathlib import Path
 import pytest
 import trio
 
-from fusecache.backends.local import open_local
+from fusecache.backends.local import open_local, rename
+from fusecache.backends.local.attributes import MARKER
 from fusecache.backends.local.tree import STAGING
 from fusecache.backends.sources import BytesSource
 from fusecache.errors import NoSuchObject, NoSuchStore, PreconditionFailed, StoreRefused
-from tests.backends.helpers import key, names, put, read
+from fusecache.types import ETag, ListPage
+from tests.backends.helpers import key, list_all, names, put, read
+
+NOTHING = ListPage((), (), None)
 
 
 async def test_a_key_is_a_path(tmp_path: Path) -> None:
@@ -94,6 +99,121 @@ async def test_an_empty_directory_is_a_marker(tmp_path: Path) -> None:
     assert not (tmp_path / "theirs").exists()
 
 
+async def test_a_directory_on_the_way_exists_for_what_is_below_it(tmp_path: Path) -> None:
+    async with open_local(tmp_path) as store:
+        await put(store, "a/b/c")
+        for below in ("c", "link"):  # neither is an object
+            (tmp_path / "a/b" / below).unlink(missing_ok=True)
+            (tmp_path / "a/b/link").symlink_to("/")
+            assert (await list_all(store, "", delimiter="/")).prefixes == ()
+            assert (await list_all(store, "a/", delimiter="/")) == await list_all(store, "a/b/") == NOTHING
+            with pytest.raises(NoSuchObject):
+                await store.head(key("a/b/"))
+            with pytest.raises(PreconditionFailed):
+                await store.put(key("a/b/"), BytesSource(b""), metadata={}, if_match=ETag("x"))
+        (tmp_path / "a/b/theirs").mkdir()
+        assert (await list_all(store, "", delimiter="/")).prefixes == ("a/",)
+        assert await names(store) == ["a/b/theirs/"]
+
+
+async def test_a_directory_that_is_no_marker_any_more_exists_for_what_is_below_it(tmp_path: Path) -> None:
+    async with open_local(tmp_path) as store:
+        await put(store, "d/", b"")
+        await put(store, "d/child")
+        await store.delete([key("d/")])
+        assert await names(store) == ["d/child"]
+        (tmp_path / "d/child").unlink()
+        assert await names(store) == []
+
+
+async def test_a_marker_has_the_metadata_of_its_last_put(tmp_path: Path) -> None:
+    async with open_local(tmp_path) as store:
+        for told in ({"mode": "16877", "uid": "7"}, {"Mode": "16832"}, {}):
+            await put(store, "d/", b"", **told)
+            assert (await store.head(key("d/"))).metadata == {name.lower(): value for name, value in told.items()}
+            await put(store, "d/child")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.setxattr(theirs, "user.mode", b"16877")
+    async with open_local(tmp_path) as store:
+        assert (await store.head(key("theirs/"))).metadata == {"mode": "16877"}
+        os.setxattr(theirs, MARKER, b"1")  # as earlier versions did
+        assert (await store.head(key("theirs/"))).metadata == {"mode": "16877"}
+
+
+async def test_a_directory_of_somebody_elses_gives_way_to_no_file(tmp_path: Path) -> None:
+    async with open_local(tmp_path) as store:
+        (tmp_path / "d").mkdir()
+        with pytest.raises(StoreRefused, match="is an object"):
+            await put(store, "d")
+        await store.delete([key("d/")])
+        await put(store, "d")
+        assert await names(store) == ["d"]
+
+
+async def test_a_file_system_without_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There every empty directory is an object; what only we made still goes with what was in it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    for call in ("setxattr", "listxattr", "getxattr", "removexattr"):
+        monkeypatch.setattr(os, call, refuse)
+    async with open_local(tmp_path) as store:
+        await put(store, "a/b/c", mode="33188")
+        await put(store, "a/d/", b"", mode="16877")
+        assert await names(store) == ["a/b/c", "a/d/"]
+        assert (await store.head(key("a/b/c"))).metadata == {}
+        await store.delete([key("a/b/c"), key("a/d/")])
+        assert list(tmp_path.iterdir()) == [tmp_path / STAGING]
+        (tmp_path / "left").mkdir()
+        await put(store, "left")
+        assert await names(store) == ["left"]
+
+
+async def test_a_full_disk_is_not_in_the_way_of_a_delete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/file").touch()
+    async with open_local(tmp_path) as store:
+        await put(store, "d/", b"")
+        await put(store, "d/child")
+        monkeypatch.setattr(os, "setxattr", full)
+        outcomes = await store.delete([key("theirs/file"), key("d/"), key("d/child")])
+        assert [outcome.error for outcome in outcomes] == [None] * 3
+        assert list(tmp_path.iterdir()) == [tmp_path / STAGING]
+
+
+async def test_a_link_is_not_removed_for_a_key(tmp_path: Path) -> None:
+    root, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    (root / "link").symlink_to(elsewhere)
+    async with open_local(root) as store:
+        await store.delete([key("link"), key("link/")])
+    assert (root / "link").is_symlink()
+    assert not os.listxattr(elsewhere)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_rename_to_where_nothing_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool) -> None:
+    """An empty directory, which rename(2) replaces, is something; also where the file system doesn't know the flag."""
+    if not is_known:
+        monkeypatch.setattr(rename, "_NOREPLACE", 1 << 30)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    with pytest.raises(FileExistsError):
+        rename.rename_new(source, target)
+    target.rmdir()
+    rename.rename_new(source, target)
+    assert list(tmp_path.iterdir()) == [target]
+    with pytest.raises(FileNotFoundError):
+        rename.rename_new(source, target / "x")
+
+
 async def test_what_is_no_object_is_not_seen(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/etc/passwd")
     os.mkfifo(tmp_path / "fifo")
@@ -136,14 +256,30 @@ async def test_puts_and_deletes_side_by_side(tmp_path: Path) -> None:
     assert not (tmp_path / "d").exists()
 
 
-async def test_the_body_of_a_put_that_was_killed_is_found_and_removed(tmp_path: Path) -> None:
-    body = tmp_path / STAGING / f"put-{'0' * 32}"
+async def test_what_a_killed_put_has_left_is_found_and_removed(tmp_path: Path) -> None:
+    aside = tmp_path / STAGING
+    body, directory = aside / f"put-{'0' * 32}", aside / f"put-{'1' * 32}"
     async with open_local(tmp_path) as store:
         assert await store.list_uploads() == []
-        body.parent.mkdir()
+        aside.mkdir()
         body.write_bytes(b"half")
-        (body.parent / "somebody's").touch()
-        (upload,) = await store.list_uploads()
-        assert (upload.key, upload.upload_id) == (None, body.name)
-        await store.abort_multipart(key(""), upload.upload_id)
-        assert [path.name for path in body.parent.iterdir()] == ["somebody's"]
+        directory.mkdir()
+        (aside / "somebody's").touch()
+        uploads = await store.list_uploads()
+        assert {(upload.key, upload.upload_id) for upload in uploads} == {(None, body.name), (None, directory.name)}
+        for upload in uploads:
+            await store.abort_multipart(key(""), upload.upload_id)
+        assert [path.name for path in aside.iterdir()] == ["somebody's"]
+
+
+async def test_the_first_put_removes_what_killed_ones_left_a_day_ago(tmp_path: Path) -> None:
+    aside, day_s = tmp_path / STAGING, 24 * 3600
+    left = {f"put-{'0' * 32}": 0, f"put-{'1' * 32}": 100, f"upload-{'0' * 32}": 0, "somebody's": 0}
+    for name, mtime_s in left.items():
+        (aside / name).mkdir(parents=True)
+        os.utime(aside / name, (mtime_s, mtime_s))
+    async with open_local(tmp_path, wall_ns=lambda: (day_s + 50) * 10**9) as store:
+        assert await names(store) == []
+        assert len(list(aside.iterdir())) == 4  # who only reads changes nothing
+        await put(store, "a")
+    assert {path.name for path in aside.iterdir()} == set(left) - {f"put-{'0' * 32}"}

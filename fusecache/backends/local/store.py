@@ -13,8 +13,10 @@ import trio
 
 from fusecache.backends.base import Source
 from fusecache.backends.checks import check_copy, check_metadata, conditions
+from fusecache.backends.local.attributes import read_metadata
 from fusecache.backends.local.errors import translated
-from fusecache.backends.local.tree import LocalTree, etag_of, read_metadata
+from fusecache.backends.local.staging import Staging
+from fusecache.backends.local.tree import LocalTree, etag_of
 from fusecache.backends.local.uploads import LocalUploads
 from fusecache.backends.local.writer import Fill, LocalWriter, fill_from_files, fill_from_source
 from fusecache.backends.paging import beyond_key, fold, page_of
@@ -42,8 +44,9 @@ class LocalBackend:
 
     def __init__(self, root: Path, *, threads: trio.CapacityLimiter, wall_ns: Callable[[], int]) -> None:
         self._tree = LocalTree(root)
-        self._writer = LocalWriter(self._tree, wall_ns)
-        self._uploads = LocalUploads(self._writer)
+        staging = Staging(root, wall_ns)
+        self._writer = LocalWriter(self._tree, staging, wall_ns)
+        self._uploads = LocalUploads(self._writer, staging)
         self._threads = threads
 
     @property
@@ -161,10 +164,11 @@ class LocalBackend:
     def _list(
         self, prefix: str, delimiter: str | None, token: str | None, start_after: str | None, limit: int
     ) -> ListPage:
+        beyond = beyond_key(token, start_after)
         if delimiter == "/":
-            entries = self._tree.children(prefix)
+            entries = self._tree.children(prefix, beyond)
             return page_of(entries, token=token, start_after=start_after, limit=limit)
-        objects = self._tree.walk(prefix, beyond_key(token, start_after))
+        objects = self._tree.walk(prefix, beyond)
         return page_of(fold(objects, prefix, delimiter), token=token, start_after=start_after, limit=limit)
 
     def _copy(

@@ -1,28 +1,31 @@
 """A directory as a store: the mapping of keys to paths, and what is found there. Blocking calls only.
 
-A key `a/b` is the file `a/b`. A key `dir/` is the directory itself: every empty directory is a marker,
-and one that was put stays a marker when it gets children (by the attribute `MARKER`). Directories that
-nobody put vanish with their last child, as in an object store. Metadata are user attributes `user.<name>`
-and are lost where the file system has none. Symlinks, special files and names that are not UTF-8 are no
-objects and are not seen.
+A key `a/b` is the file `a/b`. A key `dir/` is the directory itself, if its attributes (`local.attributes`) say so:
+
+- `MARKER`: it was put, and is an object, whatever is in it;
+- `IMPLIED`: we made it on the way to something, and it is no object. While nothing that counts is below it, it doesn't
+  exist: so a process that is killed on its way leaves nothing to be seen;
+- neither: somebody else made it, and it is an object while it is empty.
+
+Directories that nobody put vanish with their last child, as in an object store. Metadata of a file are user attributes
+`user.<name>`. Where the file system has none, metadata are lost, every empty directory is an object, and a kill may
+leave one. Symlinks, special files and names that are not UTF-8 are no objects and are not seen.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from fusecache.backends.local.attributes import Mark, mark_of, read_metadata
 from fusecache.errors import NoSuchObject, NoSuchStore, StoreRefused
 from fusecache.types import ETag, ObjectInfo, ObjectKey
 
 STAGING = ".fusecache-staging"
 """Bodies on their way in, on the same file system so that a rename puts them in place."""
-MARKER = "user.fusecache.marker"
-_USER = "user."
 
 
 class LocalTree:
@@ -51,31 +54,50 @@ class LocalTree:
             found = path.lstat()
         except (FileNotFoundError, NotADirectoryError):
             raise NoSuchObject(f"file://{self.root}/{key}: no such object") from None
-        is_object = self.is_marker(path) if key.endswith("/") else stat.S_ISREG(found.st_mode)
-        if not is_object:
+        if not (self._is_marker(path, found) if key.endswith("/") else stat.S_ISREG(found.st_mode)):
             raise NoSuchObject(f"file://{self.root}/{key}: no such object")
         return info_of(key, found, read_metadata(path) if metadata else None)
 
-    def is_marker(self, path: Path) -> bool:
-        """Whether a path is a directory that is an object: put as one, or empty."""
-        if not stat.S_ISDIR(path.lstat().st_mode):
-            return False
-        return is_marked(path) or not any(_entries(path, hide=None))
+    def exists(self, directory: Path) -> bool:
+        """Whether a directory is seen: as an object, or for what is below it."""
+        try:
+            return mark_of(directory) is not Mark.IMPLIED or not self.is_bare(directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return False  # or removed just now
+
+    def is_bare(self, directory: Path, *, but: str | None = None) -> bool:
+        """Whether nothing that counts is in a directory, at any depth; `but` is not looked at."""
+        pending = [entries(directory, hide=but)]
+        while pending:
+            try:
+                name, entry = next(pending[-1])
+                if not name.endswith("/") or mark_of(Path(entry.path)) is not Mark.IMPLIED:
+                    return False
+            except StopIteration:
+                pending.pop()
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # removed just now
+            else:
+                pending.append(entries(Path(entry.path), hide=None))
+        return True
 
     def walk(self, prefix: str, beyond: str) -> Iterator[ObjectInfo]:
         """Yield the objects whose keys begin with `prefix` in key order, skipping subtrees before `beyond`."""
         start = prefix[: prefix.rfind("/") + 1]
         yield from self._walk(start, prefix, beyond)
 
-    def children(self, prefix: str) -> Iterator[ObjectInfo | ObjectKey]:
-        """Yield one level: objects, and directories that hold anything as prefixes, in key order."""
+    def children(self, prefix: str, beyond: str) -> Iterator[ObjectInfo | ObjectKey]:
+        """Yield one level in key order: objects, and directories as prefixes; of those none before `beyond`."""
         start = prefix[: prefix.rfind("/") + 1]
         if start and prefix == start and (marker := self._marker_info(start)):
             yield marker
         for key, found in self._sorted(start):
             if not key.startswith(prefix):
                 continue
-            yield ObjectKey(key) if key.endswith("/") else info_of(ObjectKey(key), found)
+            if not key.endswith("/"):
+                yield info_of(ObjectKey(key), found)
+            elif _may_be(key, beyond) and self.exists(self.root / key):
+                yield ObjectKey(key)
 
     def _walk(self, directory: str, prefix: str, beyond: str) -> Iterator[ObjectInfo]:
         if directory.startswith(prefix) and directory and (marker := self._marker_info(directory)):
@@ -85,8 +107,14 @@ class LocalTree:
                 continue
             if not key.endswith("/"):
                 yield info_of(ObjectKey(key), found)
-            elif key > beyond or beyond.startswith(key):
+            elif _may_be(key, beyond):
                 yield from self._walk(key, prefix, beyond)
+
+    def _is_marker(self, path: Path, found: os.stat_result) -> bool:
+        if not stat.S_ISDIR(found.st_mode):
+            return False
+        mark = mark_of(path)
+        return mark is Mark.MARKER or (mark is not Mark.IMPLIED and self.is_bare(path))
 
     def _marker_info(self, key: str) -> ObjectInfo | None:
         try:
@@ -100,7 +128,7 @@ class LocalTree:
         hide = None if directory else STAGING
         found = []
         try:
-            for name, entry in _entries(path, hide):
+            for name, entry in entries(path, hide):
                 with suppress(FileNotFoundError):  # removed just now: that one, not all of them
                     found.append((directory + name, entry.stat(follow_symlinks=False)))
         except (FileNotFoundError, NotADirectoryError):
@@ -124,41 +152,7 @@ def etag_of(found: os.stat_result) -> ETag:
     return ETag(f"{found.st_ino:x}-{mtime_ns:x}-{size:x}")
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """Return the user attributes that are text."""
-    found: dict[str, str] = {}
-    for name in _attributes(path):
-        if name.startswith(_USER) and name != MARKER:
-            value = os.getxattr(path, name, follow_symlinks=False)
-            if value.isascii():
-                found[name.removeprefix(_USER)] = value.decode()
-    return found
-
-
-def write_metadata(file: int | Path, metadata: Mapping[str, str]) -> None:
-    """Set user attributes; without a word if the file system knows none."""
-    try:
-        for name, value in metadata.items():
-            os.setxattr(file, _USER + name.lower(), value.encode())
-    except OSError as exc:
-        if exc.errno != errno.ENOTSUP:
-            raise
-
-
-def is_marked(path: Path) -> bool:
-    return MARKER in _attributes(path)
-
-
-def _attributes(path: Path) -> list[str]:
-    try:
-        return os.listxattr(path, follow_symlinks=False)
-    except OSError as exc:
-        if exc.errno != errno.ENOTSUP:
-            raise
-        return []
-
-
-def _entries(path: Path, hide: str | None) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def entries(path: Path, hide: str | None) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield what may be an object or hold some, under its name in a key."""
     with os.scandir(path) as entries:
         for entry in entries:
@@ -168,6 +162,11 @@ def _entries(path: Path, hide: str | None) -> Iterator[tuple[str, os.DirEntry[st
                 yield entry.name + "/", entry
             elif entry.is_file(follow_symlinks=False):
                 yield entry.name, entry
+
+
+def _may_be(directory: str, beyond: str) -> bool:
+    """Whether keys of a directory are behind `beyond`."""
+    return directory > beyond or beyond.startswith(directory)
 
 
 def _is_text(name: str) -> bool:

@@ -12,26 +12,26 @@ from contextlib import suppress
 from pathlib import Path
 
 from fusecache.backends.base import Source
+from fusecache.backends.local.staging import Staging
 from fusecache.backends.local.tree import etag_of
 from fusecache.backends.local.writer import LocalWriter, fill_from_files, fill_from_source
 from fusecache.errors import NoSuchObject, StoreRefused
 from fusecache.types import ETag, ObjectKey, OpenUpload
 
 _METADATA = "metadata.json"
-_BODY = re.compile(r"put-[0-9a-f]{32}")
-"""As `LocalWriter` names what is not in its place yet."""
 _ID = re.compile(r"upload-[0-9a-f]{32}")
 
 
 class LocalUploads:
     """Parts are files named by their numbers; they outlive the process, until completed or aborted."""
 
-    def __init__(self, writer: LocalWriter) -> None:
+    def __init__(self, writer: LocalWriter, staging: Staging) -> None:
         self._writer = writer
+        self._staging = staging
 
     def start(self, metadata: Mapping[str, str]) -> str:
         upload_id = f"upload-{uuid.uuid4().hex}"
-        directory = self._writer.staging() / upload_id
+        directory = self._staging.make() / upload_id
         directory.mkdir()
         (directory / _METADATA).write_text(json.dumps(dict(metadata)))
         return upload_id
@@ -62,18 +62,18 @@ class LocalUploads:
         return etag
 
     def list(self) -> Sequence[OpenUpload]:
-        """Return what is aside: uploads in parts, and bodies of puts that never came to their end."""
+        """Return what is aside: uploads in parts, and puts that never came to their end."""
         found = []
-        with suppress(FileNotFoundError), os.scandir(self._writer.staging_path) as entries:
+        with suppress(FileNotFoundError), os.scandir(self._staging.path) as entries:
             for entry in entries:
-                if _ID.fullmatch(entry.name) or _BODY.fullmatch(entry.name):
+                if _ID.fullmatch(entry.name) or self._staging.is_put(entry.name):
                     with suppress(FileNotFoundError):  # completed just now
                         found.append(OpenUpload(None, entry.name, entry.stat(follow_symlinks=False).st_mtime_ns))
         return found
 
     def abort(self, upload_id: str) -> None:
-        if _BODY.fullmatch(upload_id):
-            (self._writer.staging_path / upload_id).unlink(missing_ok=True)
+        if self._staging.is_put(upload_id):
+            self._staging.discard(upload_id)
             return
         try:
             shutil.rmtree(self._directory(upload_id))
@@ -81,7 +81,7 @@ class LocalUploads:
             return
 
     def _directory(self, upload_id: str) -> Path:
-        directory = self._writer.staging() / upload_id
+        directory = self._staging.make() / upload_id
         if not _ID.fullmatch(upload_id) or not directory.is_dir():
             raise NoSuchObject(f"upload {upload_id} is gone")
         return directory
