@@ -10,7 +10,7 @@ import pytest
 from tests.crash.harness import KILLS, SEED, Witness
 from tests.mount.harness import Mounts, Store
 
-pytestmark = [pytest.mark.mount, pytest.mark.slow, pytest.mark.filterwarnings("default:keys too many:UserWarning")]
+pytestmark = [pytest.mark.mount, pytest.mark.slow]
 
 
 def test_every_acknowledged_operation_outlives_kills(any_store: Store, mounts: Mounts, tmp_path: Path) -> None:

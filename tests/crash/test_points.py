@@ -12,7 +12,7 @@ from tests.crash.harness import KILLS, SEED, Witness
 from tests.crash.mortal import POINTS, fusecache_doomed_by
 from tests.mount.harness import Mounts, Store, file_store
 
-pytestmark = [pytest.mark.mount, pytest.mark.slow, pytest.mark.filterwarnings("default:keys too many:UserWarning")]
+pytestmark = [pytest.mark.mount, pytest.mark.slow]
 
 OPTIONS = ("--persist-delay", "20ms", "--multipart-threshold", "100K", "--log-level", "warning")
 PATIENCE_S = 2.0

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fusecache.backends.local.tree import MARKER
+from fusecache.backends.local.tree import LocalTree
 from fusecache.control.client import wait_gone
 from fusecache.control.detach import unmount_command
 from tests.mount.cli import TIMEOUT_S, fusecache, mounted
@@ -50,19 +50,9 @@ def file_store(root: Path) -> Store:
         path.write_bytes(data)
 
     def objects() -> dict[str, bytes]:
-        """Files, and empty directories that were put as markers.
-
-        One that nobody put is what a killed daemon leaves between the two system calls of a put or a delete.
-        """
-        found: dict[str, bytes] = {}
-        for directory, names, files in os.walk(root):
-            names[:] = [name for name in names if not name.startswith(".fusecache")]
-            below = os.path.relpath(directory, root)
-            prefix = "" if below == "." else f"{below}/"
-            found |= {f"{prefix}{name}": Path(directory, name).read_bytes() for name in files}
-            if prefix and not names and not files and MARKER in os.listxattr(directory):
-                found[prefix] = b""
-        return found
+        """What a listing by fusecache's own rule shows: it alone says which directories are objects."""
+        keys = [info.key for info in LocalTree(root).walk("", "")]
+        return {key: b"" if key.endswith("/") else (root / key).read_bytes() for key in keys}
 
     return Store("file", f"file://{root}", (), put, objects)
 
