@@ -29,6 +29,8 @@ REQUESTS = {
 }
 """What changes a store, and the method of a backend that does it."""
 POINTS = [f"{what}.{when}" for what in ("commit", *REQUESTS) for when in ("before", "after")]
+DIRECTORY = "directory.before"
+"""Before each system call by which a `file://` store makes a directory what it is, or removes it."""
 
 
 class Doom:
@@ -99,12 +101,29 @@ def _doom_requests(doom: Doom) -> None:
     volume.open_backend = open_backend  # type: ignore[assignment]
 
 
+def _doom_directories(doom: Doom) -> None:
+    from fusecache.backends.local import writer
+
+    def doomed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def passing(path: Any, *args: Any, **kwargs: Any) -> Any:
+            if not isinstance(path, int):  # a descriptor is a file's
+                doom.passed(DIRECTORY)
+            return call(path, *args, **kwargs)
+
+        return passing
+
+    for module, names in ((os, ("rmdir", "setxattr", "removexattr")), (writer, ("rename_new",))):
+        for name in names:
+            setattr(module, name, doomed(getattr(module, name)))
+
+
 def _run_daemon() -> int:
     from fusecache.daemon.__main__ import main
 
     doom = Doom(Path(os.environ[DOOM]))
     _doom_commits(doom)
     _doom_requests(doom)
+    _doom_directories(doom)
     return main()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.harness import KILLS, SEED, Witness
-from tests.crash.mortal import POINTS, fusecache_doomed_by
+from tests.crash.mortal import DIRECTORY, POINTS, fusecache_doomed_by
 from tests.mount.harness import Mounts, Store, file_store
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
@@ -69,7 +69,7 @@ class Mortal:
         self.witness.check_store(self._store, when)
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", [*POINTS, DIRECTORY])
 def test_killed_at(point: str, mounts: Mounts, tmp_path: Path) -> None:
     mortal = Mortal(file_store(tmp_path / "store"), mounts, tmp_path)
     for kill in range(KILLS):
