@@ -291,7 +291,13 @@ class Relocator:
             self._relocations.relocated_all(current, now_ns=self._tools.wall_ns())
 
     def _is_stray(self, task: Task, key: ObjectKey, found: Resolved) -> bool:
-        """Whether nothing stands for a key, whoever has its name now."""
+        """Whether nothing stands for a key, whoever has its name now.
+
+        A file that was written meanwhile isn't copied again, and reads its old object until it is sent: then a copy
+        there is of a killed attempt, and ours to replace, though its file's upload has recorded that it makes the key.
+        """
+        if found.owner is Owner.FILE and found.dentry is not None and found.dentry.key != key:
+            return not self._t.dentries.readers(task.store, key)
         if found.owner is Owner.OTHER:
             return not self._t.dentries.readers(task.store, key) and not self._t.tasks.has_target(task.store, key)
         return found.owner is Owner.HIDDEN

@@ -232,3 +232,26 @@ async def test_a_copy_that_a_killed_relocation_left_is_ours(
         await world.write_file("e/f", b"ours")
         await world.settle()
     assert objects(store) == {"e/f": b"ours", "e/g": b"2"}
+
+
+@pytest.mark.parametrize("change", ["write", "unlink"])
+async def test_it_is_ours_when_the_relocation_has_ended_before_its_file_is_sent(
+    change: str, autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
+) -> None:
+    """Killed between the copy and its record, when the file had been opened for writing: it isn't copied again."""
+    await store.foreign({"d/f": b"1", "d/g": b"2"})
+    async with a_drained_world(tmp_path, store, ttl_s=60.0) as world:
+        await world.rename("d", "e")
+        store.pause_s = 100.0
+        while "e/f" not in store.objects():  # noqa: ASYNC110 - the clock jumps
+            await trio.sleep(1)
+        await world.write_at("e/f", 0, b"ours")
+    store.pause_s = 0.0
+    async with a_drained_world(tmp_path, store, ttl_s=60.0) as world:
+        number = await world.open("e/f", os.O_WRONLY)  # parks the upload
+        await trio.sleep(100)
+        if change == "unlink":
+            await world.unlink("e/f")
+        await world.close(number)
+        await world.settle()
+    assert objects(store) == {"e/g": b"2"} | ({"e/f": b"ours"} if change == "write" else {})
