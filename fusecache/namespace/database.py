@@ -81,6 +81,8 @@ class Database:
         self._seq_reserved = 0
         self.synced_seq = Seq(0)
         """Every change up to here survives a power loss."""
+        self._refused: OSError | None = None
+        """Why a sync failed. The next one would succeed, without the pages that this one lost: there is none."""
         self._on_rollback: list[Callable[[], None]] = []
         self._transaction = Transaction(self)
         self.boot_id = ""
@@ -165,8 +167,11 @@ class Database:
         """
         seq = self.seq
         try:
+            if self._refused is not None:
+                raise self._refused
             os.fdatasync(self._wal_fd)
-        except OSError as exc:  # the next one would succeed, without the pages that this one lost
+        except OSError as exc:
+            self._refused = exc
             self._degrade(f"its journal could not be synced: {exc.strerror}")
             raise NamespaceError(f"the namespace could not be synced: {exc.strerror}") from exc
         self.synced_seq = max(seq, self.synced_seq)
