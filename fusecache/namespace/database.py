@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import sqlite3
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from fusecache.namespace import migrations
 from fusecache.namespace.ballast import Ballast
 from fusecache.namespace.guarded import GuardedConnection
 from fusecache.namespace.migrations import SCHEMA_VERSION as SCHEMA_VERSION
+from fusecache.namespace.runway import Runway
 from fusecache.types import Seq, StoreNo
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,11 @@ _SEQ_CHUNK = 100_000
 """How many seqs one commit reserves: after a crash they are skipped, never given out again."""
 _CHECKPOINT_BYTES = 32 << 20
 """The first commit after a checkpoint syncs the header of the WAL, on the loop: not too often."""
+_RUNWAY_BYTES = 2 << 20
+"""Zeros laid out at a time: half a millisecond on the loop, once in 200 commits until the WAL is full grown."""
+_MX_FRAME = struct.Struct("=16xI")
+"""Of the wal-index: how many frames of the WAL are in use (sqlite.org/walformat.html, 2.3.1)."""
+_FRAME_BYTES = 1024 + 24
 _PRAGMAS = (
     # A commit writes whole pages, and most are touched for one short row: with 4 KiB a create wrote
     # 70 KiB to the WAL and took twice as long.
@@ -36,7 +43,7 @@ _PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = NORMAL",
     "wal_autocheckpoint = 0",
-    f"journal_size_limit = {_CHECKPOINT_BYTES // 2}",  # the WAL shrinks when it begins anew
+    f"journal_size_limit = {_CHECKPOINT_BYTES * 2}",  # what it has is written over: a sync of new blocks takes longer
     "cache_size = -16384",
 )
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
@@ -83,6 +90,8 @@ class Database:
         """Every change up to here survives a power loss."""
         self._refused: OSError | None = None
         """Why a sync failed. The next one would succeed, without the pages that this one lost: there is none."""
+        self._has_grown = False
+        """The journal, since the reserve behind its end was taken."""
         self._on_rollback: list[Callable[[], None]] = []
         self._transaction = Transaction(self)
         self.boot_id = ""
@@ -91,7 +100,10 @@ class Database:
         try:
             self._prepare(boot_id)
             # Its own descriptor: closing one of the database file would drop SQLite's POSIX locks.
-            self._wal_fd = os.open(f"{path}-wal", os.O_RDONLY)
+            self._wal_fd = os.open(f"{path}-wal", os.O_RDWR)
+            self._shm_fd = os.open(f"{path}-shm", os.O_RDONLY)
+            self._runway = Runway(self._wal_fd, step_bytes=min(_RUNWAY_BYTES, ballast_bytes))
+            self._runway.extend()
             self._sync_all()
             self._ballast = Ballast([path, path.with_name(f"{path.name}-wal")], size=ballast_bytes)
             self._ballast.reserve()
@@ -159,6 +171,10 @@ class Database:
             raise NamespaceError(f"{self._path.parent} belongs to {row[1]}; give {url} a --cache-dir of its own")
         return StoreNo(row[0])
 
+    def before_sync(self) -> None:
+        """Make room for what is committed next, so that its sync is cheap. On the loop, where no commit can run."""
+        self._has_grown |= self._runway.extend()
+
     def sync(self) -> None:
         """Make every commit so far survive a power loss. Blocks: call it in a thread.
 
@@ -175,14 +191,17 @@ class Database:
             self._degrade(f"its journal could not be synced: {exc.strerror}")
             raise NamespaceError(f"the namespace could not be synced: {exc.strerror}") from exc
         self.synced_seq = max(seq, self.synced_seq)
-        self._ballast.reserve()
+        if self._has_grown:
+            self._has_grown = False
+            self._ballast.reserve()
 
     def checkpoint(self) -> None:
         """Move the WAL into the database if it has grown. Blocks: call it in a thread.
 
         On a full disk it stays where it is, and is moved when there is room.
         """
-        if os.fstat(self._wal_fd).st_size < _CHECKPOINT_BYTES:
+        (frame_count,) = _MX_FRAME.unpack(os.pread(self._shm_fd, _MX_FRAME.size, 0))
+        if frame_count * _FRAME_BYTES < _CHECKPOINT_BYTES:
             return
         try:
             with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as other:
@@ -201,6 +220,7 @@ class Database:
     def close(self) -> None:
         os.close(self._wal_fd)
         self.connection.close()
+        os.close(self._shm_fd)
         self._ballast.close()
 
     def _connect(self) -> GuardedConnection:

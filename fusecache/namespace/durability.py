@@ -13,7 +13,8 @@ class Durability:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._turn = trio.Lock()
+        self._running: trio.Event | None = None
+        """Set, for all who wait, when the sync that runs now has ended."""
         self._limiter = trio.CapacityLimiter(1)
 
     async def reached(self, seq: Seq) -> None:
@@ -23,9 +24,27 @@ class Durability:
         A cancelled caller leaves a sync that may still happen.
         """
         while self._database.synced_seq < seq:
-            async with self._turn:
-                if self._database.synced_seq < seq:
-                    await trio.to_thread.run_sync(self._database.sync, limiter=self._limiter)
+            if self._running is None:
+                await self._sync()
+            else:
+                await self._running.wait()
+
+    async def _sync(self) -> None:
+        self._running = ended = trio.Event()
+        loop = trio.lowlevel.current_trio_token()
+
+        def sync() -> None:
+            try:
+                self._database.sync()
+            finally:
+                loop.run_sync_soon(ended.set)  # who waits needs no step of the scheduler after the one who syncs
+
+        try:
+            self._database.before_sync()
+            await trio.to_thread.run_sync(sync, limiter=self._limiter)
+        finally:
+            self._running = None
+            ended.set()
 
     async def checkpoint(self) -> None:
         """Move the WAL into the database, if it has grown."""

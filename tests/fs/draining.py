@@ -129,6 +129,7 @@ class PromptDurability(Durability):
     async def reached(self, seq: Seq) -> None:
         await trio.lowlevel.checkpoint()
         if self._database.synced_seq < seq:
+            self._database.before_sync()
             self._database.sync()
 
     async def checkpoint(self) -> None:
@@ -179,6 +180,7 @@ async def a_drained_world(
     seed: int = 0,
     ttl_s: float = 0.0,
     boot_id: str = "boot",
+    reserve_bytes: int = 0,
 ) -> AsyncIterator[Drained]:
     """Mount `store` and drain it, by way of `through` if given. Leaving is a crash: nothing is finished."""
     settings = settings or Settings(staging=STAGING, markers=MARKERS, multipart_threshold=8 * MIB, part_size=5 * MIB)
@@ -190,7 +192,7 @@ async def a_drained_world(
     patterns = Patterns(staging=settings.staging, markers=settings.markers)
     ns = Namespace(
         root / "namespace.db", url=store.url, boot_id=boot_id, delay_ns=int(delay_s * 1e9),
-        defaults=DEFAULTS, is_staging=patterns.is_staging, now_ns=wall_ns(),
+        defaults=DEFAULTS, is_staging=patterns.is_staging, now_ns=wall_ns(), ballast_bytes=reserve_bytes,
     )  # fmt: skip
     durability = PromptDurability(ns.database)
     readers = {ns.store: store}

@@ -31,6 +31,8 @@ SEED = int(os.environ.get("FUSECACHE_SEED", "0")) or random.SystemRandom().randr
 STEPS = 40
 BASES = {"base-1": b"one " * 50_000, "base-2": b"two " * 20_000}
 ROOT = Path(__file__).resolve().parents[2]
+RESERVE_BYTES = 64 << 10
+"""So little, that the journal often comes to the end of what was laid out for it."""
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 """What is started again there is not cut off once more: it needs no disk."""
 
@@ -62,7 +64,7 @@ async def run_application(root: Path, seed: int) -> tuple[list[State], list[Reco
 
         store = SnapshotStore(log_end)
         await store.foreign(BASES)
-        async with a_drained_world(cache, store, boot_id="before") as world:
+        async with a_drained_world(cache, store, boot_id="before", reserve_bytes=RESERVE_BYTES) as world:
             await world.mkdir("d")
             await world.fs.fsyncdir()
             application = Application(world, random.Random(seed), log_end, BASES)
