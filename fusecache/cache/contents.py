@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 _FAN_OUT = 256
 """Directories, so that none gets so large that its lookups leave the page cache."""
 _READ_BYTES = 1 << 20
+_SMALL_BYTES = 16 << 10
+"""What is cheaper to write twice than to wait for: up to here, bytes are synced with their rows."""
 _MAX_SYNCS = 8
 """What one disk does in parallel; more only queue there."""
 
@@ -44,6 +46,8 @@ class Synced(NamedTuple):
     """Of a partly local one: these blocks."""
     base_size: int | None
     """None: every byte is here."""
+    carried: bytes | None = None
+    """All of them: they are safe once the caller has made them so."""
 
 
 class Contents:
@@ -152,6 +156,11 @@ class Contents:
         if kept.exists():
             kept.rename(self._path(ino))
             sync_directory(str(kept.parent))
+
+    def rewrite(self, ino: InodeNo, data: bytes) -> None:
+        """Make `data` all of the file, not synced; nobody has it open."""
+        with open(os.open(self._path(ino), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(data)
 
     def digest(self, ino: InodeNo, size: int) -> bytes | None:
         """Read `size` bytes and return their xxh3_64; None if there are not as many."""
@@ -319,6 +328,14 @@ def present_bytes(content: Content) -> Synced:
     if content.whole or content.base is None:
         return Synced(content.changes, content.size, None, None)
     return Synced(content.changes, content.size, content.block_map(), content.base.size)
+
+
+def carried_bytes(content: Content) -> Synced | None:
+    """Return all of a small file, to be synced with its rows; None: `sync` it. Its own bytes are not synced by this."""
+    if content.size > _SMALL_BYTES or not content.whole:
+        return None
+    data = content.pread(0, content.size)
+    return present_bytes(content)._replace(carried=data) if len(data) == content.size else None
 
 
 def _within(base: Base, size: int) -> Base:

@@ -21,12 +21,13 @@ _NAME = re.compile(r"([0-9a-f]+)(~[0-9a-f]+)?")
 """The inode's number; `~`: what the file was before it was emptied, kept for a power loss (cache/sparse.py)."""
 _KNOWN = "SELECT 1 FROM inode WHERE ino = :ino UNION ALL SELECT 1 FROM doomed WHERE ino = :ino"
 """`doomed`: what was removed, and is deleted in a moment."""
-# Files with bytes that no store has. Those open for writing may be shorter than their row says.
+# Files with bytes that neither a store has nor the rows. Those open for writing may be shorter than their row says.
 _DIRTY = """
     SELECT inode.ino, size, base_size, blocks, due_ns IS NULL, inode.generation,
            CASE WHEN seal.generation = inode.generation AND base_size IS NULL THEN digest END
       FROM task JOIN inode ON inode.ino = task.ino LEFT JOIN seal ON seal.ino = task.ino
-     WHERE task.kind = 1 AND mode & 61440 = 32768 AND (base_size IS NULL OR blocks IS NOT NULL)"""
+     WHERE task.kind = 1 AND mode & 61440 = 32768 AND (base_size IS NULL OR blocks IS NOT NULL)
+       AND NOT (synced_generation IS inode.generation AND EXISTS (SELECT 1 FROM carried WHERE ino = inode.ino))"""
 _DIRTY_PAGE = f"{_DIRTY} AND inode.ino > :after ORDER BY inode.ino LIMIT :count"
 _DIRTY_ONE = f"{_DIRTY} AND inode.ino = ?"
 

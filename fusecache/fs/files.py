@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from fusecache.cache.content import Base, Content
-from fusecache.cache.contents import Contents, Synced
+from fusecache.cache.contents import Contents, Synced, carried_bytes
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.readahead import demand
 from fusecache.errors import NoSuchObject, PreconditionFailed, Stale
@@ -44,6 +44,8 @@ class Files:
         self._handles = Handles()
         self.unsealed: dict[InodeNo, None] = {}
         """Files that nobody would believe after a power loss: closed, not written in order, not synced."""
+        self.carried = dict.fromkeys(self._ns.tables.seals.all_carried())
+        """Files whose synced bytes are with the rows, or were: those synced longest ago first."""
 
     def __repr__(self) -> str:
         return f"<Files {self._handles!r}>"
@@ -90,9 +92,15 @@ class Files:
         return inode
 
     async def fsync(self, number: HandleNo) -> None:
-        """Make what was written survive a power loss: bytes first, then the rows that name them."""
+        """Make what was written survive a power loss: bytes before the rows that name them, or with them if few."""
         file = self._handles.get(number).file
         if file.content.clean:
+            await self._durability.reached(self._ns.database.seq)
+            return
+        if (carried := carried_bytes(file.content)) is not None:
+            self._synced(file, carried)
+            self.carried.pop(file.ino, None)
+            self.carried[file.ino] = None
             await self._durability.reached(self._ns.database.seq)
             return
         self._synced(file, await self._contents.sync_bytes(file.content))
@@ -102,7 +110,7 @@ class Files:
                 nursery.start_soon(self._durability.reached, self._ns.database.seq)
 
     async def seal(self, ino: InodeNo) -> None:
-        """Make the bytes of a closed file survive a power loss; an open one has it still before it.
+        """Make the bytes of a closed file survive a power loss, by themselves; an open one has it still before it.
 
         Raises:
             Stale: it is gone. ContentLost: the disk refused.
@@ -249,7 +257,7 @@ class Files:
         """Record what the disk holds; what was written while it was synced is not among it."""
         is_all = synced.changes == file.content.changes
         generation = self._inodes.get(file.ino).generation if is_all else -1
-        held = Held(generation, synced.size, synced.blocks, synced.base_size)
+        held = Held(generation, synced.size, synced.blocks, synced.base_size, synced.carried)
         if file.dirtied:
             self._commit(file, held)
         else:
@@ -265,7 +273,7 @@ class Files:
             blocks=content.block_map() or None,
             base_size=content.base.size if content.base is not None else None,
         )
-        digest = content.digest
+        digest = content.digest if held is None or held.carried is None else None  # bytes that are there need no proof
         self._ns.tree.closed(inode, now_ns=now_ns, digest=digest, held=held)
         if digest is None and held is None:
             self.unsealed[file.ino] = None

@@ -107,6 +107,9 @@ class Recovery:
     def _held(self, doubt: Doubt) -> Held | None:
         """Return what was synced, None if nothing ever was; the content file is that when this returns."""
         held = doubt.seal.held()
+        if held is not None and (carried := self._t.seals.carried(doubt.inode.ino)) is not None:
+            self._contents.rewrite(doubt.inode.ino, carried)
+            return held._replace(carried=carried)  # until the file is synced, or in the store
         if held is None or doubt.seal.synced_token is None:
             return None
         self._contents.bring_back(doubt.inode.ino, doubt.seal.synced_token)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fusecache.errors import NamespaceError
 
-_SCHEMAS = ("schema.sql", "seals.sql")
+_SCHEMAS = ("schema.sql", "seals.sql", "carried.sql")
 """What a new namespace begins with: always the newest version."""
 
 
@@ -33,6 +33,7 @@ STEPS: dict[int, Step] = {
         """,
     ),
     3: Step("what outlives a power loss", (Path(__file__).parent / "seals.sql").read_text()),
+    4: Step("small files are synced with their rows", (Path(__file__).parent / "carried.sql").read_text()),
 }
 """By the version that a step begins at."""
 

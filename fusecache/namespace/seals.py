@@ -24,13 +24,15 @@ _SYNCED = """
     ON CONFLICT (ino) DO UPDATE SET synced_generation = excluded.synced_generation,
         synced_size = excluded.synced_size, synced_blocks = excluded.synced_blocks,
         synced_base_size = excluded.synced_base_size, synced_token = excluded.synced_token"""
+_CARRIED = """
+    INSERT OR REPLACE INTO carried SELECT :ino, :bytes WHERE EXISTS (SELECT 1 FROM seal WHERE ino = :ino)"""
 _DIRTY = "SELECT ino FROM task WHERE kind = 1 ORDER BY ino"
 _DOOMED = "SELECT ino, token FROM doomed LIMIT ?"
 _SWEPT = "DELETE FROM doomed WHERE ino = ? AND token = ?"
 
 
 class Held(NamedTuple):
-    """What of a file is on the disk."""
+    """What of a file is on the disk, or is with the commit that says so."""
 
     generation: int
     """All of this generation's bytes; -1: what was written meanwhile is not."""
@@ -38,6 +40,8 @@ class Held(NamedTuple):
     blocks: bytes | None
     """Of a partly local file: these blocks; None: all."""
     base_size: int | None
+    carried: bytes | None = None
+    """All bytes, of a file whose content need not be on the disk."""
 
 
 class Seal(NamedTuple):
@@ -80,9 +84,23 @@ class Seals:
 
     def synced(self, ino: InodeNo, held: Held) -> None:
         """So much of the file is on the disk."""
-        generation, size, blocks, base_size = held
+        generation, size, blocks, base_size, carried = held
         row: dict[str, object] = {"ino": ino, "generation": generation, "size": size, "blocks": blocks}
-        self._db.execute(_SYNCED, row | {"base_size": base_size, "token": self._database.next_seq()})
+        token = self._database.next_seq() if carried is None else None
+        self._db.execute(_SYNCED, row | {"base_size": base_size, "token": token})
+        if carried is None:
+            self._db.execute("DELETE FROM carried WHERE ino = ?", (ino,))
+        else:
+            self._db.execute(_CARRIED, {"ino": ino, "bytes": carried})
+
+    def carried(self, ino: InodeNo) -> bytes | None:
+        """The bytes of the latest sync, if they went with the rows."""
+        row = self._db.execute("SELECT bytes FROM carried WHERE ino = ?", (ino,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def all_carried(self) -> list[InodeNo]:
+        """Files whose bytes of the latest sync went with the rows."""
+        return [row[0] for row in self._db.execute("SELECT ino FROM carried ORDER BY ino")]
 
     def dirty(self) -> Iterator[InodeNo]:
         """Inodes with bytes that no store has."""

@@ -113,6 +113,16 @@ async def test_a_sound_state_is_healthy(clinic: Clinic) -> None:
     assert report["looked_at"]["bytes"] >= len(b"theirs")
 
 
+async def test_synced_bytes_that_are_with_the_rows_need_no_file(clinic: Clinic) -> None:
+    """After a power loss there may be none, or an empty one, until the next start."""
+    number = await clinic.world.create("few")
+    await clinic.world.fs.write(number, 0, b"bytes")
+    await clinic.world.fs.fsync(number)
+    await clinic.world.close(number)
+    (await clinic.file("few")).unlink()
+    assert await clinic.found() == {}
+
+
 async def test_a_damaged_clean_block_is_fetched_again(clinic: Clinic) -> None:
     path = await clinic.file("dir/theirs")
     path.write_bytes(b"THEIRS")

@@ -1,0 +1,133 @@
+"""What fsync made safe is there after a power loss, whether its bytes went to their file or with its rows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from fusecache.fs import upkeep
+from fusecache.types import InodeNo
+from tests.fs.draining import Drained, RecordedStore, a_drained_world
+from tests.fs.harness import pattern
+
+SMALL = b"few bytes"
+LARGE = pattern(100_000)
+
+
+async def fsynced(world: Drained, path: str, data: bytes, flags: int = os.O_CREAT) -> InodeNo:
+    """Write, fsync and close a file; what a power loss keeps of its content is the test's."""
+    number = await world.open(path, os.O_WRONLY | flags)
+    await world.fs.write(number, 0, data)
+    await world.fs.fsync(number)
+    await world.close(number)
+    return (await world.stat(path)).ino
+
+
+def content(root: Path, ino: InodeNo) -> Path:
+    return root / "contents" / f"{ino & 0xFF:02x}" / f"{ino:x}"
+
+
+async def test_few_bytes_outlive_their_content(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Also a second power loss, before they are in the store."""
+    store = RecordedStore()
+    async with a_drained_world(tmp_path, store, boot_id="before") as world:
+        absent, spoilt = await fsynced(world, "a", SMALL), await fsynced(world, "b", SMALL)
+    for boot_id in ("after", "later"):
+        content(tmp_path, absent).unlink()
+        content(tmp_path, spoilt).write_bytes(bytes(100))
+        async with a_drained_world(tmp_path, store, boot_id=boot_id) as world:
+            assert [await world.read_file(path) for path in ("a", "b")] == [SMALL, SMALL]
+    assert not (tmp_path / "aside").exists()
+
+
+@pytest.mark.parametrize(("left", "found"), [(b"fe\0", SMALL), (SMALL + b" more", SMALL + b" more")])
+async def test_what_was_written_since_counts_if_all_of_it_is_there(
+    tmp_path: Path, autojump_clock: MockClock, left: bytes, found: bytes
+) -> None:
+    store = RecordedStore()
+    async with a_drained_world(tmp_path, store, boot_id="before") as world:
+        number = await world.create("a")
+        await world.fs.write(number, 0, SMALL)
+        await world.fs.fsync(number)
+        await world.fs.write(number, len(SMALL), b" more")
+        await world.close(number)
+        ino = (await world.stat("a")).ino
+    content(tmp_path, ino).write_bytes(left)
+    async with a_drained_world(tmp_path, store, boot_id="after") as world:
+        assert await world.read_file("a") == found
+
+
+@pytest.mark.parametrize("old", [SMALL, LARGE], ids=["few", "many"])
+async def test_a_file_that_was_emptied_is_what_it_was(tmp_path: Path, autojump_clock: MockClock, old: bytes) -> None:
+    store = RecordedStore()
+    async with a_drained_world(tmp_path, store, boot_id="before") as world:
+        ino = await fsynced(world, "a", old)
+        await world.write_file("a", b"new")
+    content(tmp_path, ino).write_bytes(b"\0\0\0")
+    async with a_drained_world(tmp_path, store, boot_id="after") as world:
+        assert await world.read_file("a") == old
+
+
+async def test_few_bytes_that_have_become_many_are_held_by_their_content(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    store = RecordedStore()
+    async with a_drained_world(tmp_path, store, boot_id="before") as world:
+        ino = await fsynced(world, "a", SMALL)
+        await fsynced(world, "a", LARGE, 0)
+        seals = world.ns.tables.seals
+        assert seals.carried(ino) is None
+        await fsynced(world, "a", SMALL, os.O_TRUNC)
+        assert (seals.carried(ino), seals.get(ino).synced_token) == (SMALL, None)
+        await world.upkeep.sweep()
+    assert [path.name for path in content(tmp_path, ino).parent.iterdir()] == [f"{ino:x}"]
+    content(tmp_path, ino).unlink()
+    async with a_drained_world(tmp_path, store, boot_id="after") as world:
+        assert await world.read_file("a") == SMALL
+
+
+async def test_rows_are_rid_of_bytes_that_the_store_has(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with a_drained_world(tmp_path, RecordedStore()) as world:
+        await fsynced(world, "a", SMALL)
+        await world.settle()
+        assert world.ns.tables.seals.all_carried() == []
+
+
+async def test_nothing_is_kept_of_a_file_without_a_name(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with a_drained_world(tmp_path, RecordedStore()) as world:
+        number = await world.create("a")
+        await world.unlink("a")
+        await world.fs.write(number, 0, SMALL)
+        await world.fs.fsync(number)
+        assert world.ns.tables.seals.all_carried() == []
+        await world.close(number)
+
+
+async def test_many_files_are_synced_themselves_after_a_while(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest first, and none that is open; a restart does not forget them."""
+    monkeypatch.setattr(upkeep, "_MAX_CARRIED", 1)
+    store = RecordedStore()
+    async with a_drained_world(tmp_path, store, delay_s=3600) as world:
+        first = await fsynced(world, "first", SMALL)
+        number = await world.create("second")
+        await world.fs.write(number, 0, SMALL)
+        await world.fs.fsync(number)
+        third, fourth = await fsynced(world, "third", SMALL), await fsynced(world, "fourth", SMALL)
+        second = (await world.stat("second")).ino
+        await world.upkeep.unload()
+        seals = world.ns.tables.seals
+        assert seals.all_carried() == [second, fourth]
+        assert [seals.get(ino).synced_token is not None for ino in (first, second, third, fourth)] == [1, 0, 1, 0]
+        await world.close(number)
+        fifth = await fsynced(world, "fifth", SMALL)
+        await world.upkeep.unload()
+        assert seals.all_carried() == [fifth]
+        sixth = await fsynced(world, "sixth", SMALL)
+    async with a_drained_world(tmp_path, store, delay_s=3600) as world:
+        await world.upkeep.unload()
+        assert world.ns.tables.seals.all_carried() == [sixth]
