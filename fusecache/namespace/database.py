@@ -33,8 +33,8 @@ _CHECKPOINT_BYTES = 32 << 20
 """The first commit after a checkpoint syncs the header of the WAL, on the loop: not too often."""
 _RUNWAY_BYTES = 2 << 20
 """Zeros laid out at a time: half a millisecond on the loop, once in 200 commits until the WAL is full grown."""
-_MX_FRAME = struct.Struct("=16xI")
-"""Of the wal-index: how many frames of the WAL are in use (sqlite.org/walformat.html, 2.3.1)."""
+_WAL_INDEX = struct.Struct("=16xI76xI")
+"""mxFrame and nBackfill: the frames in the WAL, and how many the database has (sqlite.org/walformat.html, 2.3.1)."""
 _FRAME_BYTES = 1024 + 24
 _PRAGMAS = (
     # A commit writes whole pages, and most are touched for one short row: with 4 KiB a create wrote
@@ -200,8 +200,7 @@ class Database:
 
         On a full disk it stays where it is, and is moved when there is room.
         """
-        (frame_count,) = _MX_FRAME.unpack(os.pread(self._shm_fd, _MX_FRAME.size, 0))
-        if frame_count * _FRAME_BYTES < _CHECKPOINT_BYTES:
+        if not self._is_wal_long():
             return
         try:
             with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as other:
@@ -210,6 +209,15 @@ class Database:
         except sqlite3.Error as exc:
             log.warning("the journal of %s stays as it is: %s", self._path, self._foreign(exc))
         self._ballast.reserve(again=True)
+
+    def end_checkpoint(self) -> None:
+        """Move what was committed while the WAL was moved: a few pages, on the loop, where no commit can run.
+
+        Else the WAL would never begin anew while there is something to commit all the time.
+        """
+        if self._is_wal_long():
+            with contextlib.suppress(FusecacheError):  # said by the next commit
+                self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def made_whole(self, boot_id: str) -> None:
         """What a power loss may have left behind has been dealt with: from now on it is this boot's."""
@@ -222,6 +230,10 @@ class Database:
         self.connection.close()
         os.close(self._shm_fd)
         self._ballast.close()
+
+    def _is_wal_long(self) -> bool:
+        frames, moved = _WAL_INDEX.unpack(os.pread(self._shm_fd, _WAL_INDEX.size, 0))
+        return bool(moved < frames and frames * _FRAME_BYTES >= _CHECKPOINT_BYTES)
 
     def _connect(self) -> GuardedConnection:
         try:

@@ -7,6 +7,9 @@ import trio
 from fusecache.namespace.database import Database
 from fusecache.types import Seq
 
+_PASSES = 2
+"""Each moves what was committed during the one before; what the last one leaves is moved on the loop."""
+
 
 class Durability:
     """Syncs the WAL in a thread; concurrent callers share a sync (group commit)."""
@@ -16,6 +19,8 @@ class Durability:
         self._running: trio.Event | None = None
         """Set, for all who wait, when the sync that runs now has ended."""
         self._limiter = trio.CapacityLimiter(1)
+        self._checkpoints = trio.CapacityLimiter(1)
+        """Apart: a sync does not wait for what may take a second."""
 
     async def reached(self, seq: Seq) -> None:
         """Return when everything up to `seq` survives a power loss.
@@ -48,4 +53,6 @@ class Durability:
 
     async def checkpoint(self) -> None:
         """Move the WAL into the database, if it has grown."""
-        await trio.to_thread.run_sync(self._database.checkpoint, limiter=self._limiter)
+        for _ in range(_PASSES):
+            await trio.to_thread.run_sync(self._database.checkpoint, limiter=self._checkpoints)
+        self._database.end_checkpoint()

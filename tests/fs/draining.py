@@ -135,6 +135,7 @@ class PromptDurability(Durability):
     async def checkpoint(self) -> None:
         await trio.lowlevel.checkpoint()
         self._database.checkpoint()
+        self._database.end_checkpoint()
 
 
 class PromptContents(Contents):

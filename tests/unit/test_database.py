@@ -6,12 +6,13 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from fusecache.errors import NamespaceError, NoSpace, NotFound, ReadOnly
+from fusecache.namespace import database
 from fusecache.namespace.database import SCHEMA_VERSION, Database
 from tests.unit.builders import FILE, URL, Upper, check, rows_of
 
@@ -230,3 +231,24 @@ def test_the_wal_is_moved_into_the_database_while_it_is_used(upper: Upper, path:
     assert wal.stat().st_size == size
     upper.ns.database.checkpoint()  # nothing to do
     assert upper.state("0") == "live"
+
+
+def test_the_wal_begins_anew_though_there_is_always_something_to_commit(
+    upper: Upper, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_CHECKPOINT_BYTES", 10_000)
+    wal = path.with_name(path.name + "-wal")
+
+    def header_after(name: str) -> bytes:
+        upper.write(name)
+        return wal.read_bytes()[:32]
+
+    before = [header_after(str(number)) for number in range(10)][-1]
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM inode").fetchall()
+        upper.write("meanwhile")
+        upper.ns.database.checkpoint()  # moves no more than what was there when it began: here, what the reader sees
+    assert header_after("later") == before
+    upper.ns.database.end_checkpoint()
+    assert header_after("at last") != before
