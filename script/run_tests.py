@@ -14,8 +14,10 @@ from script import leftovers
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT = ("unit", "fs", "backends", "mount")
-NOT_IN_ALL = frozenset({"soak"})  # runs for hours, by name only
-TIMEOUT_S = 1800
+SOAK = "soak"
+"""Not a folder but an amount: all of them, as tests/amounts.py has it."""
+TIMEOUT_S = 3600
+SOAK_TIMEOUT_S = 12 * 3600
 NOTHING_RAN = 5  # pytest's own number for it
 USAGE = 2
 
@@ -24,15 +26,16 @@ def main(arguments: list[str]) -> int:
     """Run what `arguments` ask for and return the exit status."""
     count = _leading_words(arguments)
     words, rest = arguments[:count], arguments[count:]
+    is_soak = SOAK in words
     try:
-        folders = _folders(words)
+        folders = _folders(["all"] if words == [SOAK] else [word for word in words if word != SOAK])
     except ValueError as exc:
         print(exc, file=sys.stderr)
         return USAGE
     # Short, because socket paths end at 107 bytes and pytest puts the test's name into its directories.
     run_directory = Path(tempfile.mkdtemp(prefix="fct."))
     try:
-        return _run(folders, rest, run_directory)
+        return _run(folders, rest, run_directory, is_soak=is_soak)
     finally:
         shutil.rmtree(run_directory, ignore_errors=True)
 
@@ -54,18 +57,18 @@ def _folders(words: list[str]) -> list[Path]:
     present = {path.parent.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/**/test_*.py")}
     wanted = words or [name for name in DEFAULT if name in present]
     if "all" in wanted:
-        wanted = sorted(present - NOT_IN_ALL)
+        wanted = sorted(present)
     missing = [name for name in wanted if name not in present]
     if missing or not wanted:
         raise ValueError(
-            f"no tests in tests/{', tests/'.join(missing or DEFAULT)}; there are: {' '.join(sorted(present))} all"
+            f"no tests in tests/{', tests/'.join(missing or DEFAULT)}; there are: {' '.join(sorted(present))} all soak"
         )
     return [Path("tests", name) for name in wanted]
 
 
-def _run(folders: list[Path], rest: list[str], run_directory: Path) -> int:
+def _run(folders: list[Path], rest: list[str], run_directory: Path, *, is_soak: bool) -> int:
     report = run_directory / "report.xml"
-    status = _pytest(folders, rest, run_directory, report)
+    status = _pytest(folders, rest, run_directory, report, is_soak=is_soak)
     left = leftovers.clean(run_directory)
     for line in left:
         print(f"script/test: {line}", file=sys.stderr)
@@ -75,14 +78,16 @@ def _run(folders: list[Path], rest: list[str], run_directory: Path) -> int:
     return status or (1 if left else 0)
 
 
-def _pytest(folders: list[Path], rest: list[str], run_directory: Path, report: Path) -> int:
-    limit_s = os.environ.get("TEST_TIMEOUT_S", str(TIMEOUT_S))
+def _pytest(folders: list[Path], rest: list[str], run_directory: Path, report: Path, *, is_soak: bool) -> int:
+    limit_s = os.environ.get("TEST_TIMEOUT_S", str(SOAK_TIMEOUT_S if is_soak else TIMEOUT_S))
     command = [
         "timeout", "--verbose", "--kill-after=30", *(["--foreground"] if sys.stdout.isatty() else []), limit_s,
         sys.executable, "-m", "pytest", f"--basetemp={run_directory / 't'}", f"--junitxml={report}", "-rs",
         *rest, *map(str, folders),
     ]  # fmt: skip
     environment = os.environ | {"TMPDIR": str(run_directory), leftovers.MARK: str(run_directory)}
+    if is_soak:
+        environment["FUSECACHE_SOAK"] = "1"
     # No input: a test that asks a person something would wait for ever.
     return subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
 

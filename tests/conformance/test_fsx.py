@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.amounts import amount
 from tests.conformance import fsx
 from tests.mount.harness import Mounts, Store
 
 FIRST = int(os.environ.get("FUSECACHE_SEED", "1"))
-SEEDS = range(FIRST, FIRST + int(os.environ.get("FUSECACHE_FSX_SEEDS", "1")))
+SEEDS = range(FIRST, FIRST + amount("FUSECACHE_FSX_SEEDS", usual=1, soak=20))
 DELAYS = {"idle": "1h", "draining": "0s"}
 """Nothing is sent before the end; or every close sends what is there while the next operations change it."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -12,13 +11,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from fusecache.control.client import wait_gone
+from tests.amounts import SEED, amount
 from tests.crash import driver
 from tests.crash.driver import Operation, Tree
 from tests.mount.harness import Mount, Store
 
-KILLS = int(os.environ.get("FUSECACHE_KILLS", "10"))
-"""How often each test kills, at each of its points: 10 are some 250 kills in all, 200 are thousands."""
-SEED = int(os.environ.get("FUSECACHE_SEED", "0")) or random.SystemRandom().randrange(1 << 20)
+KILLS = amount("FUSECACHE_KILLS", usual=10, soak=100)
+"""How often each test kills, at each of its points: 10 are some 250 kills in all, 100 are thousands."""
 
 
 class Witness:

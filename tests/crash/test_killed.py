@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.harness import KILLS, SEED, Witness
+from tests.amounts import SEED
+from tests.crash.harness import KILLS, Witness
 from tests.mount.harness import Mounts, Store
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.harness import KILLS, SEED, Witness
+from tests.amounts import SEED
+from tests.crash.harness import KILLS, Witness
 from tests.crash.mortal import DIRECTORY, POINTS, fusecache_doomed_by
 from tests.mount.harness import Mounts, Store, file_store
 

@@ -23,6 +23,7 @@ from trio.testing import MockClock
 from fusecache.errors import FileSystemError
 from fusecache.namespace.records import TaskKind
 from fusecache.types import HandleNo, InodeNo
+from tests.amounts import examples
 from tests.fs.draining import Drained, a_drained_world
 from tests.fs.ending import Ending, has_lost, is_aside
 from tests.fs.foreign import LOST, Account, ForeignStore, Hook
@@ -362,14 +363,14 @@ _model = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.slow
-@settings(_model, max_examples=45)
+@settings(_model, max_examples=examples(45))
 @_any
 def test_nothing_is_lost_and_nothing_comes_back(steps: Sequence[Step]) -> None:
     play(steps, ttl_s=0.0)
 
 
 @pytest.mark.slow
-@settings(_model, max_examples=45)
+@settings(_model, max_examples=examples(45))
 @_any
 def test_nor_while_listings_are_believed(steps: Sequence[Step]) -> None:
     play(steps, ttl_s=BELIEVED_S)

@@ -18,6 +18,7 @@ from trio.testing import MockClock
 
 from fusecache.errors import StoreRefused
 from fusecache.types import ETag, ObjectKey
+from tests.amounts import examples
 from tests.fs.draining import RecordedStore, a_drained_world
 from tests.fs.harness import BLOCK, pattern
 from tests.fs.test_persister_model import Run, Step
@@ -179,7 +180,7 @@ async def played(root: Path, steps: Sequence[Step]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=1, max_size=25))
 def test_the_bucket_equals_the_tree(steps: Sequence[Step]) -> None:
     play(steps)

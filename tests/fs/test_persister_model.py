@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from fusecache.errors import FileSystemError
+from tests.amounts import examples
 from tests.fs.draining import RecordedStore, a_drained_world
 
 NAMES = ("a", "b", "c")
@@ -262,14 +263,14 @@ _model = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.slow
-@settings(_model, max_examples=45)
+@settings(_model, max_examples=examples(45))
 @_any
 def test_the_bucket_equals_the_tree(steps: Sequence[Step]) -> None:
     play(steps, ttl_s=0.0)
 
 
 @pytest.mark.slow
-@settings(_model, max_examples=15)
+@settings(_model, max_examples=examples(15))
 @_any
 def test_it_does_while_listings_are_believed(steps: Sequence[Step]) -> None:
     play(steps, ttl_s=BELIEVED_S)

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 
 from fusecache.errors import NotADirectory
 from fusecache.types import HandleNo
+from tests.amounts import examples
 from tests.fs.harness import TTL_S, CountedStore, World, a_world, numbered
 
 
@@ -78,7 +79,7 @@ CHANGES = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(before=st.sets(st.sampled_from(NAMES)), changes=CHANGES)
 def test_what_is_there_throughout_is_shown_exactly_once(before: set[str], changes: list[tuple[str, str]]) -> None:
     """However the directory changes between two reads of its stream."""

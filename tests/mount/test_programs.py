@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.amounts import amount
 from tests.mount import transactions
 from tests.mount.harness import Mounts, Store
 from tests.mount.programs import looks, need, run, seen_by_another, sources
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
 
-SQLITE_KILLS = int(os.environ.get("FUSECACHE_KILLS", "3"))
+SQLITE_KILLS = amount("FUSECACHE_KILLS", usual=3, soak=50)
 IDENTITY = {f"GIT_{who}_{what}": f"{what}@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 QUICK = ("--persist-delay", "50ms")
 """So that uploads happen while the programs run."""

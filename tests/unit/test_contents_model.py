@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fusecache.types import Extent
+from tests.amounts import examples
 from tests.unit.content_builders import BLOCK, INO, KEY, STORE, base_of, fetch, open_contents, read_all
 
 OFFSETS = st.integers(0, 6 * BLOCK)
@@ -153,5 +154,5 @@ class ContentMachine(RuleBasedStateMachine):
         shutil.rmtree(self.root)
 
 
-ContentMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+ContentMachine.TestCase.settings = settings(max_examples=examples(30), stateful_step_count=25, deadline=None)
 TestContentMachine = pytest.mark.slow(ContentMachine.TestCase)

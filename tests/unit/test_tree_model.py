@@ -10,6 +10,7 @@ from fusecache.errors import FileSystemError
 from fusecache.namespace.lower import Evidence, LowerPrefix
 from fusecache.namespace.records import TaskKind
 from fusecache.types import ROOT_INO
+from tests.amounts import examples
 from tests.unit.builders import Upper, an_object, check
 
 _PATHS = ["a", "b", "d", "d/a", "d/b", "d/e", "d/e/a", "e", "e/a"]
@@ -21,7 +22,7 @@ _steps = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(_steps)
 def test_whatever_happens_the_tree_is_what_was_acknowledged(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, str]]

@@ -1,0 +1,20 @@
+"""How much a random test does: what a run can wait for, and under `script/test soak` what finds rare faults."""
+
+from __future__ import annotations
+
+import os
+import random
+
+IS_SOAK = "FUSECACHE_SOAK" in os.environ
+SEED = int(os.environ.get("FUSECACHE_SEED", "0")) or random.SystemRandom().randrange(1 << 20)
+"""Of what draws at random by itself; failures tell it."""
+
+
+def amount(variable: str, *, usual: int, soak: int) -> int:
+    """Return what the environment variable says, else what this run can wait for."""
+    return int(os.environ.get(variable, soak if IS_SOAK else usual))
+
+
+def examples(usual: int) -> int:
+    """Return how many examples Hypothesis tries where `usual` are enough for a change."""
+    return amount("FUSECACHE_EXAMPLES", usual=usual, soak=usual * 40)
