@@ -29,6 +29,7 @@ from fusecache.errors import NamespaceError
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
+from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.fs.recovery import Recovery
 from fusecache.fs.stale import TellStale
@@ -183,9 +184,11 @@ class _Parts:
         self.filesystem = self._filesystem(config, names, durability, backend.capabilities.max_key_bytes)
 
     def _filesystem(self, config: Config, names: Names, durability: Durability, max_key_bytes: int) -> FileSystem:
+        nameless = Nameless(self.files.is_open)
         xattrs = Xattrs(
             self.namespace,
             names,
+            nameless,
             self.describer.facts,
             read_only=config.read_only,
             wall_ns=time.time_ns,
@@ -197,6 +200,7 @@ class _Parts:
             self.files,
             self.contents,
             durability,
+            nameless=nameless,
             xattrs=xattrs,
             cache_dir=config.cache_dirs[0],
             read_only=config.read_only,

@@ -17,6 +17,7 @@ from fusecache.errors import AlreadyExists, InvalidArgument, IsADirectory, NotPe
 from fusecache.fs.attrs import Changes, inherited, without_set_id
 from fusecache.fs.checks import Checks
 from fusecache.fs.files import Files
+from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Entry, Names
 from fusecache.fs.streams import Stream
 from fusecache.fs.xattrs import Xattrs
@@ -50,6 +51,7 @@ class FileSystem:
         contents: Contents,
         durability: Durability,
         *,
+        nameless: Nameless,
         xattrs: Xattrs,
         cache_dir: Path,
         read_only: bool,
@@ -63,6 +65,7 @@ class FileSystem:
         self._files = files
         self._contents = contents
         self._durability = durability
+        self._nameless = nameless
         self.xattrs = xattrs
         self._cache_dir = cache_dir
         self._checks = Checks(self._t, names, read_only=read_only, max_key_bytes=max_key_bytes)
@@ -70,8 +73,6 @@ class FileSystem:
         self._changed = changed
         self._streams: dict[HandleNo, Stream] = {}
         self._last_stream = 0
-        self._unlinked: dict[InodeNo, Inode] = {}
-        """Inodes without a name or a row that the kernel may still ask about, until it forgets them."""
 
     # --- names ---
 
@@ -84,8 +85,8 @@ class FileSystem:
 
     async def getattr(self, ino: InodeNo) -> Entry:
         """Return the attributes, with one HEAD if only a listing told them so far."""
-        gone = self._unlinked.get(ino)
-        if gone is not None and not self._files.is_open(ino):
+        gone = self._nameless.get(ino)
+        if gone is not None:
             return Entry(gone, 0.0)
         inode = self._t.inodes.get(ino)
         if not inode.headed and inode.base_key is not None:
@@ -94,8 +95,7 @@ class FileSystem:
 
     def forget(self, ino: InodeNo) -> None:
         """The kernel let go of an inode."""
-        if self._unlinked and not self._files.is_open(ino):
-            self._unlinked.pop(ino, None)
+        self._nameless.forget(ino)
 
     async def setattr(self, ino: InodeNo, changes: Changes) -> Entry:
         """Change attributes; a new size is a write. One transaction each."""
@@ -199,7 +199,7 @@ class FileSystem:
 
     async def opendir(self, ino: InodeNo) -> HandleNo:
         """Open a directory, also one that was removed and is still somebody's: it is empty."""
-        if ino not in self._unlinked:
+        if ino not in self._nameless:
             self._names.directory(ino)
         self._last_stream += 1
         number = HandleNo(self._last_stream)
@@ -265,8 +265,8 @@ class FileSystem:
 
     def release(self, number: HandleNo) -> None:
         reaped = self._files.release(number)
-        if reaped is not None and reaped.ino in self._unlinked:
-            self._unlinked[reaped.ino] = reaped
+        if reaped is not None and reaped.ino in self._nameless:
+            self._nameless.keep(reaped)
 
     async def fsync(self, number: HandleNo) -> None:
         await self._files.fsync(number)
@@ -295,8 +295,8 @@ class FileSystem:
 
     def _set(self, inode: Inode, mtime_ns: int | None) -> None:
         now_ns = self._wall_ns()
-        if inode.ino in self._unlinked and not self._files.is_open(inode.ino):
-            self._unlinked[inode.ino] = inode._replace(ctime_ns=now_ns)
+        if self._nameless.get(inode.ino) is not None:
+            self._nameless.keep(inode._replace(ctime_ns=now_ns))
             return
         self._ns.tree.set_attributes(inode, now_ns=now_ns)
         if mtime_ns is not None:
@@ -307,7 +307,7 @@ class FileSystem:
         if inode.nlink and not inode.is_dir:
             return
         self._names.forget(inode.ino)
-        self._unlinked[inode.ino] = inode._replace(nlink=0)
+        self._nameless.keep(inode._replace(nlink=0))
         if inode.is_dir:
             return
         if keep:

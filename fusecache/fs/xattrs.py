@@ -8,6 +8,7 @@ from typing import Any
 
 from fusecache.backends.metadata import all_fit
 from fusecache.errors import InvalidArgument, NoSpace, NoSuchAttribute, NotPermitted, ReadOnly, TooBig, Unsupported
+from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
@@ -33,6 +34,7 @@ class Xattrs:
         self,
         namespace: Namespace,
         names: Names,
+        nameless: Nameless,
         facts: Callable[[InodeNo], Awaitable[dict[str, Any]]],
         *,
         read_only: bool,
@@ -42,6 +44,7 @@ class Xattrs:
         self._ns = namespace
         self._inodes = namespace.tables.inodes
         self._names = names
+        self._nameless = nameless
         self._facts = facts
         self._read_only = read_only
         self._wall_ns = wall_ns
@@ -96,12 +99,12 @@ class Xattrs:
     # --- helpers ---
 
     async def _headed(self, ino: InodeNo) -> Inode:
-        inode = self._inodes.get(ino)
+        inode = self._nameless.get(ino) or self._inodes.get(ino)
         return inode if inode.headed else await self._names.head(inode)
 
     async def _fact(self, ino: InodeNo, name: bytes) -> bytes:
         key = name.removeprefix(_FACTS).decode("ascii", "replace")
-        if key not in _TOLD:
+        if key not in _TOLD or self._nameless.get(ino) is not None:
             raise NoSuchAttribute(repr(name))
         value = (await self._facts(ino))[key]
         if value is None:
@@ -118,6 +121,10 @@ class Xattrs:
             raise InvalidArgument("an attribute without a name")
 
     def _store(self, inode: Inode, xattrs: bytes) -> None:
+        now_ns = self._wall_ns()
+        if self._nameless.get(inode.ino) is not None:
+            self._nameless.keep(inode._replace(xattrs=xattrs, ctime_ns=now_ns))
+            return
         if not inode.is_dir and not self._has_warned and not all_fit(unpacked(xattrs).items()):
             log.warning(
                 "inode %d has more extended attributes than the metadata of an object can hold: some of them exist only"
@@ -125,7 +132,7 @@ class Xattrs:
                 inode.ino,
             )
             self._has_warned = True
-        self._ns.tree.set_xattrs(inode.ino, xattrs, now_ns=self._wall_ns())
+        self._ns.tree.set_xattrs(inode.ino, xattrs, now_ns=now_ns)
         self._changed()
 
 

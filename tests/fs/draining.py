@@ -21,6 +21,7 @@ from fusecache.config.model import MARKERS, STAGING
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
+from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.fs.recovery import Recovery
 from fusecache.fs.stale import Stale
@@ -211,10 +212,11 @@ async def a_drained_world(
         dropped=files.dropped, stale=stale.append,
     )  # fmt: skip
     describer = Describer(ns, names, contents, uploading=persister.uploading, wall_ns=wall_ns)
-    xattrs = Xattrs(ns, names, describer.facts, read_only=False, wall_ns=wall_ns, changed=persister.ring)
+    nameless = Nameless(files.is_open)
+    xattrs = Xattrs(ns, names, nameless, describer.facts, read_only=False, wall_ns=wall_ns, changed=persister.ring)
     fs = FileSystem(
-        ns, names, files, contents, durability, xattrs=xattrs, cache_dir=root, read_only=False, max_key_bytes=1024,
-        wall_ns=wall_ns, changed=persister.ring,
+        ns, names, files, contents, durability, nameless=nameless, xattrs=xattrs, cache_dir=root, read_only=False,
+        max_key_bytes=1024, wall_ns=wall_ns, changed=persister.ring,
     )  # fmt: skip
     Recovery(ns, contents, boot_id=boot_id, delay_ns=int(delay_s * 1e9), wall_ns=wall_ns).run()
     try:

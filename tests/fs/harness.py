@@ -24,6 +24,7 @@ from fusecache.fs.attrs import Changes
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import DirEntry, FileSystem
+from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.fs.stale import Stale
 from fusecache.fs.upkeep import Upkeep
@@ -258,13 +259,15 @@ async def a_world(
         dropped=files.dropped, stale=stale.append,
     )  # fmt: skip
     describer = Describer(ns, names, contents, uploading=tuple, wall_ns=wall_ns)
-    xattrs = Xattrs(ns, names, describer.facts, read_only=read_only, wall_ns=wall_ns, changed=lambda: None)
+    nameless = Nameless(files.is_open)
+    xattrs = Xattrs(ns, names, nameless, describer.facts, read_only=read_only, wall_ns=wall_ns, changed=lambda: None)
     fs = FileSystem(
         ns,
         names,
         files,
         contents,
         durability,
+        nameless=nameless,
         xattrs=xattrs,
         cache_dir=root,
         read_only=read_only,

@@ -15,6 +15,7 @@ from fusecache.errors import (
     NoSuchAttribute,
     NotPermitted,
     ReadOnly,
+    Stale,
     TooBig,
     Unsupported,
 )
@@ -53,6 +54,23 @@ async def test_other_name_spaces(world: World) -> None:
         await world.fs.xattrs.get(ino, b"system.posix_acl_default")
     with pytest.raises(InvalidArgument):
         await world.fs.xattrs.set(ino, b"user.", b"")
+
+
+async def test_of_a_removed_directory_as_long_as_somebody_holds_it(world: World) -> None:
+    ino = await world.mkdir("d")
+    await world.fs.xattrs.set(ino, b"user.x", b"1")
+    await world.rmdir("d")
+    before = (await world.fs.getattr(ino)).inode
+    await world.fs.xattrs.set(ino, b"user.y", b"2")
+    await world.fs.xattrs.remove(ino, b"user.x")
+    assert await world.fs.xattrs.list(ino) == [b"user.y"]
+    assert await world.fs.xattrs.get(ino, b"user.y") == b"2"
+    assert (await world.fs.getattr(ino)).inode.ctime_ns >= before.ctime_ns
+    with pytest.raises(NoSuchAttribute):
+        await world.fs.xattrs.get(ino, b"user.fusecache.state")
+    world.fs.forget(ino)
+    with pytest.raises(Stale):
+        await world.fs.xattrs.list(ino)
 
 
 async def test_no_more_than_linux_and_a_row_take(world: World) -> None:

@@ -326,6 +326,16 @@ def test_a_removed_directory_that_is_still_open(mount: Mount) -> None:
     assert os.fstat(descriptor).st_nlink == 0
     assert os.listdir(descriptor) == []
     assert refusal(lambda: os.open("new", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor)) == "ENOENT"
+    os.setxattr(descriptor, "user.a", b"1")
+    os.setxattr(descriptor, "user.b", b"2")
+    os.removexattr(descriptor, "user.b")
+    assert (os.listxattr(descriptor), os.getxattr(descriptor, "user.a")) == (["user.a"], b"1")
+    assert refusal(os.getxattr, descriptor, "user.fusecache.state") == "ENODATA"
+    os.fchmod(descriptor, 0o711)
+    os.utime(descriptor, ns=(1, 2))
+    os.fsync(descriptor)
+    found = os.fstat(descriptor)
+    assert (stat.S_IMODE(found.st_mode), found.st_mtime_ns) == (0o711, 2)
     os.close(descriptor)
 
 

@@ -272,19 +272,6 @@ def test_times_that_were_set_outlive_a_kill(mounts: Mounts, directory_store: Sto
     assert path.stat().st_mtime_ns == 123_456_789
 
 
-@pytest.mark.xfail(reason="a removed directory has no row any more, and attributes are looked for there: ESTALE")
-def test_attributes_of_a_removed_directory(mounts: Mounts, directory_store: Store) -> None:
-    path = mounts(directory_store).path / "d"
-    path.mkdir()
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        path.rmdir()
-        os.setxattr(descriptor, "user.a", b"1")
-        assert os.getxattr(descriptor, "user.a") == b"1"
-    finally:
-        os.close(descriptor)
-
-
 @pytest.mark.parametrize("delay", ["1h", "0s"])
 def test_a_mount_is_a_plain_directory(file_lab: Callable[..., Lab], delay: str) -> None:
     """Nothing drains but at the steps that say so; or whatever was closed, at once."""

@@ -9,7 +9,6 @@ What is known to differ, and is not compared:
 - Times after a store to a mapping: tmpfs doesn't change them (it has no page_mkwrite), so each is followed by a utime.
 - Times of a file that was open for writing when the daemon was killed: they are told at its close (design §3). Those
   set by utime are lost, too: `test_times_that_were_set_outlive_a_kill`. So all of them are set anew before.
-- Attributes of a directory that was removed and is still open: `test_attributes_of_a_removed_directory`.
 - Times after a truncate to the size that a file has: set here, as POSIX wants it; left alone by other file systems.
 - Times of a fifo that is written to: the kernel does that alone. Nobody writes.
 
