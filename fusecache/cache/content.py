@@ -143,7 +143,7 @@ class Content:
         body = memoryview(data)[: self.block_length(block_no)]
         assert len(body) == self.block_length(block_no), f"{self!r}: block {block_no} has {len(body)} bytes"
         self.fd()
-        if self._file.pwrite(block_no * self.block_size, body) < len(body):
+        if self._file.fill(block_no * self.block_size, body) < len(body):
             raise NoSpace(f"the cache disk is full: no room for block {block_no} of content {self.ino:x}")
         self._arrived(block_no, hash_block(body))
 

@@ -213,11 +213,24 @@ class Contents:
         return self.stat(ino) is not None
 
     def stat(self, ino: InodeNo) -> os.stat_result | None:
-        """Return the file's status: after a crash its st_size is what was written last. None if absent."""
+        """Return the file's status, None if absent. After a crash it tells size and times of what was written last."""
         try:
             return os.stat(self._path(ino))
         except FileNotFoundError:
             return None
+
+    def stamp(self, content: Content, mtime_ns: int) -> None:
+        """Have `stat` tell this time of the last write, until the next one.
+
+        Raises:
+            ContentLost: the disk refused.
+        """
+        if not content.on_disk:
+            return
+        try:
+            os.utime(content.fd(), ns=(mtime_ns, mtime_ns))
+        except OSError as exc:
+            raise ContentLost(f"{content!r}: its time could not be set: {exc.strerror}") from exc
 
     def used_bytes(self) -> int:
         """Return the disk space of all contents; what open ones grew by is counted at `flush_index`."""

@@ -211,9 +211,11 @@ class Files:
         return inode._replace(size=file.content.size, mtime_ns=file.mtime_ns, ctime_ns=ctime_ns)
 
     def touched(self, ino: InodeNo, mtime_ns: int) -> None:
-        """The times of an open file were set: its commit must not undo that."""
+        """The times of an open file were set: neither its commit nor a recovery must undo that."""
         if (file := self._handles.file(ino)) is not None:
             file.mtime_ns = mtime_ns
+            if file.dirtied:
+                self._contents.stamp(file.content, mtime_ns)
 
     # --- helpers ---
 
@@ -229,9 +231,10 @@ class Files:
         if content.base is not None and content.whole:
             content.relabel(None)  # nothing has to come from its object any more
         base_size = content.base.size if content.base is not None else None
-        self._ns.tree.begin_write(
+        inode = self._ns.tree.begin_write(
             file.ino, blocks=content.block_map() or None, base_size=base_size, now_ns=self._wall_ns()
         )
+        file.mtime_ns, file.ctime_ns = inode.mtime_ns, inode.ctime_ns  # until a byte has changed: there may be no room
         file.dirtied = True
 
     def _save_map(self, content: Content) -> None:

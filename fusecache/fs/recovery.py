@@ -74,12 +74,17 @@ class Recovery:
         return found
 
     def _after_crash(self) -> None:
-        """The page cache has it all: what was being written has the size of its file."""
+        """The page cache has it all: what was being written has the size and the times of its file."""
         for task in self._t.tasks.parked_uploads():
             assert task.ino is not None
             inode, found = self._t.inodes.get(task.ino), self._contents.stat(task.ino)
-            if found is not None and inode.symlink is None and found.st_size != inode.size:
-                written = inode._replace(size=found.st_size, mtime_ns=found.st_mtime_ns)
+            if found is None or inode.symlink is not None:
+                continue
+            written = inode._replace(size=found.st_size)
+            if found.st_mtime_ns != inode.mtime_ns:  # else somebody set it, and nothing was written since
+                changed_ns = max(inode.ctime_ns, found.st_ctime_ns)
+                written = written._replace(mtime_ns=found.st_mtime_ns, ctime_ns=changed_ns)
+            if written != inode:
                 self._ns.tree.closed(written, now_ns=self._wall_ns())
 
     def _after_power_loss(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -9,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from fusecache.errors import NoSpace
 from fusecache.fs.attrs import Changes
 from tests.fs.harness import BLOCK, CountedStore, World, pattern
 
@@ -187,6 +189,26 @@ async def test_a_write_moves_the_time_of_the_file_and_a_new_name_that_of_its_dir
     assert (await world.stat("d")).mtime_ns == directory.mtime_ns
     await world.write_file("d/b", b"x")
     assert (await world.stat("d")).mtime_ns - directory.mtime_ns >= 5e9
+
+
+async def test_a_write_that_finds_no_room_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither do the times become those of a file that was never written."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    await world.write_file("a", b"12")
+    await world.setattr("a", mtime_ns=222)
+    before = await world.stat("a")
+    number = await world.open("a", os.O_WRONLY)
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(NoSpace):
+        await world.fs.write(number, 0, b"xyz")
+    monkeypatch.undo()
+    assert (await world.stat("a"))[:9] == before[:9]
+    await world.close(number)
+    assert (await world.stat("a"))[:9] == before[:9]
+    assert await world.read_file("a") == b"12"
 
 
 # --- the file system ---

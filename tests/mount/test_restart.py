@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from contextlib import closing
@@ -148,3 +149,18 @@ def test_staging_is_kept_over_restarts_and_stays_local(directory_store: Store, m
     (mount.path / "t" / "_temporary").rmdir()
     mount.flush()
     assert directory_store.objects() == {"t/part": b"x"}
+
+
+def test_times_that_were_set_outlive_a_kill(directory_store: Store, mounts: Mounts) -> None:
+    """Also those of a file that is open and has been written."""
+    mount = mounts(directory_store, *LATER)
+    path = mount.path / "a"
+    with path.open("wb", buffering=0) as file:
+        file.write(b"x")
+        os.utime(path, ns=(1, 123_456_789))
+        mount.kill()
+        with contextlib.suppress(OSError):
+            file.close()
+    mount.mount()
+    assert path.read_bytes() == b"x"
+    assert path.stat().st_mtime_ns == 123_456_789

