@@ -12,7 +12,7 @@ from fusecache.cache.contents import Contents, Synced, carried_bytes
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.readahead import demand
 from fusecache.errors import NoSuchObject, PreconditionFailed, Stale
-from fusecache.fs.handles import Handle, Handles, OpenFile
+from fusecache.fs.handles import Handle, Handles, OpenFile, is_for_writing
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
@@ -65,10 +65,11 @@ class Files:
         return number
 
     def opened_new(self, inode: Inode, flags: int) -> HandleNo:
-        """Open an inode that was created just now: dirty already, and committed at close."""
+        """Open an inode that was created just now: if for writing, it is dirty already, and committed at close."""
         content = self._contents.open(inode.ino, size=0, base=None, create=True)
-        file = OpenFile(inode.ino, content, dirtied=True, mtime_ns=inode.mtime_ns, ctime_ns=inode.ctime_ns)
-        return self._handles.add(file, flags | os.O_WRONLY)
+        file = OpenFile(inode.ino, content, mtime_ns=inode.mtime_ns, ctime_ns=inode.ctime_ns)
+        file.dirtied = is_for_writing(flags)
+        return self._handles.add(file, flags)
 
     def flush(self, number: HandleNo) -> None:
         """A descriptor was closed: commit what was written. Acknowledged, and not yet synced."""

@@ -17,6 +17,7 @@ from fusecache.errors import AlreadyExists, InvalidArgument, IsADirectory, NotPe
 from fusecache.fs.attrs import Changes, inherited, without_set_id
 from fusecache.fs.checks import Checks
 from fusecache.fs.files import Files
+from fusecache.fs.handles import is_for_writing
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Entry, Names
 from fusecache.fs.streams import Stream
@@ -238,12 +239,15 @@ class FileSystem:
             if flags & os.O_EXCL:
                 raise AlreadyExists(repr(place.name))
             return await self.open(present.ino, flags), await self.getattr(present.ino)
-        inode = self._ns.tree.create(place, self._inherited(place, owner), now_ns=self._wall_ns())
+        is_open = is_for_writing(flags)
+        inode = self._ns.tree.create(place, self._inherited(place, owner), now_ns=self._wall_ns(), is_open=is_open)
+        if not is_open:
+            self._changed()
         return self._files.opened_new(inode, flags), self._entry(inode)
 
     async def open(self, ino: InodeNo, flags: int, *, drops_set_id: bool = False) -> HandleNo:
         """Open a file. `drops_set_id`: who asks has no right to keep such bits on what O_TRUNC empties."""
-        if flags & os.O_ACCMODE != os.O_RDONLY or flags & os.O_TRUNC:
+        if is_for_writing(flags) or flags & os.O_TRUNC:
             self._checks.writable()
         inode = (await self.getattr(ino)).inode
         if inode.is_dir:

@@ -66,7 +66,7 @@ class Handles:
     def add(self, file: OpenFile, flags: int) -> HandleNo:
         """Count one more handle on `file`."""
         self._files[file.ino] = file
-        writable = flags & os.O_ACCMODE != os.O_RDONLY
+        writable = is_for_writing(flags)
         file.handles += 1
         file.writers += writable
         self._last += 1
@@ -87,3 +87,8 @@ class Handles:
     def open_for_writing(self) -> list[OpenFile]:
         """Files whose last bytes are not committed yet."""
         return [file for file in self._files.values() if file.writers]
+
+
+def is_for_writing(flags: int) -> bool:
+    """Whether an open(2) with these flags may write: its close commits."""
+    return flags & os.O_ACCMODE != os.O_RDONLY

@@ -46,6 +46,19 @@ async def test_an_open_that_cuts_and_cannot_write_is_a_commit(world: World) -> N
     assert await world.stat("a") == told
 
 
+async def test_a_file_that_is_created_by_an_open_for_reading_is_committed(world: World) -> None:
+    """Its close tells nothing new: it may be drained, and a truncate of it is a commit as any other."""
+    number = await world.open("a", os.O_RDONLY | os.O_CREAT)
+    ino = (await world.stat("a")).ino
+    (task,) = world.ns.tables.tasks.all_of_inode(ino)
+    assert task.due_ns is not None
+    await world.truncate("a", 5)
+    told = await world.stat("a")
+    assert world.ns.tables.inodes.get(ino) == told
+    await world.close(number)
+    assert await world.stat("a") == told
+
+
 async def test_writers_of_one_file_see_each_other(world: World) -> None:
     first, second = await world.create("a", os.O_RDWR), await world.open("a", os.O_RDWR)
     await world.fs.write(first, 0, b"aaaa")
