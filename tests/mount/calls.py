@@ -235,13 +235,11 @@ class Side:
                 if stat.S_ISREG(os.lstat(path).st_mode):
                     yield os.path.relpath(path, self.root), Path(path).read_bytes()
 
-    def touch_writable(self) -> list[int]:
-        """Set the times of what may be written through what is open, and return the inodes."""
+    def writable(self) -> set[int]:
+        """The inodes that may be written through what is open."""
         fds = [*self.slots.values(), *(mapping.fd for mapping in self.maps.values())]
         writable = [fd for fd in fds if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY]
-        for fd in writable:
-            os.utime(fd)
-        return [os.fstat(fd).st_ino for fd in writable]
+        return {os.fstat(fd).st_ino for fd in writable}
 
     def let_go(self) -> None:
         """Close everything, whatever that says."""

@@ -157,16 +157,25 @@ class Mounts:
 
 @contextmanager
 def watched(mounts: Mounts, deadline_s: float = DEADLINE_S) -> Iterator[Mounts]:
-    """Cut the mounts off at the end, or when the block takes too long: no syscall hangs for longer."""
+    """Cut the mounts off at the end, or when the block takes too long."""
+    try:
+        with deadline(mounts, deadline_s):
+            yield mounts
+    finally:
+        mounts.cut_off()
+
+
+@contextmanager
+def deadline(mounts: Mounts, deadline_s: float = DEADLINE_S) -> Iterator[None]:
+    """Cut the mounts off when the block takes too long: no syscall hangs for longer."""
     timer = threading.Timer(deadline_s, mounts.cut_off)
     timer.daemon = True
     timer.start()
     try:
-        yield mounts
+        yield
     finally:
         timer.cancel()
         timer.join()
-        mounts.cut_off()
 
 
 def tree(root: Path) -> dict[str, bytes]:
