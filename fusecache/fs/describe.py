@@ -69,7 +69,7 @@ class Describer:
         if inode.is_dir:
             return await self._directory(inode)
         row = row or next(iter(self._t.dentries.of_inode(ino)), None)
-        tasks = self._t.tasks.all_of_inode(ino)
+        tasks = self._tasks(inode, row)
         cached, dirty = self._bytes(inode, tasks)
         return {
             "type": _type(inode.mode),
@@ -105,7 +105,7 @@ class Describer:
             child = self._child(row)
             if child is None:
                 continue
-            tasks = self._t.tasks.all_of_inode(child.ino)
+            tasks = self._tasks(child, row)
             every += tasks
             worst = max(worst, self._state(child.ino, tasks), key=STATES.index)
             if not child.is_dir:
@@ -128,6 +128,13 @@ class Describer:
             return None if row.ino is None else self._t.inodes.get(row.ino)
         except Stale:
             return None
+
+    def _tasks(self, inode: Inode, row: Dentry | None) -> list[Task]:
+        """What is to be done for a file by this name: what waits below a staging name may be for another link."""
+        tasks = self._t.tasks.all_of_inode(inode.ino)
+        if row is None or row.generation != inode.generation or row.key != self._t.directories.home_key(row.place):
+            return tasks
+        return [task for task in tasks if not task.staged]
 
     def _state(self, ino: InodeNo, tasks: Iterable[Task]) -> str:
         if ino in self._uploading():

@@ -161,6 +161,7 @@ class Drained(World):
     """A world whose changes go to the store when it is told to `drain`, or when they are due."""
 
     persister: Persister = field(kw_only=True)
+    describer: Describer = field(kw_only=True)
 
     async def settle(self) -> None:
         """Drain everything, then wait for what only falls due later."""
@@ -225,7 +226,7 @@ async def a_drained_world(
             nursery.start_soon(persister.run)
             persister.ring()
             upkeep = Upkeep(ns, contents, durability, files)
-            yield Drained(fs, ns, store, contents, persister=persister, upkeep=upkeep, stale=stale)
+            yield Drained(fs, ns, store, contents, persister=persister, describer=describer, upkeep=upkeep, stale=stale)
             nursery.cancel_scope.cancel()
         assert "0 tasks, 0 keys>, 0 requests, 0 batches" in repr(persister)
     finally:

@@ -83,6 +83,28 @@ async def test_local_files_are_counted_and_not_waited_for(
     assert store.objects() == {"x": b"123"}
 
 
+async def test_a_file_in_the_store_is_clean_though_another_link_of_it_is_local(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await world.write_file("a", b"123")
+    await world.settle()
+    await world.mkdir("_temporary")
+    await world.link("a", "_temporary/a")
+    await world.settle()
+    assert [await state(world, path) for path in ("a", "_temporary/a")] == ["clean", "local"]
+    await world.write_at("a", 0, b"4")
+    assert await state(world, "a") == "dirty"
+    await world.rename("a", "_temporary/b")
+    await world.settle()
+    assert store.objects() == {"_temporary/b": b"423"}, "what was in the store has moved"
+    assert [await state(world, f"_temporary/{name}") for name in "ab"] == ["local", "clean"]
+
+
+async def state(world: Drained, path: str) -> str:
+    told: str = (await world.describer.describe(path.encode()))["state"]
+    return told
+
+
 async def test_a_marker_that_stepped_aside_replaces_the_old_one(
     autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
 ) -> None:
