@@ -207,14 +207,6 @@ def test_set_id_bits_go(mount: Mount, act: str) -> None:
 # --- what the disk has ---
 
 
-def test_statfs_tells_of_the_cache_disk(mount: Mount) -> None:
-    told, disk = os.statvfs(mount.path), os.statvfs(mount.cache)
-    assert (told.f_blocks, told.f_frsize, told.f_namemax) == (disk.f_blocks, disk.f_frsize, 255)
-    assert 0 < told.f_bavail <= told.f_bfree <= told.f_blocks
-    assert abs(told.f_bavail - disk.f_bavail) * disk.f_frsize < GIB
-    assert told.f_favail > 0
-
-
 def test_beyond_4_gib_and_sparse_on_the_cache_disk(mount: Mount) -> None:
     file = mount.path / "sparse"
     before = _used_bytes(mount.cache)
