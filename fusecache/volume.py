@@ -32,7 +32,7 @@ from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.fs.recovery import Recovery
-from fusecache.fs.stale import TellStale
+from fusecache.fs.stale import Pages, TellStale
 from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
@@ -44,7 +44,7 @@ from fusecache.persist.report import DrainReport
 from fusecache.persist.settings import settings_of
 from fusecache.persist.staging import Patterns
 from fusecache.persist.steady import Steady
-from fusecache.types import FlushProgress
+from fusecache.types import Extent, FlushProgress, InodeNo
 
 _INDEX_EVERY_S = 1.0
 """How much of what was fetched a crash may forget: it is fetched again."""
@@ -114,7 +114,14 @@ class Volume:
         _, row = await parts.describer.resolve(path)
         key = "" if row is None else parts.namespace.tables.directories.home_key(row.place)
         tables, durability = parts.namespace.tables, Durability(parts.namespace.database)
-        repairer = Repairer(self.config.cache_dirs[0], tables, parts.contents, durability, parts.reader)
+        repairer = Repairer(
+            self.config.cache_dirs[0],
+            tables,
+            parts.contents,
+            durability,
+            parts.reader,
+            replaced=lambda ino, extent: parts.stale(Pages(ino, extent)),
+        )
         doctor = _doctor(self.config, parts.reader, repairer if repair else None, is_mounted=True)
         return await doctor.examine(key, progress=progress)
 
@@ -134,6 +141,7 @@ class _Parts:
         defaults = _defaults(config)
         self.namespace = namespace
         self.reader = reader
+        self.stale = stale
         readers = {namespace.store: reader}
         durability = Durability(namespace.database)
         self.contents = _open_contents(config)
@@ -250,8 +258,14 @@ async def open_doctor(config: Config, *, repair: bool) -> AsyncIterator[Doctor]:
                 namespace = stack.enter_context(contextlib.closing(_open_namespace(config, backend.url)))
                 contents = stack.enter_context(contextlib.closing(_open_contents(config)))
                 durability = Durability(namespace.database)
-                repairer = Repairer(config.cache_dirs[0], namespace.tables, contents, durability, reader)
+                repairer = Repairer(
+                    config.cache_dirs[0], namespace.tables, contents, durability, reader, replaced=_nobody_believes
+                )
         yield _doctor(config, reader, repairer, is_mounted=False)
+
+
+def _nobody_believes(_ino: InodeNo, _extent: Extent) -> None:
+    """Nothing is mounted, so no kernel has read anything."""
 
 
 def _doctor(config: Config, reader: Backend, repairer: Repairer | None, *, is_mounted: bool) -> Doctor:

@@ -74,7 +74,7 @@ class Kind(Enum):
         "block-damaged",
         Severity.PROBLEM,
         "cached blocks are not what was fetched",
-        "`--repair` fetches them again; what was read of them stays in the page cache until a remount",
+        "`--repair` fetches them again; what programs have read of them was wrong",
     )
     FILE = _Sort(
         "file-unknown",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from fusecache.backends.base import Backend
@@ -15,7 +16,7 @@ from fusecache.errors import FusecacheError
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.records import Inode
 from fusecache.namespace.tables import Tables
-from fusecache.types import Extent
+from fusecache.types import Extent, InodeNo
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +29,22 @@ class Repairer:
     """Belongs to the loop, as its parts do: what it decides and does without waiting, nobody comes between."""
 
     def __init__(
-        self, cache: Path, tables: Tables, contents: Contents, durability: Durability, backend: Backend
+        self,
+        cache: Path,
+        tables: Tables,
+        contents: Contents,
+        durability: Durability,
+        backend: Backend,
+        *,
+        replaced: Callable[[InodeNo, Extent], None],
     ) -> None:
+        """`replaced` is told of bytes that are others than whoever has read them believes."""
         self._cache = cache
         self._tables = tables
         self._contents = contents
         self._durability = durability
         self._backend = backend
+        self._replaced = replaced
 
     async def carry_out(self, remedy: Remedy) -> str:
         """Put one thing right; return why that couldn't be done, or nothing."""
@@ -85,15 +95,13 @@ class Repairer:
             if hash_block(data) != remedy.digest:
                 raise NotNeeded(f"{base.key} has other bytes there, too, than were fetched once")
             _put_in_place(content, base, offset, data)
+            self._replaced(inode.ino, Extent(offset, length))
         finally:
             content.close()
 
 
 def _put_in_place(content: Content, base: Base, offset: int, data: bytes) -> None:
-    """Without an await point: an application's write comes before, and is seen, or after.
-
-    Pages that the kernel has read of the block stay: an invalidation tells it of attributes only (fs/transport/abi.py).
-    """
+    """Without an await point: an application's write comes before, and is seen, or after."""
     if not content.clean or content.base != base:
         raise NotNeeded("it was written to")
     if content.pread(offset, len(data)) != data:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from fusecache.doctor.doctor import Doctor
 from fusecache.doctor.repair import Repairer
 from fusecache.errors import BackendUnavailable
 from fusecache.namespace.durability import Durability
-from fusecache.types import ETag, Extent, ObjectKey
+from fusecache.types import ETag, Extent, InodeNo, ObjectKey
 from tests.fs.draining import Drained, RecordedStore, a_drained_world
 from tests.fs.harness import BLOCK, pattern
 
@@ -50,11 +50,15 @@ class Clinic:
     store: WatchedStore
     now_ns: int = 1_700_000_000_000_000_000
     """The time of the store."""
+    replaced: list[tuple[InodeNo, Extent]] = field(default_factory=list)
+    """What a kernel would be told to read again."""
 
     async def examine(self, *, repair: bool = False, mounted: bool = True, path: str = "") -> dict[str, Any]:
         self.world.contents.flush_index()
         tables = self.world.ns.tables
-        repairer = Repairer(self.root, tables, self.world.contents, Durability(tables.database), self.store)
+        repairer = Repairer(
+            self.root, tables, self.world.contents, Durability(tables.database), self.store, replaced=self._replaced
+        )
         doctor = Doctor(
             namespace_db=self.root / "namespace.db",
             cache=self.root,
@@ -65,6 +69,9 @@ class Clinic:
         )
         with trio.fail_after(20):
             return await doctor.examine(path, progress=lambda told: None)
+
+    def _replaced(self, ino: InodeNo, extent: Extent) -> None:
+        self.replaced.append((ino, extent))
 
     async def found(self, **how: Any) -> dict[str, list[str]]:
         """What is found, by its kind."""
@@ -132,6 +139,7 @@ async def test_a_damaged_clean_block_is_fetched_again(clinic: Clinic) -> None:
     assert report["healthy"] is False
     assert (await clinic.examine(repair=True))["healthy"] is True
     assert path.read_bytes() == b"theirs"
+    assert clinic.replaced == [((await clinic.world.stat("dir/theirs")).ino, Extent(0, len(b"theirs")))]
     assert await clinic.found() == {}
 
 

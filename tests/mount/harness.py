@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from tests.mount.cli import TIMEOUT_S, fusecache, mounted
 
 DEADLINE_S = 90.0
 """How long a test may take: after it every mount of its own is cut off, and what hangs in one fails."""
+SOON_S = 10.0
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -176,6 +178,14 @@ def deadline(mounts: Mounts, deadline_s: float = DEADLINE_S) -> Iterator[None]:
     finally:
         timer.cancel()
         timer.join()
+
+
+def soon(holds: Callable[[], bool], what: str) -> None:
+    """Wait until something holds that must hold within moments."""
+    until = time.monotonic() + SOON_S
+    while not holds():
+        assert time.monotonic() < until, what
+        time.sleep(0.01)
 
 
 def tree(root: Path) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Servers, new_bucket, use_server
 from tests.mount.cli import Done, fusecache
-from tests.mount.harness import Mount, Mounts, Store, file_store, s3_store
+from tests.mount.harness import Mount, Mounts, Store, file_store, s3_store, soon
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
 
@@ -88,9 +88,11 @@ def test_on_a_mount(mounts: Mounts, store: Store) -> None:
     done = fusecache("doctor", "--json", mount.path)
     assert (done.returncode, kinds(done)) == (1, ["block-damaged", "file-unknown"])
     assert before.items() <= digests(mount.cache).items()
+    assert (mount.path / "theirs").read_bytes() == b"THEIRS", "which the kernel keeps"
     done = fusecache("doctor", "--repair", mount.path / "theirs")
     assert (done.returncode, "2 repaired" in done.stdout) == (0, True), done
     assert cached.read_bytes() == b"theirs"
+    soon(lambda: (mount.path / "theirs").read_bytes() == b"theirs", "the kernel keeps what was read of it")
     assert (mount.cache / "aside/fffff0a").read_bytes() == b"a stray"
     assert content_of(mount.cache, b"only here").exists()
     mount.flush()

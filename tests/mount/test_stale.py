@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,21 +16,12 @@ from fusecache.control.client import wait_gone
 from tests.conftest import new_bucket
 from tests.mount.cli import TIMEOUT_S, mounted
 from tests.mount.gate import Gate, gated_server
-from tests.mount.harness import Mount, Mounts, Store, s3_store
+from tests.mount.harness import Mount, Mounts, Store, s3_store, soon
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
 
 CACHED = ("--ttl", "0s", "--entry-timeout", "1h", "--attr-timeout", "1h")
 """We ask the store each time, the kernel never asks us again."""
-SOON_S = 10.0
-
-
-def soon(holds: Callable[[], bool], what: str) -> None:
-    """Wait until something holds that must hold within moments."""
-    until = time.monotonic() + SOON_S
-    while not holds():
-        assert time.monotonic() < until, what
-        time.sleep(0.01)
 
 
 def state(pid: int, thread: int | None = None) -> str:

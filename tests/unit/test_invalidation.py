@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import trio
 
+from fusecache.fs.stale import Pages
 from fusecache.fs.transport import abi, invalidation
 from fusecache.fs.transport.invalidation import Invalidations
 from fusecache.namespace.records import Place
-from fusecache.types import InodeNo
+from fusecache.types import Extent, InodeNo
 
 pytestmark = pytest.mark.slow  # each starts a process
 
@@ -62,6 +63,9 @@ def test_messages_are_as_the_kernel_wants_them() -> None:
     assert abi.inval_inode(258).hex(" ", -4) == (
         "28000000 02000000 00000000 00000000 02010000 00000000 ffffffff ffffffff 00000000 00000000"
     )
+    assert abi.inval_pages(258, 4096, 10).hex(" ", -4) == (
+        "28000000 02000000 00000000 00000000 02010000 00000000 00100000 00000000 0a000000 00000000"
+    )
 
 
 async def test_each_arrives_by_itself() -> None:
@@ -70,9 +74,11 @@ async def test_each_arrives_by_itself() -> None:
         for _ in range(1000):
             rig.invalidations.tell(_ENTRY)
             rig.invalidations.tell(_INODE)
+        rig.invalidations.tell(Pages(_INODE, Extent(4096, 10)))
         for _ in range(1000):
             assert await rig.received() == abi.inval_entry(*_ENTRY)
             assert await rig.received() == abi.inval_inode(_INODE)
+        assert await rig.received() == abi.inval_pages(_INODE, 4096, 10)
     assert (rig.severed, rig.invalidations.dropped) == (0, 0)
 
 

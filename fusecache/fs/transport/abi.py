@@ -21,6 +21,11 @@ def inval_inode(ino: int) -> bytes:
     return _notification(FUSE_NOTIFY_INVAL_INODE, fuse_notify_inval_inode_out.pack(ino, -1, 0))
 
 
+def inval_pages(ino: int, offset: int, length: int) -> bytes:
+    """Return the message that these bytes of `ino` have to be read again. It waits for a READ of them in flight."""
+    return _notification(FUSE_NOTIFY_INVAL_INODE, fuse_notify_inval_inode_out.pack(ino, offset, length))
+
+
 def inval_entry(parent: int, name: bytes) -> bytes:
     """Return the message that `name` has to be looked up again before it is believed.
 

@@ -16,7 +16,7 @@ import trio
 
 import fusecache
 from fusecache.errors import MountError
-from fusecache.fs.stale import Stale
+from fusecache.fs.stale import Pages, Stale
 from fusecache.fs.transport import abi
 from fusecache.namespace.records import Place
 
@@ -42,10 +42,10 @@ class Invalidations:
         return f"<Invalidations, {self.dropped} dropped>"
 
     def tell(self, stale: Stale) -> None:
-        """Have the kernel ask again about a name or an inode: soon, or else when its timeout ends."""
+        """Have the kernel ask again about a name or an inode: soon, or else when its timeout ends. Pages have none."""
         if self._pipe is None:
             return  # nothing is mounted, so nothing is believed
-        message = abi.inval_entry(*stale) if isinstance(stale, Place) else abi.inval_inode(stale)
+        message = _message(stale)
         try:
             os.write(self._pipe, message)  # shorter than PIPE_BUF: the whole or nothing (pipe(7))
         except BlockingIOError:
@@ -97,6 +97,16 @@ def fuse_descriptor() -> int:
         if stat.S_ISCHR(found.st_mode) and found.st_rdev == _FUSE_DEVICE:
             return int(entry.name)
     raise MountError("this process has no connection to the kernel's FUSE")
+
+
+def _message(stale: Stale) -> bytes:
+    match stale:
+        case Place():
+            return abi.inval_entry(*stale)
+        case Pages(ino, extent):
+            return abi.inval_pages(ino, extent.offset, extent.length)
+        case _:
+            return abi.inval_inode(stale)
 
 
 async def _start(fuse_fd: int) -> tuple[trio.Process, int]:
