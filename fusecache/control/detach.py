@@ -87,7 +87,7 @@ def detach(entry: MountEntry) -> None:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise MountError(f"{mountpoint} has a dead mount that cannot be detached: {said}")
     leftover = sockets.find_socket(entry.device, entry.user_id or 0, environ=os.environ)
-    if leftover is not None:
+    if leftover is not None and client.daemon_has_died(entry):  # else the number is another mount's by now
         leftover.unlink(missing_ok=True)
 
 

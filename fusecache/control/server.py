@@ -6,7 +6,7 @@ import array
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,14 +119,33 @@ class ControlServer:
                 self._idle.set()
 
 
+@contextmanager
+def listening(path: Path, *, mode: int) -> Iterator[socket.socket]:
+    """Listen at `path` in the block; then the file goes, unless it is somebody else's by now.
+
+    Device numbers are used again, and so is the path: what is there at first is a leftover, and at the end, when the
+    mount is gone, perhaps another daemon's.
+    """
+    with listen(path, mode=mode) as listener:
+        made = path.stat().st_ino  # which nobody gets as long as this listens
+        try:
+            yield listener
+        finally:
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == made:
+                    path.unlink()
+
+
 def listen(path: Path, *, mode: int) -> socket.socket:
-    """Return a socket that listens at `path`, made anew: device numbers are used again, so a file is a leftover."""
-    path.unlink(missing_ok=True)
+    """Return a socket that listens at `path`. Nobody finds one there that does not listen yet."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     try:
-        listener.bind(str(path))
-        path.chmod(mode)
+        listener.bind(str(fresh))
+        fresh.chmod(mode)
         listener.listen(CONNECTIONS)
+        fresh.rename(path)
     except OSError:
         listener.close()
         raise

@@ -13,7 +13,7 @@ import trio
 
 from fusecache.config import Config
 from fusecache.control import sockets
-from fusecache.control.server import listen
+from fusecache.control.server import listening
 from fusecache.daemon.reporting import Starter, Supervisor
 from fusecache.daemon.service import Service
 from fusecache.daemon.unmounting import own_mount, sever, unmount
@@ -91,8 +91,6 @@ def control_socket(config: Config) -> Iterator[socket.socket]:
     if entry is None:
         raise MountError(f"{config.mountpoint} vanished while it was mounted")
     path = sockets.make_directory(uid, environ=os.environ) / sockets.socket_name(entry.device)
-    with listen(path, mode=0o666 if uid == 0 else 0o600) as listener:  # root's: each request is checked by its sender
-        try:
-            yield listener
-        finally:
-            path.unlink(missing_ok=True)
+    # Root's: each request is checked by its sender.
+    with listening(path, mode=0o666 if uid == 0 else 0o600) as listener:
+        yield listener

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from fusecache.control import client, mounts, protocol, sockets
+from fusecache.control import client, detach, mounts, protocol, sockets
 from fusecache.control.mounts import MountEntry, mount_of, mounted_at, resolve
 from fusecache.control.protocol import ControlError, ExitCode
-from fusecache.control.server import Answer, ControlServer, Message, Peer, listen
+from fusecache.control.server import Answer, ControlServer, Message, Peer, listen, listening
 
 TABLE = b"""\
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -277,6 +277,35 @@ def test_nobody_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     listen(folder / sockets.socket_name(mount.device), mode=0o600).close()  # a dead daemon leaves it so
     with pytest.raises(ControlError, match="does not answer"):
         client.call(mount, {"command": "ping"})
+
+
+def test_a_socket_that_is_another_daemon_s_by_now_stays(tmp_path: Path) -> None:
+    """Its mount has got the device number that was ours until it was unmounted."""
+    path = tmp_path / "0:9.sock"
+    with listening(path, mode=0o600):
+        other = listen(path, mode=0o600)
+    with other, socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+    with listening(path, mode=0o600):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("is_alive", [False, True])
+def test_what_a_detached_mount_leaves_goes_unless_somebody_listens_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_alive: bool
+) -> None:
+    monkeypatch.setattr(sockets, "ROOT_DIR", tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(detach, "CONNECTIONS", tmp_path)
+    monkeypatch.setattr(detach, "unmount_command", lambda *_, **__: ["true"])
+    mount = entry_at(tmp_path)
+    path = sockets.make_directory(os.getuid(), environ=os.environ) / sockets.socket_name(mount.device)
+    with listen(path, mode=0o600) as listener:
+        if not is_alive:
+            listener.close()
+        detach.detach(mount)
+    assert path.exists() == is_alive
 
 
 def test_a_strangers_mount_is_not_ours_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
