@@ -202,7 +202,7 @@ def test_what_was_found_once(file_lab: Lab, foreign: bool, every: int, steps: li
 
 
 def test_a_mount_is_a_plain_directory(file_lab: Lab) -> None:
-    explore(file_lab, 10)
+    explore(file_lab, 8)
 
 
 def test_a_mount_of_a_bucket_is_a_plain_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,4 +217,4 @@ def test_a_mount_of_a_bucket_is_a_plain_directory(tmp_path: Path, monkeypatch: p
         def new_store() -> Store:
             return s3_store("moto", client, server.endpoint_url, bucket, prefix=f"{uuid.uuid4().hex}/")
 
-        explore(stack.enter_context(Lab(tmp_path, new_store, "--persist-delay", "0s").opened()), 5)
+        explore(stack.enter_context(Lab(tmp_path, new_store, "--persist-delay", "0s").opened()), 4)
