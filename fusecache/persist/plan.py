@@ -186,7 +186,8 @@ class Planner:
             plan.abandon.append(task)
             return []
         place = Place(directory.parent, directory.name)
-        if self._patterns.is_staging([*self._t.directories.names(place), b""]):
+        # Opaque, it is here whatever the store has; else the store has seen it, and without a key shows that it is gone.
+        if directory.prefix is None and self._patterns.is_staging([*self._t.directories.names(place), b""]):
             plan.abandon.append(task)
             return []
         return [Job(task, Place(task.ino, b""), ObjectKey(self._t.directories.home_prefix(task.ino)))]
