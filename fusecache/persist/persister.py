@@ -39,6 +39,7 @@ from fusecache.persist.overwrite import Overwriter
 from fusecache.persist.paths import Paths
 from fusecache.persist.plan import Job, Plan, Planner
 from fusecache.persist.relocate import Relocator
+from fusecache.persist.removed import Removed
 from fusecache.persist.report import DrainReport, Reporter
 from fusecache.persist.settings import Settings
 from fusecache.persist.signature import Signer
@@ -96,7 +97,8 @@ class Persister:
         patterns = Patterns(staging=settings.staging, markers=settings.markers)
         holds = Holds(namespace.tables, self._inflight, is_read=contents.readers_of)
         barriers = Barriers(namespace.tables, patterns)
-        self._planner = Planner(namespace.tables, holds, barriers, self._inflight, patterns)
+        removed = Removed(namespace.tables, patterns, is_read=contents.readers_of)
+        self._planner = Planner(namespace.tables, holds, barriers, removed, self._inflight, patterns)
         self._uploader, self._copier = Uploader(self._tools), Copier(self._tools)
         self._relocator, self._marker, self._deleter = (
             Relocator(self._tools),

@@ -14,6 +14,7 @@ from fusecache.namespace.tables import Tables
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.holds import Fate, Holds
 from fusecache.persist.inflight import InFlight
+from fusecache.persist.removed import Removed
 from fusecache.persist.settings import MAX_BATCH
 from fusecache.persist.staging import Patterns
 from fusecache.types import ObjectKey, Seq
@@ -58,11 +59,18 @@ class Planner:
     """Makes plans. What it offers as a job is claimed in `inflight`; the rest changes nothing."""
 
     def __init__(
-        self, tables: Tables, holds: Holds, barriers: Barriers, inflight: InFlight, patterns: Patterns
+        self,
+        tables: Tables,
+        holds: Holds,
+        barriers: Barriers,
+        removed: Removed,
+        inflight: InFlight,
+        patterns: Patterns,
     ) -> None:
         self._t = tables
         self._holds = holds
         self._barriers = barriers
+        self._removed = removed
         self._inflight = inflight
         self._patterns = patterns
         self._held: dict[int, int] = {}
@@ -107,7 +115,8 @@ class Planner:
                 return
         if not jobs:
             return
-        job = next((each for each in jobs if not self._must_wait(each)), None)
+        free = (job for job in jobs if not self._must_wait(job) and not self._is_early(plan, task, job.key, now_ns))
+        job = next(free, None) or self._no_marker_any_more(jobs)
         if job is None:
             plan.postpone.append((task, now_ns + self._hold_ns(task)))
             return
@@ -208,6 +217,21 @@ class Planner:
             return True
         return self._barriers.holds(task, place)
 
+    def _is_early(self, plan: Plan, task: Task, key: ObjectKey, now_ns: int) -> bool:
+        """Whether readers would take what `task` is about to change for what a removed marker vouched for."""
+        delete = self._removed.blocker(task, key)
+        if delete is not None and (delete.due_ns or 0) > now_ns and not delete.attempts and delete.task not in self._held:
+            plan.postpone.append((delete, now_ns))  # somebody waits for it now
+        return delete is not None
+
+    def _no_marker_any_more(self, jobs: list[Job]) -> Job | None:
+        """A marker that becomes data of its own tree waits for its own delete, which waits for it: it steps aside."""
+        for job in jobs:
+            delete = self._removed.blocker(job.task, job.key)
+            if delete is not None and job.dentry is not None and job.dentry.key == delete.key:
+                return None if self._inflight_upload(job.task) else self._aside(job.task)
+        return None
+
     def _inflight_upload(self, task: Task) -> bool:
         """Another task of the same inode is in flight; or its bytes go first, to each of several names."""
         assert task.ino is not None
@@ -232,6 +256,8 @@ class Planner:
         for task in list(self._deletes_due(now_ns, synced_seq)):
             examined += 1
             fate = self._delete_fate(task)
+            if fate is Fate.GO and self._is_early(plan, task, task.key or ObjectKey(""), now_ns):
+                fate = Fate.WAIT
             if fate is Fate.GO and task.key not in keys and len(plan.deletes) < MAX_BATCH:
                 plan.deletes.append(task)
                 keys.add(task.key or "")
@@ -264,8 +290,7 @@ class Planner:
 
     def _is_commit_marker(self, task: Task) -> bool:
         """Then it goes before its successor comes, which waits for it: a reader takes neither for the other."""
-        names = [component.encode() for component in (task.key or "").split("/")]
-        return self._patterns.marked_depth(names) is not None
+        return self._patterns.tree_of(task.key or "") is not None
 
     # --- circles ---
 

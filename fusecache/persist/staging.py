@@ -43,6 +43,12 @@ class Patterns:
                 return depth
         return len(texts) - 1 if self._marker_names.match(texts[-1]) else None
 
+    def tree_of(self, key: str) -> str | None:
+        """If an object's key is a commit marker's: the prefix of the tree that it vouches for."""
+        components = key.split("/")
+        depth = self.marked_depth([component.encode() for component in components]) if components[-1] else None
+        return None if depth is None else "".join(f"{component}/" for component in components[:depth])
+
 
 def _any_of(patterns: Sequence[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(fnmatch.translate, patterns))) if patterns else _NOTHING

@@ -1,0 +1,80 @@
+"""Commit markers go first: before all that was acknowledged after their removal in their tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from fusecache.namespace.keys import TMP_PREFIX, ancestors
+from fusecache.namespace.records import Dentry, Task, TaskKind
+from fusecache.namespace.tables import Tables
+from fusecache.persist.staging import Patterns
+from fusecache.types import ObjectKey, Seq, StoreNo
+
+
+class Removed:
+    """Tells whether a change has to wait until a removed commit marker is gone from the store.
+
+    The rows decide; remembered is only which deletes are of markers, as no query can tell.
+    """
+
+    def __init__(self, tables: Tables, patterns: Patterns, *, is_read: Callable[[StoreNo, ObjectKey], bool]) -> None:
+        """`is_read`: an open, partly cached file still needs this object."""
+        self._t = tables
+        self._patterns = patterns
+        self._is_read = is_read
+        self._deletes: dict[tuple[StoreNo, str], dict[int, Seq]] = {}
+        """Of each tree: the delete tasks of its markers, and their earliest acknowledgements."""
+        self._seen = 0
+
+    def blocker(self, task: Task, key: str) -> Task | None:
+        """Return the delete of a marker that must be carried out before `task` changes `key`.
+
+        A delete that waits for an application, or is stuck, holds up nobody: there is no telling when that ends.
+        Nor is a marker held up, which has a barrier of its own, nor the key of a directory, which is no data.
+        """
+        self._look()
+        if not self._deletes or key.endswith("/") != (task.kind == TaskKind.RELOCATE):
+            return None
+        if key.startswith(TMP_PREFIX) or self._patterns.tree_of(key) is not None:
+            return None
+        deletes = (each for tree in ("", *ancestors(key)) for each in self._of_tree(task.store, tree, task.seq))
+        return next((each for each in deletes if not _is_of(each, task) and self._is_going(each)), None)
+
+    def _look(self) -> None:
+        """Each delete is looked at once: numbers of tasks only grow."""
+        for task, store, key, since_seq in self._t.tasks.deletes_after(self._seen):
+            self._seen = task
+            tree = self._patterns.tree_of(key)
+            if tree is not None:
+                self._deletes.setdefault((store, tree), {})[task] = since_seq
+
+    def _of_tree(self, store: StoreNo, tree: str, seq: Seq) -> Iterator[Task]:
+        """The deletes that are still to be carried out, of markers removed until `seq`, lazily."""
+        known = self._deletes.get((store, tree), {})
+        for number, since_seq in tuple(known.items()):
+            if since_seq > seq:
+                continue
+            delete = self._t.tasks.get(number)
+            if delete is not None:
+                yield delete
+                continue
+            del known[number]
+            if not known:
+                del self._deletes[store, tree]
+
+    def _is_going(self, delete: Task) -> bool:
+        assert delete.key is not None
+        if delete.stuck or self._is_read(delete.store, delete.key):
+            return False
+        readers = self._t.dentries.readers(delete.store, delete.key)
+        return all(map(self._is_leaving, readers)) and (bool(readers) or delete.due_ns is not None)
+
+    def _is_leaving(self, row: Dentry) -> bool:
+        """Whether the marker's name, which is another one by now, gets an object of its own without anybody's help."""
+        tasks = [each for each in self._t.tasks.all_of_inode(row.inode_no) if each.kind != TaskKind.DELETE]
+        return bool(tasks) and all(each.due_ns is not None and not each.stuck for each in tasks)
+
+
+def _is_of(delete: Task, task: Task) -> bool:
+    """Whether `task` is the relocation that leaves the marker behind, which goes once all is copied."""
+    return task.kind == TaskKind.RELOCATE and (delete.key or "").startswith(task.source or "")
