@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
+from fusecache.namespace.keys import after
 from fusecache.namespace.moves import Moves, is_settled
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
@@ -27,6 +28,11 @@ class Relocated:
     """The name was removed while its object was copied: what hides the copy, which has to go."""
     is_anothers: bool = False
     """The directory that it is in was moved meanwhile, and reads the source."""
+
+
+def only_markers_left(task: Task) -> bool:
+    """Whether all that a relocation copies is copied, but commit markers."""
+    return bool(task.source) and task.position == after(task.source or "")
 
 
 class Relocations:
@@ -73,6 +79,14 @@ class Relocations:
                     since_seq=task.since_seq,
                 )
             t.tasks.move(task.task, position)
+
+    def held_back(self, task: Task) -> Task:
+        """All of a relocation is copied but commit markers, which come last: some may have been already."""
+        assert task.source is not None
+        position = after(task.source)
+        with self._t.database.transaction():
+            self._t.tasks.move(task.task, position)
+        return task._replace(position=position)
 
     def flipped(self, task: Task, *, now_ns: int) -> None:
         """All keys of a relocation are copied: the directory reads the recorded target from now on.

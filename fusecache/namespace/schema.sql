@@ -80,7 +80,8 @@ CREATE TABLE task (
     etag       TEXT,               -- delete: the version that is meant
     unsure     INTEGER NOT NULL DEFAULT 0,  -- delete: 1: or one that a request of ours, whose answer isn't known, made
     attributes INTEGER NOT NULL DEFAULT 0,  -- copy: 1: they changed, an object at home is copied onto itself
-    position   TEXT,               -- relocate: the last source key that was copied
+    position   TEXT,               -- relocate: the last source key that was copied; above all of them: only commit markers
+                                   --   are left, which come last
     generation INTEGER NOT NULL,   -- of the task: a change while it is in flight makes it stay
     seq        INTEGER NOT NULL,   -- of the latest acknowledgement it stands for
     since_seq  INTEGER NOT NULL,   -- of the earliest one that is not in the store yet

@@ -23,16 +23,56 @@ class Barriers:
         depth = self._patterns.marked_depth(names)
         if depth is None:
             return False
+        tree = self._tree(place, len(names) - depth)
+        moving = self._moving(tree)
+        if moving is not None:
+            self._blockers[task.task] = moving
+            return True
         known = self._blockers.get(task.task)
         if known is not None and self._still_blocks(known, task):
             return True
         first = known.since_seq if known is not None else Seq(0)
-        blocker = self._search(task, place, self._tree(place, len(names) - depth), first)
+        return self._is_blocked(task, self._search(task, place, tree, first))
+
+    def holds_back(self, task: Task) -> bool:
+        """Whether a relocation that has copied all but commit markers has to wait with those.
+
+        For what was acknowledged before it and is to arrive in its directory: not for what waits for an application or
+        is stuck, as others wait for the directory. Only where that is now: else what arrives there waits for it.
+        """
+        assert task.ino is not None
+        directory = self._t.directories.find(task.ino)
+        if directory is None or task.key != self._t.directories.home_prefix(task.ino):
+            return False
+        place = Place(directory.parent, directory.name)
+        depth = self._patterns.marked_depth([*self._t.directories.names(place), b""])
+        tree = task.ino if depth is None else self._tree(place, len(self._t.directories.names(place)) - depth)
+        home = self._t.directories.home_prefix(tree)
+        others = self._t.tasks.unfinished(first=Seq(0), before=task.seq)
+        arriving = (each for each in others if self._arrives_before(each, task) and self._is_within(each, tree, home))
+        return self._is_blocked(task, next(arriving, None))
+
+    def _is_blocked(self, task: Task, blocker: Task | None) -> bool:
         if blocker is None:
             self._blockers.pop(task.task, None)
             return False
         self._blockers[task.task] = blocker
         return True
+
+    def _arrives_before(self, other: Task, task: Task) -> bool:
+        if other.due_ns is None or other.stuck or self._is_marker(other):
+            return False
+        if other.kind == TaskKind.RELOCATE:  # of two, one goes on
+            return other.source != other.key and other.since_seq < task.since_seq
+        return other.kind in (TaskKind.UPLOAD, TaskKind.COPY)
+
+    def _moving(self, tree: InodeNo) -> Task | None:
+        """The relocation that brings a tree, whenever it was acknowledged: without it the rest is not there."""
+        if not self._t.tasks.has_relocations():
+            return None
+        above = (tree, *self._t.directories.ancestors(tree))
+        moving = (self._t.tasks.of_inode(ino, TaskKind.RELOCATE) for ino in above)
+        return next((each for each in moving if each is not None and each.source != each.key), None)
 
     def blocker_of(self, task: int) -> Task | None:
         """Return what a marker was last seen to wait for, if that is there still."""

@@ -101,7 +101,7 @@ class Persister:
         self._planner = Planner(namespace.tables, holds, barriers, removed, self._inflight, patterns)
         self._uploader, self._copier = Uploader(self._tools), Copier(self._tools)
         self._relocator, self._marker, self._deleter = (
-            Relocator(self._tools),
+            Relocator(self._tools, barriers, patterns),
             Marker(self._tools),
             Deleter(self._tools),
         )

@@ -10,6 +10,7 @@ from fusecache.namespace.keys import TMP_PREFIX
 from fusecache.namespace.links import copied_from, lacking
 from fusecache.namespace.moves import is_settled
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
+from fusecache.namespace.relocations import only_markers_left
 from fusecache.namespace.tables import Tables
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.holds import Fate, Holds
@@ -195,7 +196,7 @@ class Planner:
             plan.abandon.append(task)
             return []
         place = Place(directory.parent, directory.name)
-        # Opaque, it is here whatever the store has; else the store has seen it, and without a key shows that it is gone.
+        # Opaque, it is here whatever the store has; else the store has seen it, and would show that it is gone.
         if directory.prefix is None and self._patterns.is_staging([*self._t.directories.names(place), b""]):
             plan.abandon.append(task)
             return []
@@ -206,6 +207,8 @@ class Planner:
         if task.kind == TaskKind.RELOCATE:
             if place is None or task.source == task.key:
                 return False
+            if only_markers_left(task) and self._barriers.holds_back(task):
+                return True
             return self._overlaps_itself(job) or self._holds.relocation(task, job.key)
         assert place is not None
         if task.kind == TaskKind.MARKER:
@@ -220,9 +223,11 @@ class Planner:
     def _is_early(self, plan: Plan, task: Task, key: ObjectKey, now_ns: int) -> bool:
         """Whether readers would take what `task` is about to change for what a removed marker vouched for."""
         delete = self._removed.blocker(task, key)
-        if delete is not None and (delete.due_ns or 0) > now_ns and not delete.attempts and delete.task not in self._held:
+        if delete is None:
+            return False
+        if (delete.due_ns or 0) > now_ns and not delete.attempts and delete.task not in self._held:
             plan.postpone.append((delete, now_ns))  # somebody waits for it now
-        return delete is not None
+        return True
 
     def _no_marker_any_more(self, jobs: list[Job]) -> Job | None:
         """A marker that becomes data of its own tree waits for its own delete, which waits for it: it steps aside."""
@@ -298,7 +303,8 @@ class Planner:
         """Nothing goes on: the oldest task that keeps a key from others steps aside, to one that is nobody's."""
         waiting = [task for task, due_ns in plan.postpone if due_ns is not None and self._may_step_aside(task)]
         # Uploads last: theirs are bytes to be sent, the others' are copied in the store.
-        waiting.sort(key=lambda each: (each.kind == TaskKind.UPLOAD, each.seq))
+        # A relocation that has markers left goes on with them, if it is that.
+        waiting.sort(key=lambda each: (only_markers_left(each), each.kind == TaskKind.UPLOAD, each.seq))
         aside = ((task, self._aside(task)) for task in waiting)
         task, job = next(((task, job) for task, job in aside if job is not None), (None, None))
         if task is None or job is None:
@@ -313,13 +319,15 @@ class Planner:
         if self._held.get(task.task, 0) < _CIRCLE_HOLDS:
             return False
         if task.kind == TaskKind.RELOCATE:
-            return task.key is None
+            return task.key is None or only_markers_left(task)
         return task.kind in (TaskKind.UPLOAD, TaskKind.COPY)
 
     def _aside(self, task: Task) -> Job | None:
         assert task.ino is not None
         name = f"{TMP_PREFIX}{task.task}/"
         if task.kind == TaskKind.RELOCATE:
+            if only_markers_left(task):
+                return Job(task, task.target, task.key or ObjectKey(""))
             directory = self._t.directories.get(task.ino)
             if (task.source or "").startswith(TMP_PREFIX):
                 return None

@@ -1,28 +1,30 @@
 """Moves the tree of a renamed directory inside the store: page by page, resumed after a crash.
 
-Copy all keys below the old prefix, then read the new one (the flip), then look for strays: copies of
-names that were removed meanwhile. Sources are deleted after the flip, by tasks of their own.
+Copy all keys below the old prefix, commit markers last, then read the new one (the flip), then look for strays:
+copies of names that were removed meanwhile. Sources are deleted after the flip, by tasks of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import trio
 
 from fusecache.backends.metadata import UPLOAD_ID
 from fusecache.errors import NoSuchObject, TransientBackendError
-from fusecache.namespace.keys import ancestors
+from fusecache.namespace.keys import TMP_PREFIX, ancestors
 from fusecache.namespace.lower import LowerObject
 from fusecache.namespace.records import Task, TaskKind
-from fusecache.namespace.relocations import Relocated
+from fusecache.namespace.relocations import Relocated, only_markers_left
 from fusecache.nurseries import unwrapped
+from fusecache.persist.barrier import Barriers
 from fusecache.persist.copy import copied_metadata
 from fusecache.persist.local import follow, open_content
 from fusecache.persist.overwrite import copy_signed
 from fusecache.persist.plan import Job
 from fusecache.persist.resolve import Owner, Resolved, resolve
+from fusecache.persist.staging import Patterns
 from fusecache.persist.tools import Tools
 from fusecache.types import ETag, InodeNo, LowerId, ObjectInfo, ObjectKey, Seq
 
@@ -36,8 +38,10 @@ _BUSY_S = 0.1
 class Relocator:
     """Carries out relocations. What a cancellation interrupts is done again from the last whole page."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, barriers: Barriers, patterns: Patterns) -> None:
         self._tools = tools
+        self._barriers = barriers
+        self._patterns = patterns
         self._t = tools.namespace.tables
         self._drain = tools.namespace.drain
         self._relocations = tools.namespace.drain.relocations
@@ -54,7 +58,8 @@ class Relocator:
             task = self._drain.start(task, job.place, job.key, now_ns=self._tools.wall_ns()).task
             await self._tools.recorded()
         if self._is_there(task) and task.source != task.key:
-            await self._copy_all(task)
+            if not await self._copy_all(task):
+                return  # planned again
             if self._is_there(task):
                 self._relocations.flipped(task, now_ns=self._tools.wall_ns())
         current = self._t.tasks.get(task.task)
@@ -71,9 +76,24 @@ class Relocator:
 
     # --- copying ---
 
-    async def _copy_all(self, task: Task) -> None:
+    async def _copy_all(self, task: Task) -> bool:
+        """Copy what is below the old prefix, commit markers last. False: they have to wait."""
+        if not only_markers_left(task):
+            is_held_back = await self._copy_pages(task, self._is_data, task.position) or task.position is not None
+            if not is_held_back or not self._is_there(task):
+                return True
+            task = self._relocations.held_back(task)
+            if self._barriers.holds_back(task):
+                return False
+        await self._copy_pages(task, self._is_commit, None)
+        return True
+
+    async def _copy_pages(
+        self, task: Task, is_wanted: Callable[[Task, ObjectInfo], bool], position: str | None
+    ) -> bool:
+        """Copy what is wanted of the keys above `position`. Returns whether some were not."""
         assert task.source is not None
-        position, is_last = task.position, False
+        is_last, is_rest = False, False
         while not is_last:
             start, seq = position, self._tools.namespace.database.seq
             async with self._tools.slots:
@@ -81,12 +101,24 @@ class Relocator:
                     task.source, delimiter=None, start_after=position, limit=_PAGE
                 )
             is_last = page.next_token is None
-            if page.objects:
-                position = page.objects[-1].key
-                self._notice(task, page.objects, seq)
-                await self._copy_page(task, page.objects, await self._there(task, start, position))
+            wanted = tuple(info for info in page.objects if is_wanted(task, info))
+            is_rest = is_rest or len(wanted) < len(page.objects)
+            position = page.objects[-1].key if page.objects else position
+            if wanted and position is not None:
+                self._notice(task, wanted, seq)
+                there = await self._there(task, start, position)
+                await self._copy_page(task, wanted, there, max(position, task.position or ""))
             if not self._is_there(task):
-                return
+                break
+        return is_rest
+
+    def _is_commit(self, task: Task, info: ObjectInfo) -> bool:
+        """Whether a key is a commit marker where it goes; what steps aside is none to anybody."""
+        target = self._target(task, info.key)
+        return not target.startswith(TMP_PREFIX) and self._patterns.tree_of(target) is not None
+
+    def _is_data(self, task: Task, info: ObjectInfo) -> bool:
+        return not self._is_commit(task, info)
 
     def _notice(self, task: Task, objects: tuple[ObjectInfo, ...], seq: Seq) -> None:
         """A known object that somebody else has replaced is that of the name now, as after any listing."""
@@ -112,7 +144,9 @@ class Relocator:
         assert task.source is not None
         return ObjectKey(f"{task.key}{source[len(task.source) :]}")
 
-    async def _copy_page(self, task: Task, objects: tuple[ObjectInfo, ...], there: Mapping[ObjectKey, ETag]) -> None:
+    async def _copy_page(
+        self, task: Task, objects: tuple[ObjectInfo, ...], there: Mapping[ObjectKey, ETag], position: str
+    ) -> None:
         moved: dict[ObjectKey, Relocated] = {}
         try:
             with unwrapped():
@@ -121,7 +155,7 @@ class Relocator:
                     for _ in range(min(len(objects), self._tools.settings.max_uploads)):
                         nursery.start_soon(self._move_all, task, todo, there, moved)
             if self._is_there(task):
-                self._record(task, [moved[info.key] for info in objects if info.key in moved], objects[-1].key)
+                self._record(task, [moved[info.key] for info in objects if info.key in moved], position)
         finally:
             self._tools.inflight.release_keys(task.task)
 

@@ -154,7 +154,6 @@ def test_a_removed_marker_goes_first() -> None:
     play([("rename", "t/_SUCCESS", "t/a")], ttl_s=0.0, is_strict=True)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a relocation copies a marker with whatever is beside it")
 def test_a_marker_that_moves_with_its_directory_comes_last() -> None:
     play([("write", "t/p/a"), ("rename", "t", "u")], ttl_s=0.0, is_strict=True)
 
