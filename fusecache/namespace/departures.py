@@ -83,6 +83,8 @@ class Departures:
                 t.tasks.want_deleted(
                     store, task.key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=moved.place
                 )
+        if TaskKind.UPLOAD in tasks:
+            t.tasks.stands_for(tasks[TaskKind.UPLOAD].task, seq)
         if left or (moved.key is not None and TaskKind.UPLOAD not in tasks):
             t.tasks.want(TaskKind.COPY, moved.inode_no, store, seq=seq, due_ns=due_ns, now_ns=now_ns, source=moved.key)
         if moved.key is None:

@@ -299,6 +299,10 @@ class Tasks:
         """Look at it again at `due_ns`, unless it was parked meanwhile."""
         self._db.execute("UPDATE task SET due_ns = ? WHERE task = ? AND due_ns IS NOT NULL", (due_ns, task))
 
+    def stands_for(self, task: int, seq: Seq) -> None:
+        """A later acknowledgement, too: what it makes belongs to another name by now."""
+        self._db.execute("UPDATE task SET seq = ? WHERE task = ?", (seq, task))
+
     def goes_back_to(self, task: int, since_seq: Seq) -> None:
         """It stands for an earlier acknowledgement, too."""
         self._db.execute("UPDATE task SET since_seq = min(since_seq, ?) WHERE task = ?", (since_seq, task))

@@ -27,6 +27,8 @@ class Wants:
             t.tasks.want(TaskKind.COPY, inode.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
         elif upload.staged and not self._is_staging(t.directories.names(place)):
             t.tasks.unstage(upload.task, seq=seq, due_ns=due_ns)
+        else:
+            t.tasks.stands_for(upload.task, seq)
 
     def left_staging(self, inode: Inode, *, seq: Seq, now_ns: int) -> None:
         """What was local, this file or all below this directory, is for the store now."""

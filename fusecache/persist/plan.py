@@ -116,7 +116,7 @@ class Planner:
                 return
         if not jobs:
             return
-        free = (job for job in jobs if not self._must_wait(job) and not self._is_early(plan, task, job.key, now_ns))
+        free = (job for job in jobs if not self._must_wait(job) and not self._is_early(plan, job, now_ns))
         job = next(free, None) or self._no_marker_any_more(jobs)
         if job is None:
             plan.postpone.append((task, now_ns + self._hold_ns(task)))
@@ -220,9 +220,9 @@ class Planner:
             return True
         return self._barriers.holds(task, place)
 
-    def _is_early(self, plan: Plan, task: Task, key: ObjectKey, now_ns: int) -> bool:
-        """Whether readers would take what `task` is about to change for what a removed marker vouched for."""
-        delete = self._removed.blocker(task, key)
+    def _is_early(self, plan: Plan, job: Job, now_ns: int) -> bool:
+        """Whether readers would take what is about to change for what a removed marker vouched for."""
+        delete = self._removed.blocker(job.task, job.key, job.place)
         if delete is None:
             return False
         if (delete.due_ns or 0) > now_ns and not delete.attempts and delete.task not in self._held:
@@ -232,7 +232,7 @@ class Planner:
     def _no_marker_any_more(self, jobs: list[Job]) -> Job | None:
         """A marker that becomes data of its own tree waits for its own delete, which waits for it: it steps aside."""
         for job in jobs:
-            delete = self._removed.blocker(job.task, job.key)
+            delete = self._removed.blocker(job.task, job.key, job.place)
             if delete is not None and job.dentry is not None and job.dentry.key == delete.key:
                 return None if self._inflight_upload(job.task) else self._aside(job.task)
         return None
@@ -261,7 +261,7 @@ class Planner:
         for task in list(self._deletes_due(now_ns, synced_seq)):
             examined += 1
             fate = self._delete_fate(task)
-            if fate is Fate.GO and self._is_early(plan, task, task.key or ObjectKey(""), now_ns):
+            if fate is Fate.GO and self._is_early(plan, Job(task, None, task.key or ObjectKey("")), now_ns):
                 fate = Fate.WAIT
             if fate is Fate.GO and task.key not in keys and len(plan.deletes) < MAX_BATCH:
                 plan.deletes.append(task)

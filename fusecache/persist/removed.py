@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from fusecache.namespace.keys import TMP_PREFIX, ancestors
-from fusecache.namespace.records import Dentry, Task, TaskKind
+from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.persist.staging import Patterns
-from fusecache.types import ObjectKey, Seq, StoreNo
+from fusecache.types import ROOT_INO, ObjectKey, Seq, StoreNo
 
 
 class Removed:
@@ -26,8 +26,8 @@ class Removed:
         """Of each tree: the delete tasks of its markers, and their earliest acknowledgements."""
         self._seen = 0
 
-    def blocker(self, task: Task, key: str) -> Task | None:
-        """Return the delete of a marker that must be carried out before `task` changes `key`.
+    def blocker(self, task: Task, key: str, place: Place | None) -> Task | None:
+        """Return the delete of a marker that must be carried out before `task` changes `key`, for `place` if given.
 
         A delete that waits for an application, or is stuck, holds up nobody: there is no telling when that ends.
         Nor is a marker held up, which has a barrier of its own, nor the key of a directory, which is no data.
@@ -37,8 +37,17 @@ class Removed:
             return None
         if key.startswith(TMP_PREFIX) or self._patterns.tree_of(key) is not None:
             return None
-        deletes = (each for tree in ("", *ancestors(key)) for each in self._of_tree(task.store, tree, task.seq))
+        seq = max(task.seq, self._placed(place))
+        deletes = (each for tree in ("", *ancestors(key)) for each in self._of_tree(task.store, tree, seq))
         return next((each for each in deletes if not _is_of(each, task) and self._is_going(each)), None)
+
+    def _placed(self, place: Place | None) -> Seq:
+        """When a name, or a directory above it, became what it is: a rename brings what was acknowledged before it."""
+        if place is None or self._t.directories.find(place.parent) is None:
+            return Seq(0)
+        above = [ino for ino in (place.parent, *self._t.directories.ancestors(place.parent)) if ino != ROOT_INO]
+        rows = [self._t.dentries.get(*place), *(row for ino in above for row in self._t.dentries.of_inode(ino))]
+        return max((row.epoch for row in rows if row is not None), default=Seq(0))
 
     def _look(self) -> None:
         """Each delete is looked at once: numbers of tasks only grow."""

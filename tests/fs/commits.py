@@ -20,6 +20,8 @@ class Commit:
     """It was somewhere else before: with its directory, or by its own name."""
     is_live: bool = True
     """While it is in the tree, who changes a file means to; once it is removed, readers must not see later changes."""
+    is_replaced: bool = False
+    """By another marker, in one call: the old one is in the store until that is."""
 
 
 @dataclass
@@ -33,6 +35,7 @@ class Commits:
         files = {path: data for path, data in tree.items() if not is_local(path)}
         live = {path.rpartition(MARKER)[0]: data for path, data in files.items() if is_marker(path)}
         for (above, marker), commit in self.found.items():
+            commit.is_replaced = commit.is_replaced or (commit.is_live and live.get(above, marker) != marker)
             commit.is_live = commit.is_live and live.get(above) == marker
             if commit.is_live:
                 commit.files = {name: data for name, data in commit.files.items() if files.get(above + name) == data}
@@ -48,7 +51,7 @@ class Commits:
         return [
             f"{above + name} is {bucket.get(above + name)!r} under {marker!r}, which is {_lives(commit)}, not {data!r}"
             for (above, marker), commit in self.found.items()
-            if bucket.get(above + MARKER) == marker and (is_strict or (commit.is_live and not commit.is_moved))
+            if bucket.get(above + MARKER) == marker and _is_believed(commit, is_strict=is_strict)
             for name, data in commit.files.items()
             if bucket.get(above + name) != data
         ]
@@ -75,6 +78,10 @@ class ReadStore(ForeignStore):
 
 def is_marker(path: str) -> bool:
     return path.rpartition("/")[2] == MARKER
+
+
+def _is_believed(commit: Commit, *, is_strict: bool) -> bool:
+    return not commit.is_replaced if is_strict else commit.is_live and not commit.is_moved
 
 
 def _lives(commit: Commit) -> str:

@@ -1,0 +1,313 @@
+"""What says that a dataset is complete goes before the dataset changes, and comes after it has moved.
+
+Each test asks for the clock itself: pytest-trio installs none that only a fixture asks for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from fusecache.errors import AccessDenied
+from fusecache.types import DeleteOutcome, ETag, ObjectKey
+from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
+from tests.fs.harness import pattern
+
+TABLE = {"t/_SUCCESS": b"1", "t/a": b"a 1", "t/b": b"b 1", "t/p/c": b"c 1"}
+
+
+@pytest.fixture
+async def store() -> RecordedStore:
+    store = RecordedStore()
+    await store.foreign(TABLE)
+    store.writes.clear()
+    return store
+
+
+@pytest.fixture
+async def world(tmp_path: Path, store: RecordedStore) -> AsyncIterator[Drained]:
+    async with a_drained_world(tmp_path, store) as opened:
+        yield opened
+
+
+async def is_finished(world: Drained) -> bool:
+    with trio.move_on_after(3600):
+        await world.persister.drain()
+        return True
+    return False
+
+
+# --- first ---
+
+
+async def test_a_table_is_overwritten_between_its_markers(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await world.unlink("t/_SUCCESS")
+    await world.write_file("t/a", b"a 2")
+    await world.unlink("t/b")
+    await world.unlink("t/p/c")
+    await world.write_file("t/p/d", b"d 2")
+    await world.write_file("t/_SUCCESS", b"2")
+    await world.settle()
+    first, *data, last = store.writes
+    assert (first, last) == ("delete t/_SUCCESS", "put t/_SUCCESS")
+    assert sorted(data) == ["delete t/b t/p/c", "put t/a", "put t/p/d"]
+
+
+async def test_what_changed_before_a_marker_was_removed_does_not_wait_for_that(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await world.unlink("t/a")
+    await world.unlink("t/b")
+    await world.unlink("t/_SUCCESS")
+    await world.settle()
+    assert store.writes == ["delete t/_SUCCESS t/a t/b"]
+
+
+async def test_nobody_waits_in_another_tree(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
+    gate = store.hold("delete")
+    await world.unlink("t/_SUCCESS")
+    await world.write_file("t/a", b"a 2")
+    await world.write_file("u", b"u 2")
+    await trio.sleep(10)
+    assert sorted(store.writes) == ["delete t/_SUCCESS", "put u"]
+    gate.set()
+    await world.settle()
+    assert store.writes[-1] == "put t/a"
+
+
+async def test_the_markers_of_one_tree_go_together(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({f"t/_delta_log/{n}.json": b"%d" % n for n in range(5)})
+    store.writes.clear()
+    for n in range(5):
+        await world.unlink(f"t/_delta_log/{n}.json")
+    await world.unlink("t/a")
+    await world.settle()
+    assert store.writes[0].split() == ["delete", *(f"t/_delta_log/{n}.json" for n in range(5))]
+
+
+async def test_what_moves_into_a_table_waits_for_the_marker_to_go(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({"new/x": b"x"})
+    store.writes.clear()
+    await world.unlink("t/_SUCCESS")
+    await world.rename("new", "t/q")
+    await world.settle()
+    assert store.writes == ["delete t/_SUCCESS", "copy new/x t/q/x", "delete new/x"]
+
+
+async def test_a_marker_that_becomes_data_steps_aside(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await world.rename("t/_SUCCESS", "t/a")
+    await world.settle()
+    assert [each.split()[:2] for each in store.writes][:2] == [["copy", "t/_SUCCESS"], ["delete", "t/_SUCCESS"]]
+    assert store.objects() == {"t/a": b"1", "t/b": b"b 1", "t/p/c": b"c 1"}
+
+
+async def test_so_does_one_that_was_written_to(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
+    await world.write_file("t/_SUCCESS", b"data")
+    await world.rename("t/_SUCCESS", "t/a")
+    await world.settle()
+    targets = [each.split()[-1] for each in store.writes]
+    assert targets.index("t/_SUCCESS") < targets.index("t/a")
+    assert store.objects() == {"t/a": b"data", "t/b": b"b 1", "t/p/c": b"c 1"}
+
+
+async def test_what_was_written_before_and_comes_after_waits(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    """Under another name, or below another directory: the rename is what readers must not see."""
+    await world.mkdir("new")
+    await world.mkdir("new/q")
+    await world.write_file("new/a", b"a 2")
+    await world.write_file("new/q/d", b"d 2")
+    await world.unlink("t/_SUCCESS")
+    await world.rename("new/a", "t/a")
+    await world.rename("new/q", "t/q")
+    await world.settle()
+    first = store.writes.index("delete t/_SUCCESS")
+    assert first < min(store.writes.index(each) for each in ("put t/a", "put t/q/d"))
+
+
+@pytest.mark.parametrize("call", ["rename", "link"])
+async def test_a_file_that_becomes_a_marker_waits_for_what_was_written_meanwhile(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore, call: str
+) -> None:
+    gate = store.hold("part")
+    await world.write_file("new", b"2")
+    await world.write_file("t/a", pattern(9 * MIB))
+    await getattr(world, call)("new", "t/_committed_2")
+    await trio.sleep(10)
+    assert "t/_committed_2" not in store.objects()
+    gate.set()
+    await world.settle()
+    assert store.objects()["t/_committed_2"] == b"2"
+
+
+async def test_a_marker_that_is_put_back_holds_up_nobody(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await world.rename("t/_SUCCESS", "t/_old")
+    await world.write_file("t/a", b"a 2")
+    await world.rename("t/_old", "t/_SUCCESS")
+    await world.settle()
+    assert store.writes == ["put t/a"]
+
+
+async def test_a_removed_marker_that_somebody_reads_holds_up_nobody(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    number = await world.open("t/_SUCCESS", os.O_RDONLY)
+    store.gate = trio.Event()  # its bytes are on the way, for as long as it takes
+    await world.unlink("t/_SUCCESS")
+    await world.write_file("t/a", b"a 2")
+    assert await is_finished(world)
+    assert (store.objects()["t/a"], "t/_SUCCESS" in store.objects()) == (b"a 2", True)
+    store.gate.set()
+    await trio.sleep(10)
+    assert "t/_SUCCESS" not in store.objects()
+    await world.close(number)
+
+
+async def test_nor_does_one_that_is_being_written_under_another_name(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    number = await world.open("t/_SUCCESS", os.O_WRONLY)
+    await world.fs.write(number, 0, b"x")
+    await world.rename("t/_SUCCESS", "x")
+    await world.write_file("t/a", b"a 2")
+    assert await is_finished(world)
+    assert store.objects()["t/a"] == b"a 2"
+    await world.close(number)
+    await world.settle()
+    assert store.objects() == {"t/a": b"a 2", "t/b": b"b 1", "t/p/c": b"c 1", "x": b"x"}
+
+
+class KeepingStore(RecordedStore):
+    """Lets nobody delete."""
+
+    async def delete(
+        self, keys: Sequence[ObjectKey], *, if_match: Sequence[ETag | None] | None = None
+    ) -> Sequence[DeleteOutcome]:
+        return [DeleteOutcome(key, AccessDenied(f"{key}: no")) for key in keys]
+
+
+async def test_a_marker_that_may_not_be_deleted_does_not_keep_the_data_here(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    store = KeepingStore()
+    await store.foreign(TABLE)
+    async with a_drained_world(tmp_path, store) as world:
+        await world.unlink("t/_SUCCESS")
+        await world.write_file("t/a", b"a 2")
+        told = await world.persister.drain()
+    assert store.objects()["t/a"] == b"a 2"
+    assert [each["path"] for each in told.stuck] == ["t/_SUCCESS"]
+
+
+# --- last ---
+
+
+async def test_a_table_that_moves_arrives_before_its_marker_and_leaves_after_it(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await world.rename("t", "u")
+    await world.settle()
+    assert sorted(store.writes[:3]) == [f"copy t/{name} u/{name}" for name in ("a", "b", "p/c")]
+    assert store.writes[3:] == ["copy t/_SUCCESS u/_SUCCESS", "delete t/_SUCCESS", "delete t/a t/b t/p/c"]
+
+
+async def test_a_table_without_a_marker_is_listed_as_often_as_before(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({"d/x": b"1", "d/y": b"2"})
+    await world.rename("d", "e")
+    store.since()
+    await world.settle()
+    assert store.since()["list"] == 3  # what is to be copied, what is there, and what is left
+
+
+async def test_what_is_dirty_arrives_before_the_marker_of_a_table_that_moves(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    gate = store.hold("put")
+    await world.write_file("t/p/c", b"c 2")
+    await world.rename("t", "u")
+    await trio.sleep(10)
+    assert "copy t/_SUCCESS u/_SUCCESS" not in store.writes
+    gate.set()
+    await world.settle()
+    assert store.writes.index("put u/p/c") < store.writes.index("copy t/_SUCCESS u/_SUCCESS")
+    assert store.objects() == {"u/_SUCCESS": b"1", "u/a": b"a 1", "u/b": b"b 1", "u/p/c": b"c 2"}
+
+
+async def test_a_new_marker_waits_for_the_table_that_moves_with_it(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({"d/x": b"1"})
+    gate = store.hold("copy")
+    await world.write_file("d/_SUCCESS", b"")
+    await world.rename("d", "e")
+    await trio.sleep(10)
+    assert "put e/_SUCCESS" not in store.writes
+    gate.set()
+    await world.settle()
+    assert store.writes.index("copy d/x e/x") < store.writes.index("put e/_SUCCESS")
+
+
+async def test_an_open_file_does_not_keep_a_table_where_it_was(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    number = await world.open("t/a", os.O_WRONLY)
+    await world.fs.write(number, 0, b"a 2")
+    await world.rename("t", "u")
+    assert await is_finished(world)
+    assert store.objects()["u/_SUCCESS"] == b"1"
+    await world.close(number)
+    await world.settle()
+    assert store.objects()["u/a"] == b"a 2"
+
+
+async def test_tables_change_places(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
+    await store.foreign({"u/_SUCCESS": b"2", "u/a": b"a 2"})
+    await world.exchange("t", "u")
+    await world.write_file("t/_SUCCESS", b"3")
+    assert await is_finished(world)
+    moved = {f"u{key[1:]}": data for key, data in TABLE.items()}
+    assert store.objects() == moved | {"t/_SUCCESS": b"3", "t/a": b"a 2"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("crash_s", [None, 1.5, 2.5, 3.5, 4.5])
+async def test_the_markers_of_more_than_a_page_come_last(
+    autojump_clock: MockClock, tmp_path: Path, crash_s: float | None
+) -> None:
+    store = RecordedStore()
+    files = {f"{n:04}": b"%d" % n for n in range(2100)} | {"0007x/_SUCCESS": b"nested", "_SUCCESS": b"all"}
+    await store.foreign({f"d/{name}": data for name, data in files.items()})
+    store.writes.clear()
+    store.pause_s = 0.002
+    async with a_drained_world(tmp_path, store) as world:
+        await world.rename("d", "e")
+        if crash_s is None:
+            await world.settle()
+        else:
+            await trio.sleep(crash_s)
+    async with a_drained_world(tmp_path, store) as world:
+        await world.settle()
+    assert store.objects() == {f"e/{name}": data for name, data in files.items()}
+    copies = [each.split()[2] for each in store.writes if each.startswith("copy")]
+    assert set(copies[2100:]) >= {"e/0007x/_SUCCESS", "e/_SUCCESS"}
+    assert not {"e/0007x/_SUCCESS", "e/_SUCCESS"} & {*copies[:2100]}
+    deletes = [each for each in store.writes if each.startswith("delete")]
+    assert deletes[0] == "delete d/0007x/_SUCCESS d/_SUCCESS"
