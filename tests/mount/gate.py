@@ -1,4 +1,4 @@
-"""An S3 server that does not answer what it is told not to, until it is told otherwise."""
+"""An S3 server with somebody in front of it: who does not let a request through, or who looks after each."""
 
 from __future__ import annotations
 
@@ -37,22 +37,61 @@ class Gate:
         self.opened.clear()
 
 
+@dataclass
+class Witness:
+    """Looks at the bucket after each request that writes, one at a time."""
+
+    inner: Wsgi
+    look: Callable[[], None] | None = None
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if self.look is None or environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            return self.inner(environ, start_response)
+        with self._turn:
+            answer = list(self.inner(environ, start_response))
+            self.look()
+        return answer
+
+
 @contextmanager
 def gated_server() -> Iterator[tuple[S3Server, Gate]]:
     """Run moto behind a gate, which is open at first and at the end."""
+    gate = Gate(_moto())
+    with _served(gate) as server:
+        try:
+            yield server, gate
+        finally:
+            gate.opened.set()
+
+
+@contextmanager
+def witnessed_server() -> Iterator[tuple[S3Server, Witness]]:
+    """Run moto behind a witness, who looks once it is told at what."""
+    witness = Witness(_moto())
+    with _served(witness) as server:
+        yield server, witness
+
+
+def _moto() -> Wsgi:
     from moto.server import DomainDispatcherApplication, create_backend_app
+
+    app: Wsgi = DomainDispatcherApplication(create_backend_app)
+    return app
+
+
+@contextmanager
+def _served(app: Wsgi) -> Iterator[S3Server]:
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    gate = Gate(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, gate, threaded=True)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield S3Server("gated", f"http://127.0.0.1:{server.server_port}", checks_credentials=False), gate
+        yield S3Server("moto", f"http://127.0.0.1:{server.server_port}", checks_credentials=False)
     finally:
-        gate.opened.set()
         server.shutdown()
         thread.join()
         server.server_close()
