@@ -16,8 +16,6 @@ class Commit:
     """A marker of this content vouched for these files, by their names in its directory."""
 
     files: Files
-    is_moved: bool
-    """It was somewhere else before: with its directory, or by its own name."""
     is_live: bool = True
     """While it is in the tree, who changes a file means to; once it is removed, readers must not see later changes."""
     is_replaced: bool = False
@@ -43,15 +41,14 @@ class Commits:
             below = {path[len(above) :]: data for path, data in files.items() if path.startswith(above)}
             told = {name: data for name, data in below.items() if not is_marker(name)}
             if not self._is_live(above, marker):
-                is_moved = any(marker == other for _, other in self.found)
-                self.found[above, marker] = Commit(told, is_moved)
+                self.found[above, marker] = Commit(told)
 
-    def broken(self, bucket: Mapping[str, bytes], *, is_strict: bool) -> list[str]:
-        """What a reader finds who believes the markers in the bucket; not `is_strict`: those that never moved."""
+    def broken(self, bucket: Mapping[str, bytes]) -> list[str]:
+        """What a reader finds who believes the markers in the bucket, but those that were replaced in one call."""
         return [
             f"{above + name} is {bucket.get(above + name)!r} under {marker!r}, which is {_lives(commit)}, not {data!r}"
             for (above, marker), commit in self.found.items()
-            if bucket.get(above + MARKER) == marker and _is_believed(commit, is_strict=is_strict)
+            if bucket.get(above + MARKER) == marker and not commit.is_replaced
             for name, data in commit.files.items()
             if bucket.get(above + name) != data
         ]
@@ -64,25 +61,19 @@ class Commits:
 class ReadStore(ForeignStore):
     """Somebody reads it before and after every request that writes."""
 
-    def __init__(self, commits: Commits, *, is_strict: bool) -> None:
-        """`is_strict`: readers also believe what was moved or removed here, as long as it is in the store."""
+    def __init__(self, commits: Commits) -> None:
         super().__init__()
         self._commits = commits
-        self._is_strict = is_strict
         self.broken: list[str] = []
 
     def _tick(self) -> None:
         super()._tick()
-        self.broken += self._commits.broken(self.objects(), is_strict=self._is_strict)
+        self.broken += self._commits.broken(self.objects())
 
 
 def is_marker(path: str) -> bool:
     return path.rpartition("/")[2] == MARKER
 
 
-def _is_believed(commit: Commit, *, is_strict: bool) -> bool:
-    return not commit.is_replaced if is_strict else commit.is_live and not commit.is_moved
-
-
 def _lives(commit: Commit) -> str:
-    return "removed" if not commit.is_live else "moved" if commit.is_moved else "live"
+    return "live" if commit.is_live else "removed"
