@@ -25,42 +25,52 @@ class Barriers:
             return False
         tree = self._tree(place, len(names) - depth)
         moving = self._moving(tree)
-        if moving is not None:
-            self._blockers[task.task] = moving
-            return True
+        if moving is not None:  # what is older than that is looked for after it
+            return self._remember(task, moving._replace(since_seq=Seq(0))) is not None
         known = self._blockers.get(task.task)
         if known is not None and self._still_blocks(known, task):
             return True
         first = known.since_seq if known is not None else Seq(0)
-        return self._is_blocked(task, self._search(task, place, tree, first))
+        return self._remember(task, self._search(task, place, tree, first)) is not None
 
-    def holds_back(self, task: Task) -> bool:
-        """Whether a relocation that has copied all but commit markers has to wait with those.
+    def arriving(self, task: Task) -> Task | None:
+        """Return what has to arrive before a relocation that has copied all but commit markers goes on with those.
 
-        For what was acknowledged before it and is to arrive in its directory: not for what waits for an application or
-        is stuck, as others wait for the directory. Only where that is now: else what arrives there waits for it.
+        That is what was acknowledged before it and belongs to its directory; but nothing that waits for an application
+        or is stuck, as others wait for the directory. Only where that is now: else what belongs there waits for it.
         """
         assert task.ino is not None
         directory = self._t.directories.find(task.ino)
         if directory is None or task.key != self._t.directories.home_prefix(task.ino):
-            return False
+            return None
+        known = self._blockers.get(task.task)
+        now = None if known is None else self._t.tasks.get(known.task)
+        if now is not None and self._may_arrive_before(now, task):
+            return now
         place = Place(directory.parent, directory.name)
-        depth = self._patterns.marked_depth([*self._t.directories.names(place), b""])
-        tree = task.ino if depth is None else self._tree(place, len(self._t.directories.names(place)) - depth)
+        names = self._t.directories.names(place)
+        depth = self._patterns.marked_depth([*names, b""])
+        tree = task.ino if depth is None else self._tree(place, len(names) - depth)
         home = self._t.directories.home_prefix(tree)
-        others = self._t.tasks.unfinished(first=Seq(0), before=task.seq)
-        arriving = (each for each in others if self._arrives_before(each, task) and self._is_within(each, tree, home))
-        return self._is_blocked(task, next(arriving, None))
+        others = self._t.tasks.unfinished(first=known.since_seq if known is not None else Seq(0), before=task.seq)
+        found = (each for each in others if self._may_arrive_before(each, task) and self._is_within(each, tree, home))
+        return self._remember(task, next((each for each in found if not self._is_marker(each)), None))
 
-    def _is_blocked(self, task: Task, blocker: Task | None) -> bool:
+    def blocker_of(self, task: int) -> Task | None:
+        """Return what a marker was last seen to wait for, if that is there still."""
+        known = self._blockers.get(task)
+        return None if known is None else self._t.tasks.get(known.task)
+
+    def _remember(self, task: Task, blocker: Task | None) -> Task | None:
         if blocker is None:
             self._blockers.pop(task.task, None)
-            return False
-        self._blockers[task.task] = blocker
-        return True
+        else:
+            self._blockers[task.task] = blocker
+        return blocker
 
-    def _arrives_before(self, other: Task, task: Task) -> bool:
-        if other.due_ns is None or other.stuck or self._is_marker(other):
+    def _may_arrive_before(self, other: Task, task: Task) -> bool:
+        """Whether an unfinished task, in the tree of a relocation and no marker's, goes before its markers."""
+        if other.due_ns is None or other.stuck or other.since_seq >= task.seq:
             return False
         if other.kind == TaskKind.RELOCATE:  # of two, one goes on
             return other.source != other.key and other.since_seq < task.since_seq
@@ -73,11 +83,6 @@ class Barriers:
         above = (tree, *self._t.directories.ancestors(tree))
         moving = (self._t.tasks.of_inode(ino, TaskKind.RELOCATE) for ino in above)
         return next((each for each in moving if each is not None and each.source != each.key), None)
-
-    def blocker_of(self, task: int) -> Task | None:
-        """Return what a marker was last seen to wait for, if that is there still."""
-        known = self._blockers.get(task)
-        return None if known is None else self._t.tasks.get(known.task)
 
     def _still_blocks(self, known: Task, task: Task) -> bool:
         now = self._t.tasks.get(known.task)

@@ -207,8 +207,6 @@ class Planner:
         if task.kind == TaskKind.RELOCATE:
             if place is None or task.source == task.key:
                 return False
-            if only_markers_left(task) and self._barriers.holds_back(task):
-                return True
             return self._overlaps_itself(job) or self._holds.relocation(task, job.key)
         assert place is not None
         if task.kind == TaskKind.MARKER:
@@ -221,12 +219,17 @@ class Planner:
         return self._barriers.holds(task, place)
 
     def _is_early(self, plan: Plan, job: Job, now_ns: int) -> bool:
-        """Whether readers would take what is about to change for what a removed marker vouched for."""
-        delete = self._removed.blocker(job.task, job.key, job.place)
-        if delete is None:
+        """Whether a reader would believe a marker wrongly: one that is removed but there, or that arrives too soon."""
+        task = job.task
+        if task.kind == TaskKind.RELOCATE and (job.place is None or task.source == task.key):
+            return False  # it only looks for strays
+        before = self._removed.blocker(task, job.key, job.place)
+        if before is None and only_markers_left(task):
+            before = self._barriers.arriving(task)
+        if before is None:
             return False
-        if (delete.due_ns or 0) > now_ns and not delete.attempts and delete.task not in self._held:
-            plan.postpone.append((delete, now_ns))  # somebody waits for it now
+        if (before.due_ns or 0) > now_ns and not before.attempts and before.task not in self._held:
+            plan.postpone.append((before, now_ns))  # somebody waits for it now
         return True
 
     def _no_marker_any_more(self, jobs: list[Job]) -> Job | None:

@@ -83,7 +83,7 @@ class Relocator:
             if not is_held_back or not self._is_there(task):
                 return True
             task = self._relocations.held_back(task)
-            if self._barriers.holds_back(task):
+            if self._barriers.arriving(task) is not None:
                 return False
         await self._copy_pages(task, self._is_commit, None)
         return True

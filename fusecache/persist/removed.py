@@ -37,8 +37,9 @@ class Removed:
             return None
         if key.startswith(TMP_PREFIX) or self._patterns.tree_of(key) is not None:
             return None
-        seq = max(task.seq, self._placed(place))
-        deletes = (each for tree in ("", *ancestors(key)) for each in self._of_tree(task.store, tree, seq))
+        trees = [tree for tree in ("", *ancestors(key)) if (task.store, tree) in self._deletes]
+        seq = max(task.seq, self._placed(place)) if trees else task.seq
+        deletes = (each for tree in trees for each in self._of_tree(task.store, tree, seq))
         return next((each for each in deletes if not _is_of(each, task) and self._is_going(each)), None)
 
     def _placed(self, place: Place | None) -> Seq:
@@ -59,7 +60,7 @@ class Removed:
 
     def _of_tree(self, store: StoreNo, tree: str, seq: Seq) -> Iterator[Task]:
         """The deletes that are still to be carried out, of markers removed until `seq`, lazily."""
-        known = self._deletes.get((store, tree), {})
+        known = self._deletes[store, tree]
         for number, since_seq in tuple(known.items()):
             if since_seq > seq:
                 continue

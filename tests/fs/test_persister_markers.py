@@ -265,6 +265,23 @@ async def test_a_new_marker_waits_for_the_table_that_moves_with_it(
     assert store.writes.index("copy d/x e/x") < store.writes.index("put e/_SUCCESS")
 
 
+async def test_it_waits_for_what_came_before_it_too(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({"d/x": b"1"})
+    gate, part = store.hold("copy"), store.hold("part")
+    await world.write_file("d/y", pattern(9 * MIB))
+    await world.write_file("d/_SUCCESS", b"")
+    await world.rename("d", "e")
+    await trio.sleep(10)
+    gate.set()
+    await trio.sleep(10)
+    assert "put e/_SUCCESS" not in store.writes
+    part.set()
+    await world.settle()
+    assert store.objects().keys() - TABLE.keys() == {"e/_SUCCESS", "e/x", "e/y"}
+
+
 async def test_an_open_file_does_not_keep_a_table_where_it_was(
     autojump_clock: MockClock, world: Drained, store: RecordedStore
 ) -> None:
