@@ -78,7 +78,9 @@ class Planner:
 
     def plan(self, *, now_ns: int, synced_seq: Seq, capacity: int, may_delete: bool) -> Plan:
         """Return what to do now: at most `capacity` jobs, and a batch of deletes if there may be one."""
-        plan = Plan()
+        plan = Plan(is_cut=self._removed.look())
+        if plan.is_cut:
+            return plan
         for examined, task in enumerate(self._due(now_ns, synced_seq)):
             if len(plan.jobs) >= capacity:
                 break  # a worker that ends asks again
@@ -95,6 +97,7 @@ class Planner:
     def forget(self, task: int) -> None:
         """The task has been carried out, or is gone."""
         self._held.pop(task, None)
+        self._removed.forget(task)
 
     # --- the tasks but deletes ---
 

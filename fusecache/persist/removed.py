@@ -10,6 +10,9 @@ from fusecache.namespace.tables import Tables
 from fusecache.persist.staging import Patterns
 from fusecache.types import ROOT_INO, ObjectKey, Seq, StoreNo
 
+_LOOKED_AT = 1000
+"""Deletes in one step, at some 10 µs each: after a restart there may be a million."""
+
 
 class Removed:
     """Tells whether a change has to wait until a removed commit marker is gone from the store.
@@ -24,7 +27,31 @@ class Removed:
         self._is_read = is_read
         self._deletes: dict[tuple[StoreNo, str], dict[int, Seq]] = {}
         """Of each tree: the delete tasks of its markers, and their earliest acknowledgements."""
+        self._trees: dict[int, tuple[StoreNo, str]] = {}
         self._seen = 0
+
+    def look(self) -> bool:
+        """Note which new deletes are of markers. True: there are more, to be known before `blocker` is asked.
+
+        Each is looked at once: numbers of tasks only grow.
+        """
+        new = self._t.tasks.deletes_after(self._seen, count=_LOOKED_AT)
+        for task, store, key, since_seq in new:
+            tree = self._patterns.tree_of(key)
+            if tree is not None:
+                self._trees[task] = (store, tree)
+                self._deletes.setdefault((store, tree), {})[task] = since_seq
+        is_cut = len(new) == _LOOKED_AT
+        self._seen = new[-1][0] if is_cut else self._t.database.seq
+        return is_cut
+
+    def forget(self, task: int) -> None:
+        """The task may be gone."""
+        if task in self._trees and self._t.tasks.get(task) is None:
+            tree = self._trees.pop(task)
+            del self._deletes[tree][task]
+            if not self._deletes[tree]:
+                del self._deletes[tree]
 
     def blocker(self, task: Task, key: str, place: Place | None) -> Task | None:
         """Return the delete of a marker that must be carried out before `task` changes `key`, for `place` if given.
@@ -32,7 +59,6 @@ class Removed:
         A delete that waits for an application, or is stuck, holds up nobody: there is no telling when that ends.
         Nor is a marker held up, which has a barrier of its own, nor the key of a directory, which is no data.
         """
-        self._look()
         if not self._deletes or key.endswith("/") != (task.kind == TaskKind.RELOCATE):
             return None
         if key.startswith(TMP_PREFIX) or self._patterns.tree_of(key) is not None:
@@ -50,27 +76,16 @@ class Removed:
         rows = [self._t.dentries.get(*place), *(row for ino in above for row in self._t.dentries.of_inode(ino))]
         return max((row.epoch for row in rows if row is not None), default=Seq(0))
 
-    def _look(self) -> None:
-        """Each delete is looked at once: numbers of tasks only grow."""
-        for task, store, key, since_seq in self._t.tasks.deletes_after(self._seen):
-            self._seen = task
-            tree = self._patterns.tree_of(key)
-            if tree is not None:
-                self._deletes.setdefault((store, tree), {})[task] = since_seq
-
     def _of_tree(self, store: StoreNo, tree: str, seq: Seq) -> Iterator[Task]:
         """The deletes that are still to be carried out, of markers removed until `seq`, lazily."""
-        known = self._deletes[store, tree]
-        for number, since_seq in tuple(known.items()):
+        for number, since_seq in tuple(self._deletes[store, tree].items()):
             if since_seq > seq:
                 continue
             delete = self._t.tasks.get(number)
             if delete is not None:
                 yield delete
-                continue
-            del known[number]
-            if not known:
-                del self._deletes[store, tree]
+            else:
+                self.forget(number)
 
     def _is_going(self, delete: Task) -> bool:
         assert delete.key is not None

@@ -31,6 +31,9 @@ class Rig:
     def _is_read(self, store: StoreNo, key: ObjectKey) -> bool:
         return key in self.is_open
 
+    def look(self) -> bool:
+        return self._removed.look()
+
     def of_name(self, path: str, kind: TaskKind = TaskKind.UPLOAD) -> str | None:
         """The key of the marker that the task of a name waits for."""
         task, place = self.upper.task(kind, path), self.upper.place(path)
@@ -40,6 +43,7 @@ class Rig:
         return self._key_of(self.delete(key), key)
 
     def _key_of(self, task: Task, key: str) -> str | None:
+        assert not self._removed.look()
         place = self.upper.place(key) if task.kind != TaskKind.DELETE else None
         delete = self._removed.blocker(task, key, place)
         return None if delete is None else delete.key
@@ -150,4 +154,15 @@ def test_what_was_removed_before_a_restart_counts_after_it(upper: Upper, rig: Ri
     upper.write("t/a")
     upper.crash()
     rig.restart()
+    assert rig.of_name("t/a") == "t/_SUCCESS"
+
+
+def test_many_deletes_are_looked_at_in_steps(upper: Upper, rig: Rig) -> None:
+    for number in range(1500):
+        upper.ns.tables.tasks.want_deleted(
+            upper.ns.store, ObjectKey(f"f{number}"), etag=None, seq=upper.epoch, due_ns=0, now_ns=0, shield=None
+        )
+    upper.unlink("t/_SUCCESS")
+    upper.write("t/a")
+    assert (rig.look(), rig.look()) == (True, False)
     assert rig.of_name("t/a") == "t/_SUCCESS"
