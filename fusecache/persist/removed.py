@@ -66,7 +66,7 @@ class Removed:
         trees = [tree for tree in ("", *ancestors(key)) if (task.store, tree) in self._deletes]
         seq = max(task.seq, self._placed(place)) if trees else task.seq
         deletes = (each for tree in trees for each in self._of_tree(task.store, tree, seq))
-        return next((each for each in deletes if not _is_of(each, task) and self._is_going(each)), None)
+        return next((each for each in deletes if self._is_going(each)), None)
 
     def _placed(self, place: Place | None) -> Seq:
         """When a name, or a directory above it, became what it is: a rename brings what was acknowledged before it."""
@@ -98,8 +98,3 @@ class Removed:
         """Whether the marker's name, which is another one by now, gets an object of its own without anybody's help."""
         tasks = [each for each in self._t.tasks.all_of_inode(row.inode_no) if each.kind != TaskKind.DELETE]
         return bool(tasks) and all(each.due_ns is not None and not each.stuck for each in tasks)
-
-
-def _is_of(delete: Task, task: Task) -> bool:
-    """Whether `task` is the relocation that leaves the marker behind, which goes once all is copied."""
-    return task.kind == TaskKind.RELOCATE and (delete.key or "").startswith(task.source or "")

@@ -6,7 +6,7 @@ Each test asks for the clock itself: pytest-trio installs none that only a fixtu
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,12 @@ async def store() -> RecordedStore:
 async def world(tmp_path: Path, store: RecordedStore) -> AsyncIterator[Drained]:
     async with a_drained_world(tmp_path, store) as opened:
         yield opened
+
+
+async def be_busy(world: Drained, store: RecordedStore) -> None:
+    """Something else is in flight, for ever: circles are not looked for."""
+    store.hold("part")
+    await world.write_file("busy", pattern(9 * MIB))
 
 
 async def is_finished(world: Drained) -> bool:
@@ -108,8 +114,10 @@ async def test_what_moves_into_a_table_waits_for_the_marker_to_go(
 async def test_a_marker_that_becomes_data_steps_aside(
     autojump_clock: MockClock, world: Drained, store: RecordedStore
 ) -> None:
+    await be_busy(world, store)
     await world.rename("t/_SUCCESS", "t/a")
-    await world.settle()
+    await trio.sleep(10)
+    store.writes.remove("multipart busy")
     assert [each.split()[:2] for each in store.writes][:2] == [["copy", "t/_SUCCESS"], ["delete", "t/_SUCCESS"]]
     assert store.objects() == {"t/a": b"1", "t/b": b"b 1", "t/p/c": b"c 1"}
 
@@ -191,6 +199,17 @@ async def test_nor_does_one_that_is_being_written_under_another_name(
     await world.close(number)
     await world.settle()
     assert store.objects() == {"t/a": b"a 2", "t/b": b"b 1", "t/p/c": b"c 1", "x": b"x"}
+
+
+async def test_who_waits_for_a_file_does_not_wait_for_the_delay_of_the_marker(
+    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
+) -> None:
+    async with a_drained_world(tmp_path, store, delay_s=3600.0) as world:
+        await world.unlink("t/_SUCCESS")
+        await world.write_file("t/a", b"a 2")
+        with trio.fail_after(60):
+            await world.persister.flush((await world.stat("t/a")).ino)
+    assert store.writes == ["delete t/_SUCCESS", "put t/a"]
 
 
 class KeepingStore(RecordedStore):
@@ -295,6 +314,57 @@ async def test_an_open_file_does_not_keep_a_table_where_it_was(
     assert store.objects()["u/a"] == b"a 2"
 
 
+async def test_nor_does_one_that_goes_on_to_another_name(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    """What is to arrive there waits for the table to be told where that is."""
+    await be_busy(world, store)
+    gate = store.hold("copy")
+    await world.write_file("t/p/c", b"c 2")
+    await world.rename("t", "u")
+    await trio.sleep(0.5)
+    store.hold("put")
+    await trio.sleep(2)
+    await world.rename("u", "v")
+    gate.set()
+    store.gates["put"].set()
+    await trio.sleep(30)
+    assert store.objects() == {"v/_SUCCESS": b"1", "v/a": b"a 1", "v/b": b"b 1", "v/p/c": b"c 2"}
+
+
+async def test_nor_does_one_that_waits_for_what_is_stuck(autojump_clock: MockClock, tmp_path: Path) -> None:
+    store = PickyStore()
+    await store.foreign(TABLE)
+    gate = store.hold("put")
+    async with a_drained_world(tmp_path, store) as world:
+        await world.write_file("t/new", b"new")
+        await world.rename("t", "u")
+        await trio.sleep(10)
+        await world.rename("u/a", "x")
+        await world.rename("u/new", "u/a")
+        gate.set()
+        await trio.sleep(60)
+        assert [each["path"] for each in world.persister.report().stuck] == ["x"]
+        assert store.objects()["u/_SUCCESS"] == b"1"
+
+
+class PickyStore(RecordedStore):
+    """Takes no `x`."""
+
+    async def copy(
+        self,
+        source: ObjectKey,
+        target: ObjectKey,
+        *,
+        if_match: ETag | None,
+        size: int,
+        metadata: Mapping[str, str] | None,
+    ) -> ETag:
+        if target == "x":
+            raise AccessDenied("x: no")
+        return await super().copy(source, target, if_match=if_match, size=size, metadata=metadata)
+
+
 async def test_tables_change_places(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
     await store.foreign({"u/_SUCCESS": b"2", "u/a": b"a 2"})
     await world.exchange("t", "u")
@@ -310,7 +380,7 @@ async def test_the_markers_of_more_than_a_page_come_last(
     autojump_clock: MockClock, tmp_path: Path, crash_s: float | None
 ) -> None:
     store = RecordedStore()
-    files = {f"{n:04}": b"%d" % n for n in range(2100)} | {"0007x/_SUCCESS": b"nested", "_SUCCESS": b"all"}
+    files = {f"{n:04}": b"%d" % n for n in range(2100)} | {".hoodie/1.commit": b"1", "0007x/_SUCCESS": b"7"}
     await store.foreign({f"d/{name}": data for name, data in files.items()})
     store.writes.clear()
     store.pause_s = 0.002
@@ -324,7 +394,7 @@ async def test_the_markers_of_more_than_a_page_come_last(
         await world.settle()
     assert store.objects() == {f"e/{name}": data for name, data in files.items()}
     copies = [each.split()[2] for each in store.writes if each.startswith("copy")]
-    assert set(copies[2100:]) >= {"e/0007x/_SUCCESS", "e/_SUCCESS"}
-    assert not {"e/0007x/_SUCCESS", "e/_SUCCESS"} & {*copies[:2100]}
+    assert set(copies[2100:]) >= {"e/.hoodie/1.commit", "e/0007x/_SUCCESS"}
+    assert not {"e/.hoodie/1.commit", "e/0007x/_SUCCESS"} & {*copies[:2100]}
     deletes = [each for each in store.writes if each.startswith("delete")]
-    assert deletes[0] == "delete d/0007x/_SUCCESS d/_SUCCESS"
+    assert deletes[0] == "delete d/.hoodie/1.commit d/0007x/_SUCCESS"
