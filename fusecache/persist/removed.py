@@ -56,17 +56,30 @@ class Removed:
     def blocker(self, task: Task, key: str, place: Place | None) -> Task | None:
         """Return the delete of a marker that must be carried out before `task` changes `key`, for `place` if given.
 
+        Or the relocation that will want such a delete, if it takes the tree away.
+
         A delete that waits for an application, or is stuck, holds up nobody: there is no telling when that ends.
         Nor is a marker held up, which has a barrier of its own, nor the key of a directory, which is no data.
         """
-        if not self._deletes or key.endswith("/") != (task.kind == TaskKind.RELOCATE):
+        if key.endswith("/") != (task.kind == TaskKind.RELOCATE) or key.startswith(TMP_PREFIX):
             return None
-        if key.startswith(TMP_PREFIX) or self._patterns.tree_of(key) is not None:
+        if task.kind == TaskKind.DELETE and (moving := self._moving_away(task, key)) is not None:
+            return moving
+        if not self._deletes or self._patterns.tree_of(key) is not None:
             return None
         trees = [tree for tree in ("", *ancestors(key)) if (task.store, tree) in self._deletes]
         seq = max(task.seq, self._placed(place)) if trees else task.seq
         deletes = (each for tree in trees for each in self._of_tree(task.store, tree, seq))
         return next((each for each in deletes if self._is_going(each)), None)
+
+    def _moving_away(self, task: Task, key: str) -> Task | None:
+        """The relocation that leaves `key` behind, and markers above it maybe, which nobody may have listed yet."""
+        if not self._t.tasks.has_relocations() or self._patterns.tree_of(key) is not None:
+            return None
+        above = ancestors(key)
+        moving = self._t.tasks.relocations_over(task.store, above) if above else []
+        still = (each for each in moving if each.source in above and each.source != each.key and not each.stuck)
+        return next((each for each in still if each.since_seq <= task.seq), None)
 
     def _placed(self, place: Place | None) -> Seq:
         """When a name, or a directory above it, became what it is: a rename brings what was acknowledged before it."""

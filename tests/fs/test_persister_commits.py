@@ -151,6 +151,8 @@ FOUND: list[list[Step]] = [
     ],
     # The marker moved with its directory, and was there before the rest was.
     [("write", "t/p/a"), ("rename", "t", "u")],
+    # What was removed from it then was missing below the marker that was still to go.
+    [("rename", "t", "u"), ("unlink", "u/a")],
     # An emptied directory that the store had shown vanished below a staging name.
     [("unlink", "t/p/a"), ("rename", "t/p", "t/.a.tmp"), ("drain",), ("chmod", "t/.a.tmp")],
 ]  # fmt: skip
