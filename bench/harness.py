@@ -47,7 +47,7 @@ class Stage:
         """Mount the minimal pass-through; give its mount point and its process's pid."""
         store, path = self.directory / "passthrough-store", self.directory / "passthrough"
         store.mkdir()
-        path.mkdir()
+        path.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "bench.passthrough_min", str(store), str(path)]
         process = subprocess.Popen(
             command, cwd=s3_server.ROOT, env=self.environ, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE

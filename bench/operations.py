@@ -4,13 +4,18 @@ Unit: µs of the daemon's CPU a file (user + system), FLUSH and RELEASE included
 wall time. Baseline: the minimal pass-through of bench/passthrough_min.py in the same run, alternating with ours
 (for the rename: the same one with a hundredth of the objects).
 
+Once with application and daemon on one CPU: what the daemon uses then is its own work. And once on all: in a virtual
+machine whose other CPUs are idle, each answer is also charged with waking one of them by way of the host, and
+a CPU that polls while it has nothing to do slows its sibling down.
+
     python -m bench.operations [--files 5000] [--objects 10000] [--server moto]
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -58,16 +63,18 @@ OPERATIONS = (
 )
 
 
-def operation_rows(here: Stage, count: int) -> list[Row]:
+def operation_rows(here: Stage, name: str, count: int) -> list[Row]:
     """Do all of OPERATIONS to `count` files here and there, all files before the next operation."""
-    with here.passthrough() as minimal, here.mounted("operations", *QUIET) as (mount, pid):
+    with here.passthrough() as minimal, here.mounted(name, *QUIET) as (mount, pid):
         mounts = ((mount.path, pid), minimal)
         rows = []
         for each in OPERATIONS:
             rounds = [[cost(each, *it, range(n, count, ROUNDS)) for it in mounts] for n in range(ROUNDS)]
             ours, baseline = (median(column) for column in zip(*rounds, strict=True))
             rows.append(Row(each.name, ours, baseline, "µs", each.bar))
-        return rows
+    with here.mounted(f"{name}-stat", *QUIET, *UNCACHED) as (mount, pid):
+        rows.append(Row("stat that reaches us", stat_cost(mount.path, pid, count), None, "µs", "≤ 60"))
+    return rows
 
 
 def cost(operation: Operation, root: Path, pid: int, numbers: range) -> float:
@@ -99,6 +106,17 @@ def rename_ms(stage: Stage, name: str, objects: int) -> float:
         return elapsed_s(lambda: (mount.path / "table").rename(mount.path / "renamed")) * 1e3
 
 
+@contextmanager
+def on_one_cpu() -> Iterator[None]:
+    """Keep this process, and all that it starts in the block, on one CPU."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def _for_all(work: Callable[[str], object], paths: list[str]) -> None:
     for path in paths:
         work(path)
@@ -111,17 +129,14 @@ def _for_all(work: Callable[[str], object], paths: list[str]) -> None:
 @click.option("--directory", type=click.Path(path_type=Path, file_okay=False), help="Where the caches are made.")
 def main(count: int, objects: int, server: str, directory: Path | None) -> None:
     with stage(server, directory) as here:
-        rows = operation_rows(here, count)
-        with here.mounted("stat", *QUIET, *UNCACHED) as (mount, pid):
-            stat = stat_cost(mount.path, pid, count)
-        rows.append(Row("stat that reaches us", stat, None, "µs", "≤ 60"))
+        with on_one_cpu():
+            alone = operation_rows(here, "one", count)
+        spread = operation_rows(here, "all", count)
         few, many = rename_ms(here, "few", objects // FEWER), rename_ms(here, "many", objects)
-        rows.append(Row(f"rename a directory of {objects:,} objects", many, few, "ms", "≤ 5, ratio 1"))
-    print_table(
-        f"What does one operation cost the daemon? ({count:,} files)",
-        f"minimal pass-through; {objects // FEWER:,} objects",
-        rows,
-    )
+    alone.append(Row(f"rename a directory of {objects:,} objects", many, few, "ms", "≤ 5, ratio 1"))
+    question, minimal = f"What does one operation cost the daemon? ({count:,} files)", "minimal pass-through"
+    print_table(f"{question} On one CPU", f"{minimal}; {objects // FEWER:,} objects", alone)
+    print_table(f"{question} On all {os.cpu_count()}", minimal, spread)
 
 
 if __name__ == "__main__":
