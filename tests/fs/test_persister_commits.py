@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from tests.amounts import examples
 from tests.fs.commits import Commits, ReadStore, is_marker
 from tests.fs.draining import Drained, a_drained_world
 from tests.fs.ending import is_local, state_of, tasks_of
@@ -175,7 +176,7 @@ _model = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.slow
-@settings(_model, max_examples=45)
+@settings(_model, max_examples=examples(45))
 @_any
 def test_no_reader_sees_a_false_commit(steps: Sequence[Step]) -> None:
     play(steps, ttl_s=0.0)

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from script.s3_server import running
+from tests.amounts import amount
 from tests.conftest import new_bucket
 from tests.mount.calls import Step
 from tests.mount.harness import Store, file_store, s3_store
@@ -29,7 +30,6 @@ from tests.mount.lab import BLOCK, STAGING, Lab
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
 
-EXAMPLES = int(os.environ.get("FUSECACHE_TWIN_EXAMPLES", "0"))
 ODD = "\udcff\n‰"
 """A name that no key can hold as it is."""
 
@@ -165,7 +165,7 @@ def explore(lab: Lab, examples: int) -> None:
     run_state_machine_as_test(
         type("Explored", (Machine,), {"lab": lab}),
         settings=settings(
-            max_examples=EXAMPLES or examples,
+            max_examples=amount("FUSECACHE_TWIN_EXAMPLES", usual=examples, soak=400),
             stateful_step_count=150,
             deadline=None,
             phases=[Phase.generate],  # to shrink takes a mount a try: minutes
