@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from fusecache.namespace.departures import Departures
 from fusecache.namespace.keys import component_of
 from fusecache.namespace.moves import Moves
-from fusecache.namespace.records import Dentry, Inode, TaskKind
+from fusecache.namespace.records import Dentry, Inode, Task, TaskKind
 from fusecache.namespace.seals import Held, Seal
 from fusecache.namespace.tables import Tables
-from fusecache.types import ROOT_INO, InodeNo
+from fusecache.types import ROOT_INO, InodeNo, ObjectKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ class Salvage:
             for task in t.tasks.all_of_inode(ino):
                 if good is None or task.kind == TaskKind.UPLOAD:
                     t.tasks.drop(task.task)
+                if good is not None and task.kind == TaskKind.UPLOAD:
+                    self._copy_instead(task, rows, now_ns=now_ns)
             if good is None:
                 for row in rows:
                     self._reveal(row, now_ns=now_ns)
@@ -106,6 +108,15 @@ class Salvage:
         return t.inodes.update(
             inode, **base, base_size=size, size=size, blocks=None, headed=0, generation=rows[0].generation
         )
+
+    def _copy_instead(self, upload: Task, rows: list[Dentry], *, now_ns: int) -> None:
+        """The upload would have gone to where the names are by now; the object of the older version has to."""
+        t = self._t
+        for row in rows:
+            self._moves.follow(row, now_ns=now_ns, since_seq=upload.since_seq)
+        copy = t.tasks.of_inode(rows[0].inode_no, TaskKind.COPY)
+        if copy is not None and copy.key is None and upload.key is not None:  # its request may have been carried out
+            t.tasks.record_target(copy, ObjectKey(upload.key), upload.target)
 
     def _is_shown(self, row: Dentry) -> bool:
         """Whether a listing of the directory shows the object of this name under this name."""

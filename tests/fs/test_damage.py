@@ -103,6 +103,51 @@ async def test_what_a_power_loss_took_is_said_and_kept(
     assert "/a: its bytes did not outlive a power loss" in caplog.text
 
 
+@pytest.mark.parametrize("new", ["b", "d/b"])
+async def test_what_a_power_loss_leaves_of_a_renamed_file_follows_its_name(
+    tmp_path: Path, autojump_clock: MockClock, new: str
+) -> None:
+    """The last good version is below the old name in the store, and something else below the new one."""
+    store = RecordedStore()
+    async with a_drained_world(tmp_path, store, boot_id="before") as world:
+        await world.mkdir("d")
+        await world.write_file("a", b"good")
+        await world.write_file(new, b"replaced")
+        await world.settle()
+        await world.write_file("a", b"lost")
+        await world.rename("a", new)
+        ino = (await world.stat(new)).ino
+    (tmp_path / "contents" / f"{ino & 0xFF:02x}" / f"{ino:x}").write_bytes(b"lo\0\0")
+    async with a_drained_world(tmp_path, store, boot_id="after") as world:
+        assert await world.read_file(new) == b"good"
+        await world.settle()
+        assert await world.read_file(new) == b"good"
+        assert world.tasks_left() == 0
+    assert {key: data for key, data in store.objects().items() if key != "d/"} == {new: b"good"}
+
+
+async def test_an_upload_under_way_when_the_power_went_is_nobody_elses_object(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """It has arrived below the new name, and gives way to the version that is shown there."""
+    store = RecordedStore()
+    async with a_drained_world(tmp_path, store, boot_id="before") as world:
+        await world.write_file("a", b"good")
+        await world.settle()
+        await world.write_file("a", b"lost")
+        await world.rename("a", "b")
+        ino = (await world.stat("b")).ino
+        store.pause_s = 10.0
+        await trio.sleep(15.0)  # it is in the store, and the answer on its way
+    assert store.objects() == {"a": b"good", "b": b"lost"}
+    store.pause_s = 0.0
+    (tmp_path / "contents" / f"{ino & 0xFF:02x}" / f"{ino:x}").write_bytes(b"lo\0\0")
+    async with a_drained_world(tmp_path, store, boot_id="after") as world:
+        await world.settle()
+        assert await world.read_file("b") == b"good"
+    assert store.objects() == {"b": b"good"}
+
+
 async def test_a_full_disk_takes_nothing_that_was_acknowledged(tmp_path: Path, autojump_clock: MockClock) -> None:
     store = RecordedStore()
     async with a_drained_world(tmp_path, store) as world:
