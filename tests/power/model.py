@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ class File:
 
     number: int
     versions: list[bytes] = field(default_factory=lambda: [b""])
+    edges: set[int] = field(default_factory=set)
+    """Where a write began or ended: of two to one page, a power loss may spare any."""
     synced: int | None = None
 
     @property
@@ -166,6 +169,7 @@ class Application:
             piece = min(left, self._rng.choice((PAGE, 5 * PAGE, left)))
             data = fill(file.number, self._count, offset, piece)
             file.versions.append(file.now[:offset].ljust(offset, b"\0") + data + file.now[offset + piece :])
+            file.edges |= {offset, offset + piece}
             await self._world.fs.write(number, offset, data)
             offset, left = offset + piece, left - piece
             if self._rng.random() < 0.2:
@@ -240,18 +244,21 @@ def _against(
         if synced is None and stored.get(path) == data:
             continue  # its last good version
         versions = file.versions[synced or 0 : latest + 1]
-        if data in versions or (file.number in held and _is_mixed(data, versions)):
+        if data in versions or (file.number in held and _is_mixed(data, versions, file.edges)):
             continue
         told.append(f"{path} (file {file.number}, synced {synced} of {latest}) has {len(data)} bytes: {_shown(data)}")
     return told
 
 
-def _is_mixed(data: bytes, versions: list[bytes]) -> bool:
-    """Overwritten in place and not synced: each page is an old or a new one, as far as the file went then."""
-    if len(data) not in {len(version) for version in versions}:
+def _is_mixed(data: bytes, versions: list[bytes], edges: set[int]) -> bool:
+    """Overwritten in place and not synced: each page, or part of one, is old or new, as far as the file went then."""
+    size = len(data)
+    if size not in {len(version) for version in versions}:
         return False
-    pages = (slice(start, min(start + PAGE, len(data))) for start in range(0, len(data), PAGE))
-    return all(any(version[page].ljust(len(data[page]), b"\0") == data[page] for version in versions) for page in pages)
+    bounds = sorted({*range(0, size, PAGE), *(edge for edge in edges if edge < size), size})
+    parts = [slice(start, end) for start, end in itertools.pairwise(bounds)]
+    extended = [version.ljust(size, b"\0") for version in versions]
+    return all(any(version[part] == data[part] for version in extended) for part in parts)
 
 
 def _shown(data: bytes) -> str:
