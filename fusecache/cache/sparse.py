@@ -145,10 +145,17 @@ class SparseFile:
             raise self.translated(exc) from exc
 
     def begin_anew(self, token: int) -> None:
-        """Empty it, and keep the bytes beside under the number of their sync: a power loss may call for them."""
+        """Empty it, and keep the bytes beside under the number of their sync: a power loss may call for them.
+
+        Those are kept already if it was emptied before since that sync: what it has now was never synced.
+        """
+        kept = kept_path(self.path, token)
+        if os.path.exists(kept):  # noqa: PTH110 - an application waits in open(2)
+            self.truncate(0)
+            return
         try:
             with self.held():
-                os.rename(self.path, kept_path(self.path, token))  # noqa: PTH104 - an application waits in open(2)
+                os.rename(self.path, kept)  # noqa: PTH104 - likewise
                 fd = self._descriptors.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL)
                 os.dup2(fd, self.fd, inheritable=False)  # who has the number finds an empty file, not somebody else's
                 self._descriptors.close(fd)

@@ -60,12 +60,17 @@ async def test_what_was_written_since_counts_if_all_of_it_is_there(
         assert await world.read_file("a") == found
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("old", [SMALL, LARGE], ids=["few", "many"])
-async def test_a_file_that_was_emptied_is_what_it_was(tmp_path: Path, autojump_clock: MockClock, old: bytes) -> None:
+async def test_a_file_that_was_emptied_is_what_it_was(
+    tmp_path: Path, autojump_clock: MockClock, old: bytes, times: int
+) -> None:
+    """However often it was since."""
     store = RecordedStore()
     async with a_drained_world(tmp_path, store, boot_id="before") as world:
         ino = await fsynced(world, "a", old)
-        await world.write_file("a", b"new")
+        for _ in range(times):
+            await world.write_file("a", b"new")
     content(tmp_path, ino).write_bytes(b"\0\0\0")
     async with a_drained_world(tmp_path, store, boot_id="after") as world:
         assert await world.read_file("a") == old
