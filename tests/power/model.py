@@ -244,18 +244,24 @@ def _against(
         if synced is None and stored.get(path) == data:
             continue  # its last good version
         versions = file.versions[synced or 0 : latest + 1]
-        if data in versions or (file.number in held and _is_mixed(data, versions, file.edges)):
+        if data in versions or (file.number in held and _is_mixed(data, versions, file)):
             continue
         told.append(f"{path} (file {file.number}, synced {synced} of {latest}) has {len(data)} bytes: {_shown(data)}")
     return told
 
 
-def _is_mixed(data: bytes, versions: list[bytes], edges: set[int]) -> bool:
-    """Overwritten in place and not synced: each page, or part of one, is old or new, as far as the file went then."""
-    size = len(data)
-    if size not in {len(version) for version in versions}:
+def _is_mixed(data: bytes, versions: list[bytes], file: File) -> bool:
+    """Overwritten in place and not synced: each page, or part of one, is old or new, as far as the file went then.
+
+    What counts of the version in the store may end within a page, too. And a file that was cut and extended again may
+    end wherever the pages that have reached the disk do.
+    """
+    size, sizes = len(data), [len(version) for version in versions]
+    is_cut = any(0 < later < earlier for earlier, later in itertools.pairwise(sizes))
+    if size not in sizes and not (is_cut and min(sizes) <= size <= max(sizes)):
         return False
-    bounds = sorted({*range(0, size, PAGE), *(edge for edge in edges if edge < size), size})
+    edges = (edge for edge in (*file.edges, *map(len, file.versions)) if edge < size)
+    bounds = sorted({*range(0, size, PAGE), *edges, size})
     parts = [slice(start, end) for start, end in itertools.pairwise(bounds)]
     extended = [version.ljust(size, b"\0") for version in versions]
     return all(any(version[part] == data[part] for version in extended) for part in parts)
