@@ -104,7 +104,10 @@ class Files:
             self.carried[file.ino] = None
             await self._durability.reached(self._ns.database.seq)
             return
-        self._synced(file, await self._contents.sync_bytes(file.content))
+        synced = await self._contents.sync_bytes(file.content)
+        if self._ns.tables.seals.get(file.ino).held() is not None:  # which counts no more with the commit
+            await self._contents.sync_name(file.content)
+        self._synced(file, synced)
         with unwrapped():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._contents.sync_name, file.content)

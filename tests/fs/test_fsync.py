@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import trio
 from trio.testing import MockClock
 
+from fusecache.cache.content import Content
 from fusecache.fs import upkeep
 from fusecache.types import InodeNo
 from tests.fs.draining import Drained, RecordedStore, a_drained_world
@@ -72,6 +74,27 @@ async def test_a_file_that_was_emptied_is_what_it_was(
         for _ in range(times):
             await world.write_file("a", b"new")
     content(tmp_path, ino).write_bytes(b"\0\0\0")
+    async with a_drained_world(tmp_path, store, boot_id="after") as world:
+        assert await world.read_file("a") == old
+
+
+@pytest.mark.parametrize("old", [SMALL, LARGE], ids=["few", "many"])
+async def test_what_was_fsynced_is_there_until_the_name_of_what_takes_its_place_is_synced(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, old: bytes
+) -> None:
+    """The power goes during the second fsync, and takes the name that the first one needed not, or had."""
+
+    async def never(content: Content) -> None:
+        await trio.sleep_forever()
+
+    store = RecordedStore()
+    async with a_drained_world(tmp_path, store, boot_id="before") as world:
+        ino = await fsynced(world, "a", old)
+        monkeypatch.setattr(world.contents, "sync_name", never)
+        with trio.move_on_after(1.0) as second:
+            await fsynced(world, "a", pattern(50_000), os.O_TRUNC)
+        assert second.cancelled_caught
+    content(tmp_path, ino).unlink()
     async with a_drained_world(tmp_path, store, boot_id="after") as world:
         assert await world.read_file("a") == old
 
