@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import trio
 from trio.testing import MockClock
 
 from fusecache.cache.content import Content
+from fusecache.cache.descriptors import Descriptors
+from fusecache.cache.sparse import ContentLost
 from fusecache.fs import upkeep
 from fusecache.types import InodeNo
 from tests.fs.draining import Drained, RecordedStore, a_drained_world
@@ -76,6 +79,28 @@ async def test_a_file_that_was_emptied_is_what_it_was(
     content(tmp_path, ino).write_bytes(b"\0\0\0")
     async with a_drained_world(tmp_path, store, boot_id="after") as world:
         assert await world.read_file("a") == old
+
+
+async def test_who_is_killed_while_a_file_is_emptied_leaves_what_it_was(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the old file was put beside, and before there is a new one."""
+
+    def killed(self: Descriptors, path: str, flags: int) -> int:
+        raise OSError(errno.EINTR, path)
+
+    store = RecordedStore()
+    async with a_drained_world(tmp_path, store) as world:
+        ino = await fsynced(world, "a", LARGE)
+        number = await world.open("a", os.O_WRONLY)
+        await world.fs.write(number, 0, LARGE[:1])
+        monkeypatch.setattr(Descriptors, "open", killed)
+        with pytest.raises(ContentLost):
+            await world.truncate("a", 0)
+        assert not content(tmp_path, ino).exists()
+    monkeypatch.undo()
+    async with a_drained_world(tmp_path, store) as world:
+        assert await world.read_file("a") == LARGE
 
 
 @pytest.mark.parametrize("old", [SMALL, LARGE], ids=["few", "many"])
