@@ -29,7 +29,7 @@ class Content:
 
     __slots__ = (
         "_clean", "_digest", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_presence", "_reading",
-        "_refs", "_removed", "base", "block_size", "changes", "ino", "map_unsaved", "row_unsaved", "size",
+        "_refs", "_removed", "base", "block_size", "changes", "emptied", "ino", "map_unsaved", "row_unsaved", "size",
     )  # fmt: skip
 
     def __init__(
@@ -59,7 +59,8 @@ class Content:
         self.row_unsaved = False
         """The index knows less than this."""
         self.changes = 0
-        """Grows with each change of the bytes, while this is open."""
+        """Grows with each change of the bytes, while this is open; `emptied` with each that leaves none of them."""
+        self.emptied = 0
         self._file = file
         self._digest = Digest(empty=not size)
         self._presence = presence
@@ -104,8 +105,7 @@ class Content:
         """Return the bytes there, fewer past the end. The caller made the blocks present."""
         if offset >= self.size:
             return b""
-        if self._file.fd < 0:
-            self._open_file()
+        self.fd()
         return self._file.pread(offset, length)
 
     def pwrite(self, offset: int, data: bytes | memoryview) -> int:
@@ -116,8 +116,7 @@ class Content:
         Raises:
             NoSpace: nothing was written.
         """
-        if self._file.fd < 0:
-            self._open_file()
+        self.fd()
         if self._presence is not None:
             assert not self.missing_for_write(Extent(offset, len(data))), f"{self!r}: written over a hole"
             self._dirtied()
@@ -164,6 +163,7 @@ class Content:
             self._file.truncate(size)
         self.size = size
         self.changes += 1
+        self.emptied += not size
         self._digest.cut(size)
         if self.base is not None and self._presence is not None and size < self.base.size:
             self.base = replace(self.base, size=size)

@@ -95,23 +95,27 @@ class Files:
     async def fsync(self, number: HandleNo) -> None:
         """Make what was written survive a power loss: bytes before the rows that name them, or with them if few."""
         file = self._handles.get(number).file
-        if file.content.clean:
+        content = file.content
+        if content.clean:
             await self._durability.reached(self._ns.database.seq)
             return
-        if (carried := carried_bytes(file.content)) is not None:
-            self._synced(file, carried)
-            self.carried.pop(file.ino, None)
-            self.carried[file.ino] = None
-            await self._durability.reached(self._ns.database.seq)
+        while (carried := carried_bytes(content)) is None:
+            emptied = content.emptied
+            synced = await self._contents.sync_bytes(content)
+            if self._ns.tables.seals.get(file.ino).held() is not None:  # which counts no more with the commit
+                await self._contents.sync_name(content)
+            if content.emptied != emptied:
+                continue  # what was synced is beside, under an older sync's number
+            self._synced(file, synced)
+            with unwrapped():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._contents.sync_name, content)
+                    nursery.start_soon(self._durability.reached, self._ns.database.seq)
             return
-        synced = await self._contents.sync_bytes(file.content)
-        if self._ns.tables.seals.get(file.ino).held() is not None:  # which counts no more with the commit
-            await self._contents.sync_name(file.content)
-        self._synced(file, synced)
-        with unwrapped():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._contents.sync_name, file.content)
-                nursery.start_soon(self._durability.reached, self._ns.database.seq)
+        self._synced(file, carried)
+        self.carried.pop(file.ino, None)
+        self.carried[file.ino] = None
+        await self._durability.reached(self._ns.database.seq)
 
     async def seal(self, ino: InodeNo) -> None:
         """Make the bytes of a closed file survive a power loss, by themselves; an open one has it still before it.
@@ -126,7 +130,10 @@ class Files:
         try:
             if content.clean:
                 return
+            emptied = content.emptied
             synced = await self._contents.sync(content)
+            if content.emptied != emptied:
+                return  # by somebody who will close it
             current = self._inodes.get(ino)
             is_all = synced.changes == content.changes and current.generation == inode.generation
             generation = current.generation if is_all else -1

@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from fusecache.cache.content import Content
+from fusecache.cache.contents import Synced
 from fusecache.cache.descriptors import Descriptors
 from fusecache.cache.sparse import ContentLost
 from fusecache.fs import upkeep
@@ -122,6 +123,33 @@ async def test_what_was_fsynced_is_there_until_the_name_of_what_takes_its_place_
     content(tmp_path, ino).unlink()
     async with a_drained_world(tmp_path, store, boot_id="after") as world:
         assert await world.read_file("a") == old
+
+
+async def test_what_is_emptied_while_another_fsyncs_it_is_old_or_new(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the fsync began with is no longer the file that its rows speak of."""
+    store = RecordedStore()
+    on_disk: dict[int, bytes] = {}
+    new = bytes(50_000) + SMALL
+    async with a_drained_world(tmp_path, store, boot_id="before") as world:
+        held = content(tmp_path, await fsynced(world, "a", LARGE))
+        sync_bytes = world.contents.sync_bytes
+
+        async def emptied_meanwhile(synced: Content) -> Synced:
+            answer = await sync_bytes(synced)
+            on_disk[held.stat().st_ino] = held.read_bytes()
+            if len(on_disk) == 1:
+                await world.truncate("a", 0)
+                await world.write_at("a", len(new) - len(SMALL), SMALL)
+            return answer
+
+        monkeypatch.setattr(world.contents, "sync_bytes", emptied_meanwhile)
+        await fsynced(world, "a", LARGE[:70_000], 0)
+        await world.upkeep.sweep()
+    held.write_bytes(on_disk.get(held.stat().st_ino, b""))
+    async with a_drained_world(tmp_path, store, boot_id="after") as world:
+        assert await world.read_file("a") in (LARGE, new)
 
 
 async def test_few_bytes_that_have_become_many_are_held_by_their_content(
