@@ -8,8 +8,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import settings
 
+from tests.amounts import IS_SOAK
 from tests.servers import SERVERS, S3Server, ServerMissing
+
+settings.register_profile("fusecache", deadline=None, derandomize=not IS_SOAK)
+settings.load_profile("fusecache")
 
 
 class Servers:

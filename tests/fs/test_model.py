@@ -238,7 +238,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(ACTIONS), PATHS, PATHS, OFFSETS, SIZE
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, every=st.booleans(), over_foreign=st.booleans())
 def test_any_calls_have_the_effect_of_the_model(
     steps: list[tuple[str, str, str, int, int]], every: bool, over_foreign: bool

@@ -180,7 +180,7 @@ async def played(root: Path, steps: Sequence[Step]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, min_size=1, max_size=25))
 def test_the_bucket_equals_the_tree(steps: Sequence[Step]) -> None:
     play(steps)

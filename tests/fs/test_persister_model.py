@@ -259,7 +259,7 @@ def play(steps: Sequence[Step], *, ttl_s: float) -> None:
 
 
 _any = given(st.lists(steps, min_size=1, max_size=25))
-_model = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_model = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.slow

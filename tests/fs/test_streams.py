@@ -79,7 +79,7 @@ CHANGES = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 @given(before=st.sets(st.sampled_from(NAMES)), changes=CHANGES)
 def test_what_is_there_throughout_is_shown_exactly_once(before: set[str], changes: list[tuple[str, str]]) -> None:
     """However the directory changes between two reads of its stream."""

@@ -167,7 +167,6 @@ def explore(lab: Lab, examples: int) -> None:
         settings=settings(
             max_examples=amount("FUSECACHE_TWIN_EXAMPLES", usual=examples, soak=400),
             stateful_step_count=150,
-            deadline=None,
             phases=[Phase.generate],  # to shrink takes a mount a try: minutes
             suppress_health_check=list(HealthCheck),
             print_blob=True,

@@ -20,14 +20,14 @@ from fusecache.cache.sparse import SparseFile
 from fusecache.errors import NotFound
 from fusecache.namespace import database
 from fusecache.types import InodeNo
+from tests.amounts import SEED, amount
 from tests.fs.draining import Drained, a_drained_world
 from tests.power.disk import FATES, Disk, Record, read_log
 from tests.power.model import Application, Found, SnapshotStore, State, objections
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
 
-CUTS = int(os.environ.get("FUSECACHE_POWER_CUTS", "100"))
-SEED = int(os.environ.get("FUSECACHE_SEED", "0")) or random.SystemRandom().randrange(1 << 20)
+CUTS = amount("FUSECACHE_POWER_CUTS", usual=100, soak=2000)
 STEPS = 40
 BASES = {"base-1": b"one " * 50_000, "base-2": b"two " * 20_000}
 ROOT = Path(__file__).resolve().parents[2]

@@ -154,5 +154,5 @@ class ContentMachine(RuleBasedStateMachine):
         shutil.rmtree(self.root)
 
 
-ContentMachine.TestCase.settings = settings(max_examples=examples(30), stateful_step_count=25, deadline=None)
+ContentMachine.TestCase.settings = settings(max_examples=examples(30), stateful_step_count=25)
 TestContentMachine = pytest.mark.slow(ContentMachine.TestCase)

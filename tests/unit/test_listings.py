@@ -109,7 +109,7 @@ async def test_a_file_and_a_prefix_of_one_name_are_found_pages_apart(rig: Rig, b
     assert listing.known("c") == []
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(40))
 @given(st.sets(st.text("a-/.é~", min_size=1, max_size=4), max_size=12), st.integers(0, 6))
 def test_known_is_what_a_whole_listing_says(
     tmp_path_factory: pytest.TempPathFactory, keys: set[str], seen: int

@@ -22,7 +22,7 @@ _steps = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=examples(50))
 @given(_steps)
 def test_whatever_happens_the_tree_is_what_was_acknowledged(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str, str]]
