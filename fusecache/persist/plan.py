@@ -308,9 +308,11 @@ class Planner:
     def _break_circle(self, plan: Plan) -> None:
         """Nothing goes on: the oldest task that keeps a key from others steps aside, to one that is nobody's."""
         waiting = [task for task, due_ns in plan.postpone if due_ns is not None and self._may_step_aside(task)]
-        # Uploads last: theirs are bytes to be sent, the others' are copied in the store.
-        # A relocation that has markers left goes on with them, if it is that.
-        waiting.sort(key=lambda each: (only_markers_left(each), each.kind == TaskKind.UPLOAD, each.seq))
+        # Uploads late: theirs are bytes to be sent, the others' are copied in the store. Later still what is at home:
+        # it comes back, and would do so for ever. A relocation that has markers left goes on with them, if it is that.
+        waiting.sort(
+            key=lambda each: (only_markers_left(each), self._is_home(each), each.kind == TaskKind.UPLOAD, each.seq)
+        )
         aside = ((task, self._aside(task)) for task in waiting)
         task, job = next(((task, job) for task, job in aside if job is not None), (None, None))
         if task is None or job is None:
@@ -327,6 +329,12 @@ class Planner:
         if task.kind == TaskKind.RELOCATE:
             return task.key is None or only_markers_left(task)
         return task.kind in (TaskKind.UPLOAD, TaskKind.COPY)
+
+    def _is_home(self, task: Task) -> bool:
+        """Whether a relocation only waits for those above it."""
+        if task.kind != TaskKind.RELOCATE or task.ino is None or self._t.directories.find(task.ino) is None:
+            return False
+        return self._t.directories.home_prefix(task.ino) == task.source
 
     def _aside(self, task: Task) -> Job | None:
         assert task.ino is not None

@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from fusecache.persist import relocate
 from tests.fs.draining import Drained, RecordedStore, a_drained_world
 
 
@@ -164,3 +165,29 @@ async def test_an_empty_directory_has_a_marker_until_it_has_a_child(
     await world.rmdir("e")
     await world.settle()
     assert store.objects() == {}
+
+
+async def test_a_directory_that_is_at_home_does_not_step_aside_for_ever(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its relocation waits for that of the directory above, which waits for an upload: that has to step aside."""
+    monkeypatch.setattr(relocate, "_PAGE", 1)
+    store = RecordedStore()
+    async with a_drained_world(tmp_path, store) as world:
+        await store.foreign({"d/a": b"1", "d/b": b"2", "g/x": b"3"})
+        for path in ("d/a", "d/b", "g/x"):
+            await world.read_file(path)
+        store.pause_s = 1.0
+        await world.rename("d", "c")
+        await trio.sleep(4)
+        assert "c/a" in store.objects()
+        assert "c/b" not in store.objects()
+        await world.rename("g", "c/g")
+        await world.rename("c/a", "c/g/y")
+        await world.write_at("c/g/y", 1, b"1")
+    store.pause_s = 0.0
+    async with a_drained_world(tmp_path, store) as world:
+        with trio.fail_after(60):
+            await world.settle()
+        assert world.tasks_left() == 0
+        assert store.objects() == {"c/b": b"2", "c/g/x": b"3", "c/g/y": b"11"}
