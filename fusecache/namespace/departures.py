@@ -114,6 +114,8 @@ class Departures:
         if directory.prefix is None and not directory.used and not directory.marker:
             return
         self._stay_behind(directory)
+        source = lower_prefix(t, directory.ino)
+        self._hide_arrivals(moved, but=source, seq=seq, now_ns=now_ns)
         t.tasks.want(
             TaskKind.RELOCATE,
             directory.ino,
@@ -121,9 +123,33 @@ class Departures:
             seq=seq,
             due_ns=due_ns,
             now_ns=now_ns,
-            source=lower_prefix(t, directory.ino),
+            source=source,
             shield=moved.place,
         )
+
+    def _hide_arrivals(self, moved: Dentry, *, but: str, seq: Seq, now_ns: int) -> None:
+        """What is being made at the old path of a directory that was still on its way there comes without its name.
+
+        What comes below `but` is taken along from there.
+        """
+        t = self._t
+        home = t.directories.home_prefix(moved.inode_no)
+        if home.startswith(but):
+            return
+        for task in t.tasks.arriving_below(t.directories.get(moved.inode_no).store, home):
+            assert task.key is not None
+            if task.kind != TaskKind.RELOCATE:
+                t.tasks.want_deleted(
+                    task.store,
+                    task.key,
+                    etag=None,
+                    seq=seq,
+                    due_ns=now_ns + self._delay_ns,
+                    now_ns=now_ns,
+                    shield=moved.place,
+                )
+            elif task.source != task.key:
+                t.tasks.record_target(task, task.key, moved.place)
 
     def _drop_staged(self, inode: Inode, left: list[Dentry]) -> None:
         """A link below a staging name goes: what was parked for it alone would stay for ever."""

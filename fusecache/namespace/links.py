@@ -28,6 +28,14 @@ def _lacks_copy(tables: Tables, task: Task, row: Dentry) -> bool:
     return row.key is None or tables.directories.home_key(row.place) != row.key
 
 
+def is_sent(tables: Tables, row: Dentry) -> bool:
+    """Whether an upload is to bring a name's object up to date: of several names, those whose bytes are old."""
+    if tables.tasks.of_inode(row.inode_no, TaskKind.UPLOAD) is None:
+        return False
+    inode = tables.inodes.get(row.inode_no)
+    return inode.nlink < 2 or row.generation != inode.generation
+
+
 def copied_from(tables: Tables, row: Dentry) -> Dentry | None:
     """Return the name whose object has the bytes of `row`: itself, or one that it was linked to."""
     if row.key is not None:

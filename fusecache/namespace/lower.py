@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from fusecache.namespace.keys import component_of
 from fusecache.namespace.records import Dentry, Directory, Inode, Place
 from fusecache.namespace.tables import Tables
 from fusecache.namespace.xattrs import row_of
@@ -225,7 +226,7 @@ class Lower:
         """Its object is not where this directory's listing would show it."""
         if dentry.key is None or directory.prefix is None:
             return False
-        return dentry.key.rpartition("/")[0] != directory.prefix[:-1]
+        return dentry.key != f"{directory.prefix}{component_of(dentry.name)}"
 
 
 def _fresh(mode: int, uid: int, gid: int, *, size: int, mtime_ns: int, lower: LowerId | None) -> Inode:

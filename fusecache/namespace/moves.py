@@ -7,6 +7,7 @@ All within a transaction of the caller's.
 from __future__ import annotations
 
 from fusecache.namespace.keys import component_of
+from fusecache.namespace.links import is_sent
 from fusecache.namespace.records import Dentry, Directory, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.types import ROOT_INO, ETag, InodeNo, LowerId, Seq
@@ -106,8 +107,7 @@ class Moves:
         """If the object of this name is not where the name is, and nothing will move it, it is copied."""
         assert dentry.ino is not None
         assert dentry.lower is not None
-        kinds = {task.kind for task in self._t.tasks.all_of_inode(dentry.ino)}
-        if not kinds & {TaskKind.UPLOAD, TaskKind.COPY}:
+        if self._t.tasks.of_inode(dentry.ino, TaskKind.COPY) is None and not is_sent(self._t, dentry):
             seq = self._t.database.next_seq()
             self._follow(dentry, dentry.lower, seq=seq, now_ns=now_ns, since_seq=since_seq)
 
@@ -172,7 +172,10 @@ class Moves:
         return None if task is None else task.shield
 
     def _moves_with_its_directory(self, dentry: Dentry, key: str) -> bool:
-        return self._relocation_of(dentry, key) is not None
+        """Whether a relocation above takes `key` to where this name is; the file had another name there, maybe."""
+        if self._relocation_of(dentry, key) is None:
+            return False
+        return f"{lower_prefix(self._t, dentry.parent)}{component_of(dentry.name)}" == key
 
     def _relocation_of(self, dentry: Dentry, key: str) -> Task | None:
         """The relocation of a directory above `dentry` that will move `key` along."""
@@ -239,10 +242,11 @@ class Moves:
     def settle(self, shield: Place | None, seq: Seq, *, now_ns: int) -> None:
         """If this name shields nothing any more, the lower counts again."""
         t = self._t
-        if shield is None or t.tasks.shielded_by(shield) or self._is_being_relocated(shield):
+        row = t.dentries.get(*shield) if shield is not None and not t.tasks.shielded_by(shield) else None
+        if shield is None or row is None:
             return
-        row = t.dentries.get(*shield)
-        if row is None:
+        # An opaque directory hides what is copied there by itself, and may move away before the end.
+        if t.directories.get(shield.parent).prefix is not None and self._is_being_relocated(shield):
             return
         if row.ino is None:
             t.dentries.settle(shield, seq)

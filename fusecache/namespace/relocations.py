@@ -7,6 +7,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from fusecache.namespace.keys import after
+from fusecache.namespace.links import is_sent
 from fusecache.namespace.moves import Moves, is_settled
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
@@ -221,8 +222,8 @@ class Relocations:
             return
         if row.key is None or not row.key.startswith(task.source):
             return
-        kinds = {each.kind for each in t.tasks.all_of_inode(row.ino)}
-        if not kinds & {TaskKind.UPLOAD, TaskKind.COPY}:  # it became known after its page was copied
+        # It became known after its page was copied, or was to be sent then.
+        if t.tasks.of_inode(row.ino, TaskKind.COPY) is None and not is_sent(t, row):
             seq = t.database.next_seq()
             t.tasks.want(
                 TaskKind.COPY,

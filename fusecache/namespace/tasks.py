@@ -153,6 +153,10 @@ class Tasks:
             *bounds, *bounds,
         )  # fmt: skip
 
+    def arriving_below(self, store: StoreNo, prefix: str) -> list[Task]:
+        """What has recorded that it makes a key, or a tree, below `prefix`."""
+        return self._all("kind <> 5 AND store = ? AND key >= ? AND key < ?", store, prefix, after(prefix))
+
     def since(self, seq: Seq, *, after_task: int, count: int) -> list[Task]:
         """Unfinished business acknowledged up to `seq`: the first `count` above a task number."""
         return self._all("since_seq <= ? AND task > ? ORDER BY task LIMIT ?", seq, after_task, count)

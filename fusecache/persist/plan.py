@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fusecache.errors import Stale
 from fusecache.namespace.keys import TMP_PREFIX
-from fusecache.namespace.links import copied_from, lacking
+from fusecache.namespace.links import copied_from, is_sent, lacking
 from fusecache.namespace.moves import is_settled
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.relocations import only_markers_left
@@ -170,7 +170,7 @@ class Planner:
             else:
                 jobs.append(job)
         upload = self._t.tasks.of_inode(rows[0].inode_no, TaskKind.UPLOAD)
-        if upload is not None and upload.task not in self._inflight and len(rows) == 1:
+        if upload is not None and upload.task not in self._inflight and len(rows) == 1 and is_sent(self._t, rows[0]):
             jobs, is_local = [], False  # that sends the attributes, to the right place
         if not jobs:
             (plan.stage if is_local else plan.abandon).append(task)

@@ -14,6 +14,7 @@ import trio
 from fusecache.backends.metadata import UPLOAD_ID
 from fusecache.errors import NoSuchObject, TransientBackendError
 from fusecache.namespace.keys import TMP_PREFIX, ancestors
+from fusecache.namespace.links import is_sent
 from fusecache.namespace.lower import LowerObject
 from fusecache.namespace.records import Task, TaskKind
 from fusecache.namespace.relocations import Relocated, only_markers_left
@@ -204,7 +205,7 @@ class Relocator:
             case Owner.FILE:
                 assert found.dentry is not None
                 is_known = found.dentry.key == info.key and found.dentry.etag == info.etag
-                return is_known and not self._has(found.dentry.ino, TaskKind.UPLOAD)
+                return is_known and not is_sent(self._t, found.dentry)
             case _:
                 return False
 

@@ -191,3 +191,25 @@ async def test_a_directory_that_is_at_home_does_not_step_aside_for_ever(
             await world.settle()
         assert world.tasks_left() == 0
         assert store.objects() == {"c/b": b"2", "c/g/x": b"3", "c/g/y": b"11"}
+
+
+async def test_a_directory_leaves_one_that_is_under_way_while_a_file_in_it_is_sent(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    """What arrives at its old path is hidden there: it would be taken for what others have put."""
+    await store.foreign({"d/x": b"1"})
+    copies, puts = store.hold("copy"), store.hold("put")
+    await world.rename("d", "e")
+    await world.mkdir("e/b")
+    await world.write_file("e/b/f", b"2")
+    await trio.sleep(3)
+    assert store.writes[1:] == ["copy d/x e/x", "put e/b/f"]
+    await world.rename("e/b", "g")
+    copies.set()
+    await trio.sleep(0.5)
+    puts.set()
+    await trio.sleep(0.01)
+    assert await world.ls("e") == ["x"]
+    await world.rename("e", "h")
+    await world.settle()
+    assert store.objects() == {"h/x": b"1", "g/f": b"2"}

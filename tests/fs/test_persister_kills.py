@@ -147,6 +147,25 @@ FOUND: list[list[Step]] = [
     ],
     # A delete that waits is no task that can step aside: the persister died of it.
     [("pause", 0.3), ("rename", "a/b", "a/a/b"), ("wait", 1.2), ("rename", "b/b/a", "a/b"), ("wait", 3.0)],
+    # A file that had another name when it was sent: a listing shows nothing under the one it has.
+    [
+        ("link", "a/b", "b/a/c"), ("mkdir", "b/b/c"), ("exchange", "b/a/c", "a"), ("pause", 0.3), ("write", "b/b/d"),
+        ("wait", 1.2), ("exchange", "b/b/d", "b/b/c"), ("exchange", "b/b", "b/a/c/b"), ("wait", 1.2),
+        ("unlink", "b/a/c/b/c"),
+    ],
+    # One of two names is sent; the other, which has the bytes, moves with its directory.
+    [
+        ("exchange", "b/a/b", "a"), ("rename", "b/a/b/a", "b/b/d"), ("rename", "b/a", "b/b/b"), ("mkdir", "b/b/c"),
+        ("wait", 3.0), ("write", "b/b/b/c"), ("link", "b/b/b/c", "b/b/c/c"), ("exchange", "b/b/c", "b/b/d"),
+        ("rename", "b/b/d", "b/b/c/d"), ("wait", 0.01), ("wait", 1.5), ("rename", "b/b/b", "b/b/c/d/d"), ("wait", 3.0),
+    ],
+    # A whiteout in a directory that left one under way.
+    [
+        ("mkdir", "c"), ("rename", "a/a/a", "b/d"), ("mkdir", "c/c"), ("exchange", "b/b", "a"), ("mkdir", "c/c/b"),
+        ("write", "c/c/b/a"), ("crash_at", 4, False), ("write", "c/b"), ("mkdir", "b/b/a/a"), ("wait", 3.0),
+        ("rename", "c/c/b/a", "b/b/a/a/d"), ("rename", "b/b/a/a/d", "b/a/b"), ("wait", 1.5),
+        ("rename", "b/b/a/a", "c/c/b/a"),
+    ],
 ]  # fmt: skip
 
 
