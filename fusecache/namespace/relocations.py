@@ -99,7 +99,7 @@ class Relocations:
             task = self._current(task)
             assert task.ino is not None
             t.tasks.settle_at(task)
-            self._hide_from_outside(task)
+            self._hide_from_outside(task, now_ns=now_ns)
             assert task.source is not None
             assert task.key is not None
             directory = t.directories.get(task.ino)
@@ -185,7 +185,7 @@ class Relocations:
             if row.ino is not None and row.key is not None:
                 self._moves.follow(row, now_ns=now_ns, since_seq=task.since_seq)
 
-    def _hide_from_outside(self, task: Task) -> None:
+    def _hide_from_outside(self, task: Task, *, now_ns: int) -> None:
         """What still goes from the old prefix was hidden by names in the directory: by its old name from now on."""
         t = self._t
         assert task.source is not None
@@ -193,6 +193,7 @@ class Relocations:
         for other in t.tasks.going_below(task.store, task.source):
             if other.shield is not None and self._is_inside(other.shield, task.ino):
                 t.tasks.shield(other.task, task.shield)
+                self._moves.settle(other.shield, t.database.next_seq(), now_ns=now_ns)
         for other in t.tasks.relocations_below(task.store, task.source):
             if other.key is None or not other.key.startswith(task.source) or other.target is None:
                 continue

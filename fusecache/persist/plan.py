@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from fusecache.errors import Stale
-from fusecache.namespace.keys import TMP_PREFIX
+from fusecache.namespace.keys import TMP_PREFIX, component_of
 from fusecache.namespace.links import copied_from, is_sent, lacking
 from fusecache.namespace.moves import is_settled
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
@@ -350,4 +350,5 @@ class Planner:
         dentry = next(rows, None)
         if dentry is None:
             return None
-        return Job(task, dentry.place, ObjectKey(f"{name}object"), dentry)
+        aside = f"{name}{dentry.parent}/{component_of(dentry.name)}"  # each name its own
+        return Job(task, dentry.place, ObjectKey(aside), dentry)

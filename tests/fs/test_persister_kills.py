@@ -166,6 +166,27 @@ FOUND: list[list[Step]] = [
         ("rename", "c/c/b/a", "b/b/a/a/d"), ("rename", "b/b/a/a/d", "b/a/b"), ("wait", 1.5),
         ("rename", "b/b/a/a", "c/c/b/a"),
     ],
+    # Two names of a file step aside, each to a key of its own.
+    [
+        ("rename", "a/b", "b/b/a"), ("rename", "b/b/a", "a/a/a"), ("mkdir", "b/b/d"), ("exchange", "a/a/a", "b/b/d"),
+        ("rename", "b", "c"), ("write", "a/a/b"), ("write", "c/b/b"), ("mkdir", "a/b"), ("mkdir", "a/a/a/b"),
+        ("exchange", "c/a/b", "a/a/a"), ("rename", "c/a/b", "c/b/a"), ("link", "c/b/b", "a/b/b"),
+        ("exchange", "c/b/a/b", "a/b/b"), ("wait", 1.5), ("write", "a/b/a"), ("rename", "c/b/a", "c/a/c"),
+        ("write", "c/b/b"), ("exchange", "a/a", "c"), ("rename", "a/b", "a/a/a/b"), ("rename", "c/b", "d"),
+        ("rename", "a/a/a/c/b", "c/a"), ("exchange", "a/a/a/b/a", "d"),
+    ],
+    # A whiteout whose shield went to another name, in an opaque directory below one under way.
+    [
+        ("rename", "a", "c"), ("mkdir", "b/b/c"), ("write", "b/a/c"), ("mkdir", "b/a/d"), ("mkdir", "b/d"),
+        ("exchange", "b/b/c", "b/a"), ("mkdir", "b/a/c"), ("exchange", "c/b", "b/d"), ("write", "c/b/a"),
+        ("mkdir", "b/b/b"), ("rename", "b/b/c/b", "b/b/c/d/d"), ("exchange", "c/b", "b/b/c/d/d"), ("wait", 1.2),
+        ("rename", "b/b/b", "b/b/d"), ("rename", "b/b/c/c", "b/a/b"), ("exchange", "c/b", "b/b/c/d/d/a"),
+        ("mkdir", "b/a/c/d"), ("write", "b/b/d/d"), ("rename", "b/a/c/d", "b/b/d/b"), ("exchange", "c", "b/b"),
+        ("exchange", "c/c", "c/d/b"), ("mkdir", "c/d/c"), ("crash_at", 3, False), ("exchange", "b/a/b", "c/d/d"),
+        ("wait", 3.0), ("mkdir", "d"), ("rename", "c/d/d", "c/c/c"), ("rename", "c/d/c", "c/d/b/d/d/b"),
+        ("rename", "c/d/b/d/d/b", "d/c"), ("wait", 1.2), ("rename", "c/c/c", "c/d/b/c"), ("wait", 3.0),
+        ("mkdir", "d/c/b"), ("rename", "c/c", "d/c/b/c"),
+    ],
 ]  # fmt: skip
 
 
