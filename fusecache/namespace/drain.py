@@ -26,7 +26,7 @@ class Started:
     seq: Seq
     """Of the start: what is acknowledged later is not covered."""
     is_retry: bool
-    """The same target was recorded before: its request may have been carried out."""
+    """The same target was recorded before, for any task of the inode: its request may have been carried out."""
 
 
 class Drain:
@@ -41,16 +41,17 @@ class Drain:
         """Record that a request to `key`, which belongs to `place`, is about to be sent."""
         t = self._t
         with t.database.transaction():
-            seq, is_retry = t.database.next_seq(), task.key == key
+            seq, tasks = t.database.next_seq(), t.tasks.all_of_inode(task.inode_no)
+            is_retry = any(each.key == key for each in tasks)
             if task.key is not None and task.key != key:
                 t.tasks.want_deleted(
                     task.store, task.key, etag=None, seq=seq, due_ns=now_ns, now_ns=now_ns, shield=None
                 )
             if task.key != key or task.target != place:
                 task = t.tasks.record_target(task, key, place)
-            if task.kind == TaskKind.UPLOAD and task.ino is not None:
-                pending = t.tasks.of_inode(task.ino, TaskKind.COPY)
-                if pending is not None and t.inodes.get(task.ino).nlink < 2:  # the upload sends the attributes, there
+            if task.kind == TaskKind.UPLOAD:
+                pending = next((each for each in tasks if each.kind == TaskKind.COPY), None)
+                if pending is not None and t.inodes.get(task.inode_no).nlink < 2:  # the upload sends the attributes
                     t.tasks.drop(pending.task)
                     if pending.key is not None and pending.key != key:
                         self._moves.orphaned(pending, pending.key, now_ns=now_ns)

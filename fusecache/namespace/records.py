@@ -153,6 +153,12 @@ class Task(NamedTuple):
     target_name: bytes | None
 
     @property
+    def inode_no(self) -> InodeNo:
+        """Of anything but a delete."""
+        assert self.ino is not None
+        return self.ino
+
+    @property
     def shield(self) -> Place | None:
         if self.shield_parent is None or self.shield_name is None:
             return None

@@ -183,6 +183,8 @@ class Persister:
             may_delete=self._batches < _MAX_BATCHES,
         )
         drain = self._ns.drain
+        if plan.postpone:
+            drain.postponed(plan.postpone)  # before what may release some of them
         for task in plan.abandon:
             drain.abandoned(task, now_ns=now_ns)
         for task in plan.adopt:
@@ -191,8 +193,6 @@ class Persister:
             drain.deleted(plan.void, now_ns=now_ns)
         if plan.stage:
             drain.staged(plan.stage)
-        if plan.postpone:
-            drain.postponed(plan.postpone)
         for task in (*plan.abandon, *plan.adopt, *plan.void, *plan.stage):
             self._planner.forget(task.task)
         return plan

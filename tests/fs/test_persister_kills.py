@@ -187,6 +187,21 @@ FOUND: list[list[Step]] = [
         ("rename", "c/d/b/d/d/b", "d/c"), ("wait", 1.2), ("rename", "c/c/c", "c/d/b/c"), ("wait", 3.0),
         ("mkdir", "d/c/b"), ("rename", "c/c", "d/c/b/c"),
     ],
+    # A delete that was parked in the step that ended what it waited for.
+    [
+        ("mkdir", "b/b/c"), ("mkdir", "a/a/c"), ("mkdir", "b/b/c/a"), ("mkdir", "a/d"), ("rename", "b/b/c/a", "b/c"),
+        ("write", "c"), ("write", "b/c/d"), ("exchange", "a", "c"), ("wait", 3.0), ("rename", "b/c", "c/c"),
+        ("write", "b/c"), ("exchange", "c/c/d", "b/c"), ("rename", "c/c/d", "c/d/d"), ("rename", "c/a/c", "c/c/d"),
+        ("exchange", "b/c", "c/c"), ("unlink", "c/c"),
+    ],
+    # A copy whose answer is not known, and an upload to the same key: its own object is not somebody else's.
+    [
+        ("link", "b/a/b", "b/a/d"), ("mkdir", "a/c"), ("link", "b/a/d", "a/d"), ("rename", "a/c", "b/b/d"),
+        ("mkdir", "b/b/d/b"), ("exchange", "b/b/d", "a/d"), ("rename", "a/d/b", "b/b/c"), ("mkdir", "b/a/c"),
+        ("rename", "a", "b/a/c/d"), ("rename", "b/a/b", "b/b/c/c"), ("exchange", "b/a/c/d/d", "b/b/c/c"),
+        ("rename", "b/a/c/d", "b/b/c/c/b"), ("pause", 0.3), ("rename", "b/b/c/c/b/d", "d"), ("wait", 1.5),
+        ("write", "d"),
+    ],
 ]  # fmt: skip
 
 
