@@ -19,6 +19,7 @@ from fusecache.errors import (
 from fusecache.namespace.departures import Departures
 from fusecache.namespace.keys import UNSTORABLE
 from fusecache.namespace.links import equal_object
+from fusecache.namespace.moves import Moves
 from fusecache.namespace.records import Dentry, Inode, Place, TaskKind
 from fusecache.namespace.seals import Held
 from fusecache.namespace.tables import Tables as Tables
@@ -46,6 +47,7 @@ class Tree:
         self._delay_ns = delay_ns
         self._is_staging = is_staging
         self._departures = Departures(tables, delay_ns=delay_ns)
+        self._moves = Moves(tables, delay_ns=delay_ns)
         self._wants = Wants(tables, delay_ns=delay_ns, is_staging=is_staging)
 
     def create(
@@ -262,7 +264,7 @@ class Tree:
             self._leave(moved, inode, seq=seq, now_ns=now_ns)
             t.dentries.put(moved._replace(parent=new.parent, name=new.name, epoch=seq))
             self._departures.vacate(old, seq, hides=t.tasks.has_shielded(old))
-            self._arrived(inode, old.parent, new.parent, now_ns=now_ns)
+            self._arrived(moved, inode, new, now_ns=now_ns)
             if was_staging:
                 self._wants.left_staging(inode, seq=seq, now_ns=now_ns)
             self._wants.marker(old.parent, seq=seq, now_ns=now_ns)
@@ -291,7 +293,7 @@ class Tree:
                 self._leave(row, inode, seq=seq, now_ns=now_ns)
             for (row, inode), to in zip(moves, (other, one), strict=True):
                 t.dentries.put(row._replace(parent=to.parent, name=to.name, epoch=seq))
-                self._arrived(inode, row.parent, to.parent, now_ns=now_ns)
+                self._arrived(row, inode, to, now_ns=now_ns)
             for inode in were_staging:
                 self._wants.left_staging(inode, seq=seq, now_ns=now_ns)
             for parent in {one.parent, other.parent}:  # all that is left of one may be a fifo
@@ -358,9 +360,9 @@ class Tree:
         else:
             self._departures.leave(row, seq=seq, now_ns=now_ns)
 
-    def _arrived(self, inode: Inode, old: InodeNo, new: InodeNo, *, now_ns: int) -> None:
-        """A name moved from the directory `old` to `new`: what their inodes say of it."""
-        t = self._t
+    def _arrived(self, moved: Dentry, inode: Inode, to: Place, *, now_ns: int) -> None:
+        """A name moved: what the inodes of both directories say of it, and whether it is back where its object is."""
+        t, old, new = self._t, moved.parent, to.parent
         t.directories.moved(inode.ino)
         t.inodes.changed(inode, now_ns)
         for parent in {old, new}:
@@ -368,6 +370,8 @@ class Tree:
         if inode.is_dir and old != new:
             t.inodes.linked(old, -1)
             t.inodes.linked(new, 1)
+        if moved.key is not None and moved.key == t.directories.home_key(to):
+            self._moves.use_above(new, now_ns=now_ns)
 
     def _was_staging(self, place: Place, inode: Inode) -> bool:
         """Whether a name is, or is below, a staging name; some are staging for directories only."""

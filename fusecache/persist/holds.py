@@ -60,7 +60,7 @@ class Holds:
             return True
         if self._t.tasks.any_delete_of(store, [target[:-1]]):
             return True
-        if task.key is None and (not self._is_carried_above(task, target) or self._is_written_by_another(task)):
+        if task.key is None and (self._is_below_another(task) or self._is_written_by_another(task)):
             return True
         if task.key is None and self._is_read_below(store, target):
             return True
@@ -126,9 +126,10 @@ class Holds:
         rows = self._readers(self._t.dentries.readers_below(store, target))
         return any(self._t.directories.home_key(row.place) != row.key for row in rows)
 
-    def _is_carried_above(self, task: Task, target: str) -> bool:
+    def _is_below_another(self, task: Task) -> bool:
+        """Whether a directory above is under way: until it has looked for strays, they may be where this one goes."""
         assert task.ino is not None
-        return self._is_carried(self._t.directories.get(task.ino).parent, target)
+        return bool(self._relocations_above(task.ino))
 
     def _is_written_by_another(self, task: Task) -> bool:
         """Whether a relocation has a target in what this one is to copy: it would be copied in part."""
@@ -173,9 +174,8 @@ class Holds:
             return False  # both had begun: then they did not exclude each other
         assert task.ino is not None
         assert other.ino is not None
-        # One in the other, both write below one home; unless that was recorded for another one.
-        is_nested = self._is_above(other.ino, task.ino) or self._is_above(task.ino, other.ino)
-        return not (is_nested and self._is_heading_home(other))
+        # One that is below this one writes below the same home; unless that was recorded for another one.
+        return not (self._is_above(task.ino, other.ino) and self._is_heading_home(other))
 
     def _is_heading_home(self, task: Task) -> bool:
         """Whether a relocation writes to where its directory is now, if it writes at all yet."""

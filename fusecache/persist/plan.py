@@ -160,6 +160,8 @@ class Planner:
             home, source = self._t.directories.home_key(row.place), copied_from(self._t, row)
             if source is None:
                 continue  # an upload sends it
+            if source.key == home and row.key is None:
+                continue  # until the other name has one of its own
             if source.key == home and not task.attributes:
                 void = self._t.tasks.deletes_of(task.store, home)  # wanted when it left: it is back there
                 plan.void += [each for each in void if each.task not in self._inflight]

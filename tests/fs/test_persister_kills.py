@@ -202,6 +202,27 @@ FOUND: list[list[Step]] = [
         ("rename", "b/a/c/d", "b/b/c/c/b"), ("pause", 0.3), ("rename", "b/b/c/c/b/d", "d"), ("wait", 1.5),
         ("write", "d"),
     ],
+    # A link where the object of the other name still is, and its delete is not void.
+    [
+        ("rename", "b/a/b", "b/d"), ("pause", 0.3), ("link", "b/d", "b/a/b"), ("wait", 1.2),
+        ("rename", "b/a/b", "b/c"), ("exchange", "b/a", "a"), ("rename", "b", "a/b"),
+    ],
+    # A file that is back where its object is, in a directory that had nothing in the store.
+    [
+        ("write", "a/d"), ("exchange", "b/b", "a/a/a"), ("rename", "a/b", "b/a/c"), ("exchange", "b/a/c", "a/a"),
+        ("exchange", "a/d", "b"), ("rename", "a/a", "c"), ("mkdir", "a/a"), ("rename", "a/d/b", "c"),
+        ("rename", "c", "a/a/a"), ("wait", 1.5), ("write", "a/a/a"), ("rename", "a/a", "a/d/c"), ("mkdir", "a/a"),
+    ],
+    # A directory that takes the place of one in a tree under way, where copies of a killed attempt may be.
+    [
+        ("mkdir", "b/d"), ("mkdir", "b/d/c"), ("rename", "b/d", "a/d"), ("rename", "a/d", "d"), ("mkdir", "b/b/b"),
+        ("exchange", "b/b/b", "b/a/b"), ("rename", "b", "d/c/b"), ("rename", "d/c/b/a", "d/c/d"),
+        ("exchange", "d/c/d", "d/c/b/b/a"), ("write", "d/c/b/d"), ("write", "b"), ("wait", 1.5),
+        ("write", "d/c/b/b/b"), ("rename", "b", "d/c/b/b/a/d"), ("write", "a/c"), ("mkdir", "c"), ("wait", 3.0),
+        ("write", "a/b"), ("mkdir", "c/b"), ("rename", "d", "c/a"), ("rename", "a/a/d", "a/a/d"), ("crash",),
+        ("exchange", "c/a/c/b/b", "c/b"), ("write", "a/a/d"), ("crash_at", 6, True), ("wait", 1.5),
+        ("exchange", "c/b/a", "c/a/c"),
+    ],
 ]  # fmt: skip
 
 
