@@ -44,7 +44,7 @@ def resolve(tables: Tables, root: InodeNo, prefix: str, key: str) -> Resolved:
         if row is None:
             return _unknown(directory)
         if row.ino is None:
-            return _hidden(row)
+            return _hidden(directory, row)
         below = tables.directories.find(row.ino)
         if below is None or below.prefix not in (prefix, None):
             return Resolved(Owner.OTHER, row.place)
@@ -55,7 +55,7 @@ def resolve(tables: Tables, root: InodeNo, prefix: str, key: str) -> Resolved:
     if row is None:
         return _unknown(directory)
     if row.ino is None:
-        return _hidden(row)
+        return _hidden(directory, row)
     if tables.directories.find(row.ino) is not None:
         return Resolved(Owner.OTHER, row.place)
     return Resolved(Owner.FILE, row.place, row)
@@ -73,6 +73,6 @@ def _unknown(directory: Directory) -> Resolved:
     return Resolved(Owner.UNKNOWN if directory.prefix is not None else Owner.OTHER)
 
 
-def _hidden(row: Dentry) -> Resolved:
+def _hidden(directory: Directory, row: Dentry) -> Resolved:
     # Nothing was left to hide under a settled whiteout: what is there came later, and not from us.
-    return Resolved(Owner.UNKNOWN if row.settled else Owner.HIDDEN, row.place)
+    return _unknown(directory) if row.settled else Resolved(Owner.HIDDEN, row.place)

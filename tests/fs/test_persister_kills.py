@@ -223,6 +223,20 @@ FOUND: list[list[Step]] = [
         ("exchange", "c/a/c/b/b", "c/b"), ("write", "a/a/d"), ("crash_at", 6, True), ("wait", 1.5),
         ("exchange", "c/b/a", "c/a/c"),
     ],
+    # A settled whiteout in an opaque directory does not vouch for what a killed attempt has copied there.
+    [
+        ("mkdir", "a/d"), ("rename", "b/b/a", "b/c"), ("rename", "a", "d"), ("write", "b/a/d"),
+        ("exchange", "b/b", "d"), ("rename", "b/c", "a"), ("wait", 3.0), ("mkdir", "b/c"), ("mkdir", "d/b"),
+        ("rename", "b", "d/a"), ("rename", "d/a/a/d", "d/a/c/a"), ("mkdir", "d/d"), ("mkdir", "d/d/a"),
+        ("exchange", "d/a/b/b", "d/d/a"), ("mkdir", "d/a/c/d"), ("pause", 0.3), ("wait", 1.5), ("mkdir", "d/b/d"),
+        ("mkdir", "d/a/c/b"), ("rename", "d/a/b/a", "d/a/b/d/c"), ("mkdir", "d/d/c"),
+        ("rename", "d/a/c/b", "d/a/b/d/c/b"), ("rename", "d/b", "d/d/c/b"), ("rename", "d/a/c", "d/a/b/b/c"),
+        ("exchange", "d/d/c/b", "d/a/b/d/c"), ("rename", "d/a/b/d/c/d", "d/d/c/b/b/a"),
+        ("rename", "d/a", "d/d/c/b/b/a/d"), ("rename", "a", "d/d/c/b/b/a/d/b/b/c/d/a"),
+        ("rename", "d/d/c/b/b/a/d/b/b/c/d/a", "d/d/c/b/b/a/d/b/b/c/d/d"),
+        ("rename", "d/d/c/b/b/a/d/b/b/c/d/d", "d/d/c/b/b/d"), ("rename", "d/d/c/b/b/a/d/b/b", "d/d/c/b/d"),
+        ("exchange", "d/d/c/b/b/a/d/b", "d/d/c/b/d/c/d"),
+    ],
 ]  # fmt: skip
 
 
