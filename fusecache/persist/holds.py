@@ -81,8 +81,10 @@ class Holds:
         if self._inflight.has(store, key):
             return Fate.WAIT
         readers = self._readers(self._t.dentries.readers(store, key))
-        if self._is_marker(key) or any(self._t.directories.home_key(row.place) == key for row in readers):
+        if self._is_marker(key):
             return Fate.VOID
+        if any(self._t.directories.home_key(row.place) == key for row in readers):
+            return Fate.PARK if self._is_seen_elsewhere(store, key) else Fate.VOID
         if readers or self._is_own_of_relocation(task, key):
             return Fate.PARK
         if self._is_read(store, key) or (not goes_first and self._is_overwritten_soon(task, key)):
@@ -200,6 +202,12 @@ class Holds:
         above = [*ancestors(key), key] if key.endswith("/") else ancestors(key)
         moving = self._t.tasks.relocations_over(task.store, above) if above else []
         return any(each.source in above and each.source != each.key and each.shield == task.shield for each in moving)
+
+    def _is_seen_elsewhere(self, store: StoreNo, key: ObjectKey) -> bool:
+        """A directory that has left still reads here, and would show the object if nothing shielded it."""
+        above = ancestors(key)
+        moving = self._t.tasks.relocations_over(store, above) if above else []
+        return any(each.source in above and each.source != each.key for each in moving)
 
     def _is_overwritten_soon(self, task: Task, key: ObjectKey) -> bool:
         """The name has a new file, whose upload replaces the object: no need to have a gap between."""

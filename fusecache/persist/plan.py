@@ -163,8 +163,8 @@ class Planner:
             if source.key == home and row.key is None:
                 continue  # until the other name has one of its own
             if source.key == home and not task.attributes:
-                void = self._t.tasks.deletes_of(task.store, home)  # wanted when it left: it is back there
-                plan.void += [each for each in void if each.task not in self._inflight]
+                left = self._t.tasks.deletes_of(task.store, home)  # wanted when it left: it is back there
+                plan.postpone += [(each, task.due_ns) for each in left if each.task not in self._inflight]
                 continue
             job = Job(task, row.place, home, source)
             if row.key is None and self._is_local(Job(task, row.place, home, row)):

@@ -237,6 +237,11 @@ FOUND: list[list[Step]] = [
         ("rename", "d/d/c/b/b/a/d/b/b/c/d/d", "d/d/c/b/b/d"), ("rename", "d/d/c/b/b/a/d/b/b", "d/d/c/b/d"),
         ("exchange", "d/d/c/b/b/a/d/b", "d/d/c/b/d/c/d"),
     ],
+    # Home again, where a directory that has left still reads.
+    [
+        ("rename", "a/a/a", "b/a/a"), ("exchange", "a", "b"), ("wait", 1.5), ("write", "b/a/a"),
+        ("rename", "b/a/a", "b/b"), ("exchange", "a/a/b", "b/a/a"),
+    ],
 ]  # fmt: skip
 
 
