@@ -96,6 +96,7 @@ class Drain:
             since_seq = started.task.since_seq
             self._moves.relabel(dentry, lower, generation=generation, now_ns=now_ns, since_seq=since_seq)
             self._moves.child_persisted(dentry.parent, now_ns=now_ns, since_seq=since_seq)
+            self._stay(started.task, now_ns=now_ns)
 
     def recognised(self, dentry: Dentry, lower: LowerId, *, now_ns: int) -> None:
         """The object of this name is `lower`: our own copy of it onto itself, whose answer was lost."""
@@ -131,6 +132,8 @@ class Drain:
             t.tasks.drop(task.task)
             if task.key is not None and task.kind in (TaskKind.COPY, TaskKind.MARKER):
                 self._moves.orphaned(task, task.key, now_ns=now_ns)  # its answer may have been lost
+            if task.kind == TaskKind.COPY:
+                self._stay(task, now_ns=now_ns)
             if task.source is not None and task.kind == TaskKind.RELOCATE:
                 t.tasks.release_below(task.store, task.source, now_ns)
             seq = t.database.next_seq()
@@ -213,6 +216,13 @@ class Drain:
                 if t.directories.find(ino) is not None and not t.dentries.has_storable(ino):
                     self._moves.want_marker(ino, now_ns=now_ns, since_seq=task.seq)
             t.tasks.drop(task.task)
+
+    def _stay(self, task: Task, *, now_ns: int) -> None:
+        """Deletes of objects whose names went and came back are looked at again: nobody leaves those any more."""
+        t = self._t
+        for row in t.dentries.of_inode(task.inode_no):
+            if row.lower is not None and t.directories.home_key(row.place) == row.key:
+                t.tasks.release(row.lower.store, row.lower.key, now_ns)
 
     def _finish(self, started: Started, written: Dentry | None, *, now_ns: int) -> bool:
         """The task has brought a name up to date: True if nothing is left of it."""

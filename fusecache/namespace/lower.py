@@ -72,9 +72,14 @@ class Lower:
         if dentry.ino is None:
             return not dentry.settled
         own = self._t.directories.find(dentry.ino)
-        if own.prefix is None if own is not None else dentry.key is None:
+        reads = dentry.key if own is None else own.prefix
+        if reads is None:
             return True  # nothing of it was ever in the store
-        return bool(self._t.tasks.all_of_inode(dentry.ino)) or self._is_elsewhere(dentry, directory)
+        if self._t.tasks.all_of_inode(dentry.ino):
+            return True
+        # Else it may not be where this directory's listing would show it.
+        shown = f"{directory.prefix}{component_of(dentry.name)}"
+        return directory.prefix is not None and reads != (shown if own is None else f"{shown}/")
 
     def merge(self, parent: InodeNo, found: Iterable[tuple[bytes, Evidence]], *, epoch: Seq) -> list[Dentry | None]:
         """Bring the rows of some names up to date with evidence that a request begun at `epoch` gave.
@@ -221,12 +226,6 @@ class Lower:
         dentry = Dentry(*place, inode.ino, store, key, etag, inode.generation, epoch, 0)
         t.dentries.put(dentry)
         return dentry
-
-    def _is_elsewhere(self, dentry: Dentry, directory: Directory) -> bool:
-        """Its object is not where this directory's listing would show it."""
-        if dentry.key is None or directory.prefix is None:
-            return False
-        return dentry.key != f"{directory.prefix}{component_of(dentry.name)}"
 
 
 def _fresh(mode: int, uid: int, gid: int, *, size: int, mtime_ns: int, lower: LowerId | None) -> Inode:

@@ -160,12 +160,8 @@ class Planner:
             home, source = self._t.directories.home_key(row.place), copied_from(self._t, row)
             if source is None:
                 continue  # an upload sends it
-            if source.key == home and row.key is None:
-                continue  # until the other name has one of its own
-            if source.key == home and not task.attributes:
-                left = self._t.tasks.deletes_of(task.store, home)  # wanted when it left: it is back there
-                plan.postpone += [(each, task.due_ns) for each in left if each.task not in self._inflight]
-                continue
+            if source.key == home and (row.key is None or not task.attributes):
+                continue  # until the other name has one of its own; or it is back there
             job = Job(task, row.place, home, source)
             if row.key is None and self._is_local(Job(task, row.place, home, row)):
                 is_local = True  # a link, which is wanted once it is renamed out, maybe with the directory above it

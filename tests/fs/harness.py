@@ -37,6 +37,8 @@ from fusecache.namespace.tree import Owner
 from fusecache.types import ROOT_INO, ETag, Extent, HandleNo, InodeNo, ListPage, ObjectInfo, ObjectKey
 
 BLOCK = 64 << 10
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
+"""Where a directory may be made for what needs no disk: many short runs, one after the other."""
 """Small blocks: a file of a few of them is still a small file for a test."""
 TTL_S = 60.0
 DEFAULTS = Defaults(uid=11, gid=12, file_mode=0o640, dir_mode=0o750)

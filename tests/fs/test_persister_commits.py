@@ -21,6 +21,7 @@ from tests.fs.commits import Commits, ReadStore, is_marker
 from tests.fs.draining import Drained, a_drained_world
 from tests.fs.ending import is_local, state_of, tasks_of
 from tests.fs.foreign import LOST
+from tests.fs.harness import MEMORY
 from tests.fs.test_persister_model import BELIEVED_S, Run, Step
 from tests.unit.builders import check
 
@@ -166,7 +167,7 @@ def test_what_went_wrong_once(steps: Sequence[Step], ttl_s: float) -> None:
 
 
 def play(steps: Sequence[Step], *, ttl_s: float) -> None:
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as root:
         run = CommitRun(Path(root), ttl_s=ttl_s)
         trio.run(run.play, steps, clock=MockClock(autojump_threshold=0))
 

@@ -27,6 +27,7 @@ from tests.amounts import examples
 from tests.fs.draining import Drained, a_drained_world
 from tests.fs.ending import Ending, has_lost, is_aside
 from tests.fs.foreign import LOST, Account, ForeignStore, Hook
+from tests.fs.harness import MEMORY
 from tests.fs.test_persister_model import BELIEVED_S, Step
 from tests.unit.builders import check
 
@@ -353,7 +354,7 @@ async def test_a_foreign_version_is_kept_aside_once(autojump_clock: MockClock, t
 
 
 def play(steps: Sequence[Step], *, ttl_s: float) -> None:
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as root:
         run = Run(Path(root), ttl_s=ttl_s)
         trio.run(run.play, steps, clock=MockClock(autojump_threshold=0))
 

@@ -20,7 +20,7 @@ from fusecache.errors import StoreRefused
 from fusecache.types import ETag, ObjectKey
 from tests.amounts import examples
 from tests.fs.draining import RecordedStore, a_drained_world
-from tests.fs.harness import BLOCK, pattern
+from tests.fs.harness import BLOCK, MEMORY, pattern
 from tests.fs.test_persister_model import Run, Step
 from tests.unit.builders import check
 
@@ -242,6 +242,17 @@ FOUND: list[list[Step]] = [
         ("rename", "a/a/a", "b/a/a"), ("exchange", "a", "b"), ("wait", 1.5), ("write", "b/a/a"),
         ("rename", "b/a/a", "b/b"), ("exchange", "a/a/b", "b/a/a"),
     ],
+    # One of two names back where its object is: its delete is void.
+    [
+        ("mkdir", "b/c"), ("write", "b/a/c"), ("exchange", "b/a/c", "b/c"), ("mkdir", "b/b/d"),
+        ("rename", "a/a", "b/b/d/b"), ("mkdir", "a/d"), ("rename", "b", "a/d/a"), ("mkdir", "a/d/b"),
+        ("write", "a/d/d"), ("exchange", "a/d/a/b/d/b/a", "a/d/a/a/c"), ("rename", "a/d/a", "a/d/b/b"), ("wait", 3.0),
+        ("rename", "a", "d"), ("rename", "d/d/b/b", "d/d/b/c"), ("rename", "d/d/b/c/a/c", "b"),
+        ("rename", "d/d/b/c/b", "d/d/b/a"), ("mkdir", "d/c"), ("rename", "d/d/b", "d/c/b"), ("wait", 1.2),
+        ("exchange", "d/c", "d/b"), ("exchange", "d/c", "d/b/b/a"), ("exchange", "d/d/d", "d/c/d/b/a"),
+        ("write", "d/c/d/a"), ("rename", "d/c", "c"), ("exchange", "d/d", "c/d/a"), ("link", "b", "c/d/a/d/b"),
+        ("rename", "b", "c/d/b/d"), ("rename", "c/d/b/d", "b"),
+    ],
 ]  # fmt: skip
 
 
@@ -266,7 +277,7 @@ def test_what_went_wrong_once(steps: Sequence[Step]) -> None:
 
 
 def play(steps: Sequence[Step]) -> None:
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as root:
         trio.run(played, Path(root), steps, clock=MockClock(autojump_threshold=0))
 
 

@@ -18,6 +18,7 @@ from trio.testing import MockClock
 from fusecache.errors import FileSystemError
 from tests.amounts import examples
 from tests.fs.draining import RecordedStore, a_drained_world
+from tests.fs.harness import MEMORY
 
 NAMES = ("a", "b", "c")
 PATHS = [*NAMES, *(f"{x}/{y}" for x in NAMES for y in NAMES), *(f"a/{x}/{y}" for x in NAMES[:2] for y in NAMES[:2])]
@@ -253,7 +254,7 @@ def test_what_went_wrong_once(steps: Sequence[Step], ttl_s: float) -> None:
 
 
 def play(steps: Sequence[Step], *, ttl_s: float) -> None:
-    with tempfile.TemporaryDirectory() as root:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as root:
         run = Run(Path(root), FOREIGN, RecordedStore(is_versioned=True), ttl_s=ttl_s)
         trio.run(run.play, steps, clock=MockClock(autojump_threshold=0))
 

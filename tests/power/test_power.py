@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from fusecache.namespace import database
 from fusecache.types import InodeNo
 from tests.amounts import SEED, amount
 from tests.fs.draining import Drained, a_drained_world
+from tests.fs.harness import MEMORY
 from tests.power.disk import FATES, Disk, Record, read_log
 from tests.power.model import Application, Found, SnapshotStore, State, objections
 
@@ -33,8 +33,6 @@ BASES = {"base-1": b"one " * 50_000, "base-2": b"two " * 20_000}
 ROOT = Path(__file__).resolve().parents[2]
 RESERVE_BYTES = 64 << 10
 """So little, that the journal often comes to the end of what was laid out for it."""
-MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
-"""What is started again there is not cut off once more: it needs no disk."""
 
 
 @contextmanager
@@ -121,7 +119,7 @@ async def cut_everywhere(root: Path, seed: int, count: int, fates: Sequence[str]
         while done < len(records) and records[done].end <= end:
             disk.apply(records[done])
             done += 1
-        with tempfile.TemporaryDirectory(dir=MEMORY) as after:
+        with tempfile.TemporaryDirectory(dir=MEMORY) as after:  # it is not cut off once more
             path = Path(after, "after")
             await check_cut(path, disk, end, states, store, rng.choice(fates), rng.randrange(1 << 30))
 
