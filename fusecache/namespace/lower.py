@@ -180,7 +180,7 @@ class Lower:
             self._lose_name(row)
             return True
         below = t.dentries.below(row.ino)
-        if any(child.epoch > epoch or self._has_tasks(child) for child in below):
+        if any(child.epoch > epoch or self.is_ours(child, t.directories.get(child.parent)) for child in below):
             return False
         for child in [row, *below]:
             t.dentries.delete(child.place)
@@ -199,9 +199,6 @@ class Lower:
         if left and inode.base == row.lower:
             equal = next((each for each in left if each.generation == row.generation), left[0])
             t.inodes.update(inode, base_store=equal.store, base_key=equal.key, base_etag=equal.etag)
-
-    def _has_tasks(self, row: Dentry) -> bool:
-        return row.ino is not None and bool(self._t.tasks.all_of_inode(row.ino))
 
     def _add_directory(self, directory: Directory, place: Place, found: LowerPrefix, epoch: Seq) -> Dentry:
         t, d = self._t, self._defaults

@@ -253,6 +253,23 @@ FOUND: list[list[Step]] = [
         ("write", "d/c/d/a"), ("rename", "d/c", "c"), ("exchange", "d/d", "c/d/a"), ("link", "b", "c/d/a/d/b"),
         ("rename", "b", "c/d/b/d"), ("rename", "c/d/b/d", "b"),
     ],
+    # A directory of which its parent's listing shows nothing: what is in it is at the target of a relocation.
+    [
+        ("write", "b/b/d"), ("mkdir", "a/d"), ("mkdir", "a/a/d"), ("mkdir", "b/c"), ("mkdir", "a/a/d/d"),
+        ("rename", "a/a/d", "b/b/b"), ("rename", "a", "b/a/c"), ("mkdir", "b/c/d"), ("rename", "b/b/b", "b/a/c/d/b"),
+        ("rename", "b/a/c/b", "c"), ("rename", "b/a/c/d/b", "b/a/c/c"), ("exchange", "b/a/c/c/d", "b/c"),
+        ("write", "b/a/c/c/b"), ("exchange", "b/b", "b/a/c/c/d/d"), ("write", "b/c/a"),
+        ("rename", "b/a/c/c/d", "b/a/a"), ("mkdir", "b/b/c"), ("write", "b/b/c/a"), ("rename", "b/a/c/c/b", "b/b/d"),
+        ("exchange", "b/c/a", "b/a/c/d"), ("rename", "b/a", "b/c/a/b"), ("exchange", "b/c/a/b/a/d", "c"),
+        ("mkdir", "b/c/a/d"), ("mkdir", "b/c/a/a"), ("mkdir", "c/b"), ("write", "c/b/a"),
+        ("rename", "b/b/c/a", "b/c/a/d/b"), ("rename", "b/c/a/d/b", "b/c/a/a/d"), ("write", "b/d"),
+        ("exchange", "c/b", "b/b/d"), ("wait", 1.5), ("rename", "b/c/a/a/d", "b/c/c"), ("rename", "b/d", "b/b/b"),
+        ("rename", "b/b", "b/c/a/b/c/c/a"), ("crash_at", 6, True), ("unlink", "b/c/a/b/a/d"),
+        ("write", "b/c/a/b/c/c/a/c/c"), ("pause", 0.3), ("wait", 1.5), ("rename", "b/c/a/b/c/c/a/b", "b/c/a/d/b"),
+        ("rename", "b/c/a/b/c/c/a/d", "b/c/a/d/c"), ("wait", 1.2), ("exchange", "c/d", "b/c/a/b/c/c"),
+        ("rename", "c/d/a", "b/c/a/d/c/c"), ("wait", 3.0), ("rename", "b/c/a", "c/d"),
+        ("rename", "c/d/b/c/c", "c/d/a/a"), ("rename", "c/d/a", "b/d"), ("exchange", "b/d/a", "c/d/d/c/c/c/c"),
+    ],
 ]  # fmt: skip
 
 
