@@ -41,6 +41,13 @@ def is_settled(tables: Tables, ino: InodeNo, source: str) -> bool:
     return all(task is None or task.key in (None, task.source) for task in above)
 
 
+def is_home(tables: Tables, task: Task) -> bool:
+    """Whether the tree of a relocation is where its directory is: it only waits for those above it."""
+    if task.kind != TaskKind.RELOCATE or tables.directories.find(task.inode_no) is None:
+        return False
+    return tables.directories.home_prefix(task.inode_no) == task.source
+
+
 class Moves:
     """The steps that `Drain` and `Relocations` are made of."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fusecache.errors import Stale
+from fusecache.namespace.moves import is_home
 from fusecache.namespace.records import Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.persist.staging import Patterns
@@ -73,7 +74,8 @@ class Barriers:
         if other.due_ns is None or other.stuck or other.since_seq >= task.seq:
             return False
         if other.kind == TaskKind.RELOCATE:  # of two, one goes on
-            return other.source != other.key and other.since_seq < task.since_seq
+            is_there = other.source == other.key or is_home(self._t, other)
+            return not is_there and other.since_seq < task.since_seq
         return other.kind in (TaskKind.UPLOAD, TaskKind.COPY)
 
     def _moving(self, tree: InodeNo) -> Task | None:

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from fusecache.namespace.drain import conflicting
 from fusecache.namespace.keys import ancestors
 from fusecache.namespace.records import Dentry, Place, Stuck, Task, TaskKind
+from fusecache.namespace.relocations import only_markers_left
 from fusecache.namespace.tables import Tables
 from fusecache.persist.inflight import InFlight
 from fusecache.persist.resolve import Owner, resolve
@@ -129,9 +130,12 @@ class Holds:
         return any(self._t.directories.home_key(row.place) != row.key for row in rows)
 
     def _is_below_another(self, task: Task) -> bool:
-        """Whether a directory above is under way: until it has looked for strays, they may be where this one goes."""
+        """Whether a directory above is under way: until it has looked for strays, they may be where this one goes.
+
+        Its commit markers wait for this one.
+        """
         assert task.ino is not None
-        return bool(self._relocations_above(task.ino))
+        return any(not only_markers_left(other) for other in self._relocations_above(task.ino))
 
     def _is_written_by_another(self, task: Task) -> bool:
         """Whether a relocation has a target in what this one is to copy: it would be copied in part."""
@@ -176,8 +180,9 @@ class Holds:
             return False  # both had begun: then they did not exclude each other
         assert task.ino is not None
         assert other.ino is not None
-        # One that is below this one writes below the same home; unless that was recorded for another one.
-        return not (self._is_above(task.ino, other.ino) and self._is_heading_home(other))
+        # One in the other, both write below one home; unless that was recorded for another one.
+        is_nested = self._is_above(other.ino, task.ino) or self._is_above(task.ino, other.ino)
+        return not (is_nested and self._is_heading_home(other))
 
     def _is_heading_home(self, task: Task) -> bool:
         """Whether a relocation writes to where its directory is now, if it writes at all yet."""

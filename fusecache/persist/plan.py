@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fusecache.errors import Stale
 from fusecache.namespace.keys import TMP_PREFIX, component_of
 from fusecache.namespace.links import copied_from, is_sent, lacking
-from fusecache.namespace.moves import is_settled
+from fusecache.namespace.moves import is_home, is_settled
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.relocations import only_markers_left
 from fusecache.namespace.tables import Tables
@@ -309,7 +309,7 @@ class Planner:
         # Uploads late: theirs are bytes to be sent, the others' are copied in the store. Later still what is at home:
         # it comes back, and would do so for ever. A relocation that has markers left goes on with them, if it is that.
         waiting.sort(
-            key=lambda each: (only_markers_left(each), self._is_home(each), each.kind == TaskKind.UPLOAD, each.seq)
+            key=lambda each: (only_markers_left(each), is_home(self._t, each), each.kind == TaskKind.UPLOAD, each.seq)
         )
         aside = ((task, self._aside(task)) for task in waiting)
         task, job = next(((task, job) for task, job in aside if job is not None), (None, None))
@@ -327,12 +327,6 @@ class Planner:
         if task.kind == TaskKind.RELOCATE:
             return task.key is None or only_markers_left(task)
         return task.kind in (TaskKind.UPLOAD, TaskKind.COPY)
-
-    def _is_home(self, task: Task) -> bool:
-        """Whether a relocation only waits for those above it."""
-        if task.kind != TaskKind.RELOCATE or task.ino is None or self._t.directories.find(task.ino) is None:
-            return False
-        return self._t.directories.home_prefix(task.ino) == task.source
 
     def _aside(self, task: Task) -> Job | None:
         assert task.ino is not None

@@ -83,6 +83,7 @@ class Relocator:
             is_held_back = await self._copy_pages(task, self._is_data, task.position) or task.position is not None
             if not is_held_back or not self._is_there(task):
                 return True
+            await self._clear_way(task)
             task = self._relocations.held_back(task)
             if self._barriers.arriving(task) is not None:
                 return False
@@ -333,6 +334,28 @@ class Relocator:
         """
         if found.owner is Owner.FILE and found.dentry is not None and found.dentry.key != key:
             return not self._t.dentries.readers(task.store, key)
+        return self._is_gone(task, key, found)
+
+    async def _clear_way(self, task: Task) -> None:
+        """Before others may go below the target: the same for what has no name any more where it came from."""
+        assert task.source is not None
+        position: ObjectKey | None = None
+        while True:
+            page = await self._page(task, position)
+            if not self._is_there(task):
+                return
+            found = [(info.key, self._resolve(task, self._source(task, info.key))) for info in page]
+            strays = [(key, each.place or task.target) for key, each in found if self._is_gone(task, key, each)]
+            self._relocations.swept(task, strays, now_ns=self._tools.wall_ns())
+            if len(page) < _PAGE:
+                return
+            position = page[-1].key
+
+    def _source(self, task: Task, target: ObjectKey) -> ObjectKey:
+        assert task.key is not None
+        return ObjectKey(f"{task.source}{target[len(task.key) :]}")
+
+    def _is_gone(self, task: Task, key: ObjectKey, found: Resolved) -> bool:
         if found.owner is Owner.OTHER:
             return not self._t.dentries.readers(task.store, key) and not self._t.tasks.has_target(task.store, key)
         return found.owner is Owner.HIDDEN
