@@ -88,6 +88,8 @@ def _pytest(folders: list[Path], rest: list[str], run_directory: Path, report: P
     environment = os.environ | {"TMPDIR": str(run_directory), leftovers.MARK: str(run_directory)}
     if is_soak:
         environment["FUSECACHE_SOAK"] = "1"
+    else:
+        environment["PYTHONHASHSEED"] = "0"  # the order of sets, too, is the same each time
     # No input: a test that asks a person something would wait for ever.
     return subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, check=False).returncode
 
