@@ -231,10 +231,11 @@ class Relocator:
         return any(each.task != task.task for each in moving)
 
     def _is_left(self, task: Task, found: Resolved, info: ObjectInfo) -> bool:
-        """The key is not copied but has to go, and has no delete yet."""
+        """The key is not copied but has to go, and has no delete yet that shows so."""
         if found.owner is Owner.MARKER:
             return True
-        return found.owner is Owner.FILE and not self._is_going(task, info.key)
+        deletes = self._t.tasks.deletes_of(task.store, info.key)
+        return found.owner is Owner.FILE and all(each.shield is None for each in deletes)
 
     def _meant(self, found: Resolved, info: ObjectInfo) -> ETag | None:
         """The version that has to go: the one that the name stood for, else one of ours."""
