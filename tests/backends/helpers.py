@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import trio
+
 from fusecache.backends.base import Backend
 from fusecache.backends.sources import BytesSource
+from fusecache.errors import TransientBackendError
 from fusecache.types import ETag, Extent, ListPage, ObjectInfo, ObjectKey
 
 WRONG = ETag("11111111111111111111111111111111")
@@ -15,6 +20,26 @@ def key(name: str) -> ObjectKey:
 
 async def put(store: Backend, at: str, data: bytes = b"data", **metadata: str) -> ETag:
     return await store.put(key(at), BytesSource(data), metadata=metadata)
+
+
+async def put_all(store: Backend, names: Sequence[str]) -> None:
+    """Write many keys, some at a time: what a store refuses for the moment, as rclone in a burst, is tried again."""
+    todo = iter(names)
+
+    async def put_next() -> None:
+        for name in todo:
+            while True:
+                try:
+                    await put(store, name)
+                except TransientBackendError:
+                    await trio.sleep(0.1)
+                else:
+                    break
+
+    with trio.fail_after(120):
+        async with trio.open_nursery() as nursery:
+            for _ in range(16):
+                nursery.start_soon(put_next)
 
 
 async def read(store: Backend, name: str) -> bytes:

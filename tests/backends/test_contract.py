@@ -14,7 +14,7 @@ from fusecache.backends.sources import BytesSource, FileRange
 from fusecache.errors import NoSuchObject, PermanentBackendError, PreconditionFailed, StoreRefused
 from fusecache.types import Extent
 from tests.backends.conftest import OpenStore
-from tests.backends.helpers import WRONG, key, list_all, names, put, read
+from tests.backends.helpers import WRONG, key, list_all, names, put, put_all, read
 
 ODD_NAMES = {
     "space": "a b/c d",
@@ -178,9 +178,7 @@ async def test_start_after(store: Backend) -> None:
 @pytest.mark.slow
 async def test_more_than_a_page(store: Backend) -> None:
     wanted = [f"d/{number:04}" for number in range(1005)]
-    async with trio.open_nursery() as nursery:
-        for name in wanted:
-            nursery.start_soon(put, store, name)
+    await put_all(store, wanted)
     assert await names(store, "d/") == wanted
     page = await store.list("d/", delimiter="/")
     assert (len(page.objects), page.next_token is None) == (1000, False)

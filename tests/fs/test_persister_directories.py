@@ -213,3 +213,17 @@ async def test_a_directory_leaves_one_that_is_under_way_while_a_file_in_it_is_se
     await world.rename("e", "h")
     await world.settle()
     assert store.objects() == {"h/x": b"1", "g/f": b"2"}
+
+
+async def test_a_directory_that_came_into_a_table_that_moves_arrives_before_its_marker(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    """And goes nowhere else first."""
+    await store.foreign({"t/_SUCCESS": b"1", "t/a": b"a", "t/p/c": b"c", "s/x": b"x"})
+    store.writes.clear()
+    await world.rename("s", "t/q")
+    await world.rename("t", "u")
+    await world.settle()
+    copies = [each for each in store.writes if each.startswith("copy")]
+    assert sorted(copies[:-1]) == ["copy s/x u/q/x", "copy t/a u/a", "copy t/p/c u/p/c"]
+    assert copies[-1] == "copy t/_SUCCESS u/_SUCCESS"

@@ -398,17 +398,3 @@ async def test_the_markers_of_more_than_a_page_come_last(
     assert not {"e/.hoodie/1.commit", "e/0007x/_SUCCESS"} & {*copies[:2100]}
     deletes = [each for each in store.writes if each.startswith("delete")]
     assert deletes[0] == "delete d/.hoodie/1.commit d/0007x/_SUCCESS"
-
-
-async def test_a_directory_that_came_into_a_table_that_moves_arrives_before_its_marker(
-    autojump_clock: MockClock, world: Drained, store: RecordedStore
-) -> None:
-    """And goes nowhere else first."""
-    await store.foreign({"s/x": b"x 1"})
-    store.writes.clear()
-    await world.rename("s", "t/q")
-    await world.rename("t", "u")
-    await world.settle()
-    copies = [each for each in store.writes if each.startswith("copy")]
-    assert sorted(copies[:-1]) == ["copy s/x u/q/x", "copy t/a u/a", "copy t/b u/b", "copy t/p/c u/p/c"]
-    assert copies[-1] == "copy t/_SUCCESS u/_SUCCESS"
