@@ -22,12 +22,13 @@ class Wants:
         t = self._t
         due_ns = now_ns + self._delay_ns
         upload = t.tasks.of_inode(inode.ino, TaskKind.UPLOAD)
-        if upload is None:
+        if upload is None or any(row.generation == inode.generation for row in t.dentries.of_inode(inode.ino)):
+            # Of several names an upload sends none that has the bytes already, wherever that has them.
             store = t.directories.get(place.parent).store
             t.tasks.want(TaskKind.COPY, inode.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
-        elif upload.staged and not self._is_staging(t.directories.names(place)):
+        if upload is not None and upload.staged and not self._is_staging(t.directories.names(place)):
             t.tasks.unstage(upload.task, seq=seq, due_ns=due_ns)
-        else:
+        elif upload is not None:
             t.tasks.stands_for(upload.task, seq)
 
     def left_staging(self, inode: Inode, *, seq: Seq, now_ns: int) -> None:

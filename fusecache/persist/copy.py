@@ -62,16 +62,15 @@ class Copier:
         if read is None or read.lower != dentry.lower or (started := begin(tools, job)) is None:
             return  # it changed since: planned again
         source = dentry.lower
-        signature = tools.signer.copy(job.key, object_size(inode), inode.ino, dentry.generation)
-        metadata = copied_metadata(inode, signature, onto_itself=source.key == job.key)
         await tools.recorded()
         try:
+            size = await self._size(inode, dentry)
+            signature = tools.signer.copy(job.key, size, inode.ino, dentry.generation)
+            metadata = copied_metadata(inode, signature, onto_itself=source.key == job.key)
             if source.key != job.key:
                 await tools.overwriter.clear(source.store, job.key, is_retry=started.is_retry)
             async with tools.slots:
-                etag = await copy_signed(
-                    tools.backends[source.store], source, job.key, size=object_size(inode), metadata=metadata
-                )
+                etag = await copy_signed(tools.backends[source.store], source, job.key, size=size, metadata=metadata)
         except (NoSuchObject, PreconditionFailed) as exc:
             await self._gone(started, dentry, content, exc)
         except StoreRefused:
@@ -84,6 +83,14 @@ class Copier:
             tools.namespace.drain.copied(started, lower, generation=dentry.generation, now_ns=tools.wall_ns())
             if dentry.place == job.place:  # else it was copied from another name, which is read as before
                 follow(content, source, lower)
+
+    async def _size(self, inode: Inode, dentry: Dentry) -> int:
+        """Of the object, which may hold older bytes than the inode: an answer that is lost is known again by it."""
+        assert dentry.lower is not None
+        if dentry.generation == inode.generation:
+            return object_size(inode)
+        async with self._tools.slots:
+            return (await self._tools.backends[dentry.lower.store].head(dentry.lower.key)).size
 
     async def _gone(self, started: Started, dentry: Dentry, content: Content, exc: PermanentBackendError) -> None:
         tools, task, old = self._tools, started.task, dentry.lower

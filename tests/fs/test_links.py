@@ -173,6 +173,28 @@ async def test_a_link_of_a_clean_file_stays_local_below_a_staging_name(
     assert store.objects() == {"a": b"1", "b": b"1"}
 
 
+async def test_what_is_left_of_two_names_moves_and_is_linked_again(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    """The upload for the name that is gone is still wanted, and sends neither: one has the bytes, elsewhere."""
+    await world.write_file("a", b"1")
+    await world.link("a", "b")
+    await world.settle()
+    store.pause_s = 1.0
+    store.writes.clear()
+    await world.write_file("a", b"22")
+    await trio.sleep(4)  # one name has them, the other is on its way
+    assert [each.split()[0] for each in store.writes] == ["put", "put"]
+    sent, gone = (each.split()[1] for each in store.writes)
+    await world.unlink(gone)
+    await world.rename(sent, "c")
+    await world.link("c", "d")
+    store.pause_s = 0.0
+    await world.settle()
+    assert store.objects() == {"c": b"22", "d": b"22"}
+    assert world.tasks_left() == 0
+
+
 async def test_a_foreign_version_of_one_name_parts_them(
     autojump_clock: MockClock, world: Drained, store: RecordedStore
 ) -> None:

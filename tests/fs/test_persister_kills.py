@@ -270,6 +270,11 @@ FOUND: list[list[Step]] = [
         ("rename", "c/d/a", "b/c/a/d/c/c"), ("wait", 3.0), ("rename", "b/c/a", "c/d"),
         ("rename", "c/d/b/c/c", "c/d/a/a"), ("rename", "c/d/a", "b/d"), ("exchange", "b/d/a", "c/d/d/c/c/c/c"),
     ],
+    # A copy of older bytes than the inode has, whose answer was lost: its size is not the inode's.
+    [
+        ("link", "b/b/a", "b/b/c"), ("rename", "b/a/b", "a/a/a"), ("pause", 0.3), ("wait", 1.5),
+        ("link", "b/b/a", "b/c"), ("rename", "b/b", "b/a/b"), ("unlink", "a/a/a"), ("write", "b/c"), ("wait", 1.2),
+    ],
 ]  # fmt: skip
 
 
