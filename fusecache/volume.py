@@ -15,6 +15,7 @@ import trio
 from fusecache.backends.base import Backend
 from fusecache.backends.factory import open_backend
 from fusecache.backends.options import StoreOptions
+from fusecache.backends.pace import Aimd, Limits, Paced, Pacer, Priority
 from fusecache.backends.retry import RetryingReader
 from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
@@ -135,7 +136,7 @@ class _Parts:
     """What a volume is made of, in the order in which one needs the other."""
 
     def __init__(
-        self, config: Config, backend: Backend, reader: Backend, namespace: Namespace, stale: TellStale
+        self, config: Config, backend: Backend, pacer: Pacer, reader: Backend, namespace: Namespace, stale: TellStale
     ) -> None:
         cache_dir = config.cache_dirs[0]
         defaults = _defaults(config)
@@ -154,11 +155,12 @@ class _Parts:
             durability,
             self.contents,
             self.fetcher,
-            {namespace.store: backend},
+            {namespace.store: Paced(backend, pacer, Priority.DRAIN)},
             settings_of(config),
             wall_ns=Steady(wall_ns=time.time_ns, monotonic_ns=time.monotonic_ns),
             rng=random.Random(),
             open_for_writing=lambda: self.files.open_for_writing(),
+            pacers={namespace.store: pacer},
         )
         self.files = Files(
             namespace,
@@ -231,8 +233,10 @@ async def open_volume(config: Config, *, stale: TellStale) -> AsyncIterator[Volu
         backend = await stack.enter_async_context(open_backend(config.store, _store_options(config)))
         await backend.check()
         namespace = stack.enter_context(contextlib.closing(_open_namespace(config, backend.url)))
-        reader = RetryingReader(backend, patience_s=config.patience_s, rng=random.Random())
-        parts = _Parts(config, backend, reader, namespace, stale)
+        pacer = _pacer(config)
+        paced = Paced(backend, pacer, Priority.READER)
+        reader = RetryingReader(paced, patience_s=config.patience_s, rng=random.Random())
+        parts = _Parts(config, backend, pacer, reader, namespace, stale)
         stack.callback(parts.contents.close)
         parts.recovery.run()
         yield Volume(config, backend, parts)
@@ -304,6 +308,20 @@ def _open_namespace(config: Config, url: str) -> Namespace:
 
 def _defaults(config: Config) -> Defaults:
     return Defaults(uid=config.uid, gid=config.gid, file_mode=config.file_mode, dir_mode=config.dir_mode)
+
+
+def _pacer(config: Config) -> Pacer:
+    return Pacer(
+        Aimd(
+            enabled=config.aimd_enabled,
+            initial_rate=config.aimd_initial_rate,
+            min_rate=config.aimd_min_rate,
+            increase_increment=config.aimd_increase_increment,
+            reduction_factor=config.aimd_reduction_factor,
+            adjust_window_s=config.aimd_adjust_window_s,
+        ),
+        Limits(upload_bytes_per_s=config.upload_limit, requests_per_s=config.request_rate),
+    )
 
 
 def _store_options(config: Config) -> StoreOptions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from fusecache.config import places, values
@@ -27,7 +27,16 @@ def read_toml(path: Path) -> dict[str, object]:
         raise ConfigError(f"{path}: {exc.strerror}") from exc
     except ValueError as exc:  # TOMLDecodeError is one, and so is bad UTF-8
         raise ConfigError(f"{path}: no TOML: {exc}") from exc
-    return {_known_key(key, path): value for key, value in settings.items()}
+    return {_known_key(key, path): value for key, value in _flat(settings)}
+
+
+def _flat(settings: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yield keys and values; `aimd.min-rate = 1`, which is a table to TOML, as `aimd-min-rate`."""
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}-{name}", inner) for name, inner in _flat(value))
+        else:
+            yield key, value
 
 
 def read_mount_options(texts: Iterable[str]) -> dict[str, object]:

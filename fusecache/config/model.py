@@ -53,6 +53,13 @@ BOUNDS = (
     Bound("multipart_threshold", 1, 5 * GIB, "S3 takes up to 5 GiB in one PUT"),
     Bound("max_uploads", 1, 256, "each upload holds a connection and a chunk of memory"),
     Bound("max_connections", 1, 1024, "each is a descriptor and a TLS session, and stores refuse crowds"),
+    Bound("upload_limit", 64 * KIB, 1 << 40, "below, a part of a file takes longer than the store waits for it"),
+    Bound("request_rate", 0.1, 1e6, "below, nothing arrives; above, it is no limit"),
+    Bound("aimd_initial_rate", 0.1, 1e6, "the rates of stores"),
+    Bound("aimd_min_rate", 0.01, 1e6, "the rates of stores"),
+    Bound("aimd_increase_increment", 0.001, 1.0, "a part of the rate"),
+    Bound("aimd_reduction_factor", 1.05, 100.0, "it has to make it slower, and not to stop it"),
+    Bound("aimd_adjust_window_s", 0.1, 60.0, "shorter, too few answers tell nothing; longer, a store waits for us"),
     Bound("persist_delay_s", 0.0, 7 * 86400.0, "what waits longer is forgotten by people, not by us"),
     Bound("ttl_s", 0.0, 365 * 86400.0, "longer is for ever"),
     Bound("patience_s", 0.1, 3600.0, "an application is waiting meanwhile"),
@@ -96,6 +103,16 @@ class Config:
     persist_delay_s: float = 1.0
     max_uploads: int = 16
     max_connections: int = 64
+    upload_limit: int | None = None
+    """Bytes a second."""
+    request_rate: float | None = None
+    aimd_enabled: bool = True
+    aimd_initial_rate: float = 100.0
+    aimd_min_rate: float = 0.1
+    aimd_increase_increment: float = 0.05
+    aimd_reduction_factor: float = 2.0
+    aimd_adjust_window_s: float = 1.0
+    """What each is for: `fusecache.backends.pace.knobs`."""
     multipart_threshold: int = 16 * MIB
     part_size: int = 16 * MIB
     staging: tuple[str, ...] = STAGING

@@ -58,6 +58,17 @@ def number(value: object) -> int:
     return int(text)
 
 
+def decimal(value: object) -> float:
+    """Return a number above 0, maybe with a point."""
+    try:
+        found = float(_plain(value))
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise ConfigError(f"{value!r} is no number above 0")
+    return found
+
+
 def text(value: object) -> str:
     """Return a string that says something, without control characters."""
     if not isinstance(value, str) or not value or not value.isprintable():

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import trio
 
 from fusecache.backends.base import Backend
+from fusecache.backends.pace import Pacer
 from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
 from fusecache.errors import (
@@ -20,6 +21,7 @@ from fusecache.errors import (
     ReadOnly,
     Stale,
     StoreRefused,
+    Throttled,
     TransientBackendError,
 )
 from fusecache.namespace.durability import Durability
@@ -56,6 +58,8 @@ _CHECKPOINT_S = 5.0
 _STALE_NS = 200_000_000
 _PATIENCE = 10
 """How often a refused task is tried again soon, while keys are on their way out that may be in its way."""
+_THROTTLED_ATTEMPTS = 2
+"""A throttled request is sent again soon however often it was refused: the pace is what slows down."""
 _MAX_BATCHES = 2
 """Delete requests in flight: a thousand keys each."""
 
@@ -78,6 +82,7 @@ class Persister:
         wall_ns: Callable[[], int],
         rng: random.Random,
         open_for_writing: Callable[[], Collection[InodeNo]],
+        pacers: Mapping[StoreNo, Pacer],
     ) -> None:
         """`open_for_writing` gives the inodes whose latest bytes wait for a close."""
         self._ns = namespace
@@ -90,7 +95,7 @@ class Persister:
         slots = trio.CapacityLimiter(settings.max_uploads)
         signer = Signer(namespace.database.id)
         self._tools = Tools(
-            namespace, durability, contents, fetcher, backends, settings, slots, self._inflight,
+            namespace, durability, contents, fetcher, backends, settings, slots, pacers, self._inflight,
             sent=Meter(), refused=Meter(), signer=signer,
             overwriter=Overwriter(namespace.tables, backends, slots, signer), wall_ns=wall_ns, rng=rng,
         )  # fmt: skip
@@ -267,7 +272,8 @@ class Persister:
         if isinstance(exc, TransientBackendError):
             self._tools.refused.add()
             for task in tasks:
-                delay_s = self._tools.backoff_s(task.attempts, retry_after_s=exc.retry_after_s)
+                attempts = min(task.attempts, _THROTTLED_ATTEMPTS) if isinstance(exc, Throttled) else task.attempts
+                delay_s = self._tools.backoff_s(attempts, retry_after_s=exc.retry_after_s)
                 self._record(task, exc, stuck=Stuck.NO, delay_s=delay_s)
             return
         settings = self._tools.settings

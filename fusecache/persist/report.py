@@ -60,7 +60,7 @@ class Reporter:
             eta_s=self._eta_s(files_dirty, bytes_dirty, rate),
             throttled_per_s=tools.refused.per_s(),
             limited_by=self._limited_by(files_dirty - len(stuck), requests) if files_dirty else None,
-            pace=tuple(self._pace(requests)),
+            pace=tuple(self._pace()),
             stuck=tuple(self.stuck_entry(task) for task in stuck),
         )
 
@@ -82,14 +82,24 @@ class Reporter:
     def _limited_by(self, files_moving: int, requests: int) -> str:
         if files_moving <= 0:
             return "stuck files: the store refuses them until somebody acts"
+        for pacer in self._tools.pacers.values():
+            if reason := pacer.reason():
+                return reason
         if self._tools.refused.per_s() > 0:
             return "the store: it refuses requests, or does not answer"
         if requests >= self._tools.settings.max_uploads:
             return "max-uploads"
         return "the store's answers" if requests else "the delay before a file is sent"
 
-    def _pace(self, requests: int) -> list[dict[str, Any]]:
+    def _pace(self) -> list[dict[str, Any]]:
         return [
-            {"store": backend.url, "prefix": "", "class": "write", "rate_per_s": None, "concurrency": requests}
-            for backend in self._tools.backends.values()
+            {
+                "store": self._tools.backends[store].url,
+                "prefix": pace.prefix,
+                "class": pace.kind.value,
+                "rate_per_s": pace.per_s,
+                "concurrency": pace.in_flight,
+            }
+            for store, pacer in self._tools.pacers.items()
+            for pace in pacer.paces()
         ]

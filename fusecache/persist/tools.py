@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import trio
 
 from fusecache.backends.base import Backend
+from fusecache.backends.pace import Pacer
 from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
 from fusecache.namespace.durability import Durability
@@ -32,6 +33,8 @@ class Tools:
     backends: Mapping[StoreNo, Backend]
     settings: Settings
     slots: trio.CapacityLimiter
+    pacers: Mapping[StoreNo, Pacer]
+    """What sets the pace of `backends`, where anything does."""
     inflight: InFlight
     sent: Meter
     """Bytes that arrived in the store."""

@@ -14,11 +14,12 @@ from fusecache.backends.factory import open_backend
 from fusecache.backends.fault import FaultyBackend
 from fusecache.backends.memory import MemoryBackend
 from fusecache.backends.options import S3Options, StoreOptions
+from fusecache.backends.pace import Aimd, Limits, Paced, Pacer, Priority
 from fusecache.backends.s3 import open_s3
 from fusecache.errors import BackendUnavailable
 from tests.conftest import Servers, use_server
 
-STORES = ["memory", "faulty", "file", "moto", "rclone", "versitygw"]
+STORES = ["memory", "faulty", "paced", "file", "moto", "rclone", "versitygw"]
 
 OpenStore = Callable[[], AbstractAsyncContextManager[Backend]]
 
@@ -45,6 +46,12 @@ CANNOT: dict[tuple[str, str], str] = {
 }
 """(store, test) → why it is skipped."""
 
+DECORATED: dict[str, Callable[[Backend], Backend]] = {
+    "memory": lambda memory: memory,
+    "faulty": lambda memory: FaultyBackend(memory, fail_at=None, failure=BackendUnavailable("never")),
+    "paced": lambda memory: Paced(memory, Pacer(Aimd(initial_rate=1e5), Limits()), Priority.DRAIN),
+}
+
 
 @pytest.fixture(params=STORES)
 def store_name(request: pytest.FixtureRequest) -> str:
@@ -60,8 +67,8 @@ def store_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def open_store(store_name: str, servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenStore:
     """Open the store of the test, empty at first; opening it again shows the same objects."""
-    if store_name in {"memory", "faulty"}:
-        return _in_memory(faulty=store_name == "faulty")
+    if store_name in DECORATED:
+        return _in_memory(DECORATED[store_name])
     if store_name == "file":
         return lambda: open_backend(f"file://{tmp_path}", StoreOptions())
     server = use_server(servers, store_name, monkeypatch)
@@ -80,12 +87,11 @@ async def store(open_store: OpenStore) -> AsyncIterator[Backend]:
         yield backend
 
 
-def _in_memory(*, faulty: bool) -> OpenStore:
+def _in_memory(decorated: Callable[[Backend], Backend]) -> OpenStore:
     memory = MemoryBackend()
-    backend = FaultyBackend(memory, fail_at=None, failure=BackendUnavailable("never")) if faulty else memory
 
     @asynccontextmanager
     async def open_memory() -> AsyncIterator[Backend]:
-        yield backend
+        yield decorated(memory)
 
     return open_memory

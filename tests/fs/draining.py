@@ -204,7 +204,7 @@ async def a_drained_world(
     listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
     persister = Persister(
         ns, durability, contents, fetcher, {ns.store: through or store}, settings, wall_ns=wall_ns,
-        rng=random.Random(seed), open_for_writing=lambda: files.open_for_writing(),
+        rng=random.Random(seed), open_for_writing=lambda: files.open_for_writing(), pacers={},
     )  # fmt: skip
     files = Files(ns, durability, contents, fetcher, wall_ns=wall_ns, changed=persister.ring)
     stale: list[Stale] = []

@@ -1,0 +1,121 @@
+"""How many requests a second a store takes: found out by AIMD, with few refusals."""
+
+from __future__ import annotations
+
+from fusecache.backends.pace.knobs import Aimd
+from fusecache.backends.pace.turns import Turns
+
+_MAX_RATE = 1e6
+"""Beyond it nothing is paced."""
+_QUARTER = 4
+"""Steps in a window while a rate comes back, and the part of one in which all refusals are one burst."""
+_SHARE_BACK = 0.5
+"""Of the way back to the knee, in one such step."""
+_WINDOWS = 2
+"""Over which accepted requests are counted."""
+
+
+class Rate:
+    """One rate of requests: pure, its caller brings the time in seconds.
+
+    It doubles each window until the first refusal. A refusal divides it, once for a burst, and leaves the *knee*: what
+    the store had accepted lately. It comes back to the knee within a window or two, in shrinking steps, and goes on
+    beyond it in growing ones: a limit that is lifted is found within seconds, one that stands is hit rarely. It does
+    not grow while nobody is held up by it.
+    """
+
+    def __init__(self, knobs: Aimd, *, per_s: float, now_s: float, slowed_s: float = float("-inf")) -> None:
+        """`slowed_s`: when it was last lowered, under another name."""
+        self._knobs = knobs
+        self._turns = Turns(per_s)
+        self._per_s = per_s
+        self._knee: float | None = None
+        self._step = 0.0
+        self._is_short = False
+        self._adjusted_s = now_s
+        self._slowed_s = slowed_s
+        self._goodput = Goodput(knobs.adjust_window_s, now_s)
+
+    def __repr__(self) -> str:
+        return f"<Rate {self._per_s:.1f}/s>"
+
+    @property
+    def per_s(self) -> float:
+        return self._per_s
+
+    def calm_s(self, now_s: float) -> float:
+        """Return for how long nothing was refused."""
+        return now_s - self._slowed_s
+
+    def turn(self, now_s: float, *, is_first: bool) -> float:
+        """Take the next turn and return when it is. Who `is_first` waits for its like only, not for the others."""
+        at_s = self._turns.take(now_s, is_first=is_first)
+        self._is_short = self._is_short or at_s > now_s
+        return at_s
+
+    def accepted(self, now_s: float) -> None:
+        """An answer came that was no refusal: time to go faster, maybe."""
+        self._goodput.add(now_s)
+        window_s = self._knobs.adjust_window_s
+        is_below = self._knee is not None and self._per_s < self._knee
+        if now_s - self._adjusted_s < (window_s / _QUARTER if is_below else window_s):
+            return
+        self._adjusted_s = now_s
+        if self._is_short:
+            self._is_short = False
+            self._set(min(_MAX_RATE, self._grown()))
+
+    def refused(self, now_s: float, *, asked_s: float) -> bool:
+        """The store asked for less, of a request that asked for its turn at `asked_s`. Returns whether that is news.
+
+        It is none of a request from before the last decrease, nor so soon after it that it belongs to the same burst.
+        """
+        knobs = self._knobs
+        if asked_s <= self._slowed_s or now_s < self._slowed_s + knobs.adjust_window_s / _QUARTER:
+            return False
+        self._slowed_s = self._adjusted_s = now_s
+        slower = max(knobs.min_rate, self._per_s / knobs.reduction_factor)
+        self._knee = max(slower, self._goodput.per_s(now_s))
+        self._step = 0.0
+        self._set(slower)
+        self._turns.restart(now_s)
+        return True
+
+    def restore(self, per_s: float) -> None:
+        """Go back to `per_s`: the refusals were not about what this rate is of."""
+        self._knee = max(per_s, self._knee or 0.0)
+        self._set(per_s)
+
+    def _set(self, per_s: float) -> None:
+        self._per_s = self._turns.per_s = per_s
+
+    def _grown(self) -> float:
+        if self._knee is None:
+            return 2 * self._per_s
+        if self._per_s < 0.99 * self._knee:
+            return self._per_s + _SHARE_BACK * (self._knee - self._per_s)
+        if self._per_s < self._knee:
+            return self._knee
+        self._step = 2 * self._step or self._knobs.increase_increment * self._knee
+        return self._per_s + self._step
+
+
+class Goodput:
+    """How many requests a second were accepted lately."""
+
+    def __init__(self, window_s: float, now_s: float) -> None:
+        self._slot_s = window_s / _QUARTER
+        self._slots = _QUARTER * _WINDOWS
+        self._counts: dict[int, int] = {}
+        self._since_s = now_s
+
+    def add(self, now_s: float) -> None:
+        slot = int(now_s / self._slot_s)
+        self._counts[slot] = self._counts.get(slot, 0) + 1
+        if len(self._counts) > 2 * self._slots:
+            self._counts = {each: count for each, count in self._counts.items() if each > slot - self._slots}
+
+    def per_s(self, now_s: float) -> float:
+        slot = int(now_s / self._slot_s)
+        total = sum(count for each, count in self._counts.items() if each > slot - self._slots)
+        return total / max(self._slot_s, min(now_s - self._since_s, self._slots * self._slot_s))
