@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-
-import trio
 
 from fusecache.backends.base import Backend, Source
 from fusecache.backends.metadata import UPLOAD_ID, metadata_of
 from fusecache.backends.sources import BytesSource, FileRange, SourceTruncated
 from fusecache.cache.contents import Base, Content
-from fusecache.errors import BackendUnavailable, FusecacheError, NoSuchObject
 from fusecache.namespace.drain import Started
 from fusecache.namespace.records import Inode
 from fusecache.namespace.seals import Held
-from fusecache.nurseries import unwrapped
 from fusecache.persist.local import Stamp, attributes, make_whole, open_content
 from fusecache.persist.overwrite import Condition
+from fusecache.persist.parts import Parts
 from fusecache.persist.plan import Job
 from fusecache.persist.start import begin
 from fusecache.persist.tools import Tools
-from fusecache.types import ETag, LowerId, ObjectKey
-
-log = logging.getLogger(__name__)
+from fusecache.types import ETag, LowerId
 
 _AGAIN_NS = 500_000_000
 """After a file changed while it was sent: whoever writes goes on for a while."""
 _AT_ONCE_BYTES = 1 << 20
 """Bodies up to this size are in memory while they are sent, one for each upload in flight."""
 _READER_NS = 1_000_000_000
-_ABORT_S = 5.0
-"""How long a cancelled upload may take to clean up its parts."""
 
 
 class Uploader:
@@ -39,6 +31,7 @@ class Uploader:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        self._parts = Parts(tools)
 
     async def run(self, job: Job) -> None:
         """Upload the file, and mark it clean if it did not change meanwhile.
@@ -107,7 +100,7 @@ class Uploader:
         signature = tools.signer.upload(started.key, inode, source.length, before)
         metadata = metadata_of(attributes(inode), upload_id=signature)
         if content is not None and source.length > tools.settings.multipart_threshold:
-            etag = await self._send_parts(started, content, source.length, before, metadata)
+            etag = await self._parts.send(started, content, source.length, before, metadata)
         else:
             etag = await self._put(started, source, metadata)
         if etag is None or (content is not None and before is not None and before != Stamp.of(content.fd())):
@@ -142,77 +135,3 @@ class Uploader:
 
     def _backend(self, started: Started) -> Backend:
         return self._tools.backends[started.task.store]
-
-    # --- in parts ---
-
-    async def _send_parts(
-        self, started: Started, content: Content, size: int, before: Stamp | None, metadata: Mapping[str, str]
-    ) -> ETag | None:
-        """Return the etag, or None if the file changed: then nothing has appeared."""
-        tools, backend = self._tools, self._backend(started)
-        async with tools.slots:
-            upload_id = await backend.start_multipart(started.key, metadata=metadata)
-        completed = False
-
-        async def complete(condition: Condition) -> ETag:
-            nonlocal completed
-            etag = await self._complete(started, upload_id, etags, condition)
-            completed = True
-            return etag
-
-        try:
-            etags = await self._parts(backend, started.key, upload_id, content, size)
-            if before != Stamp.of(content.fd()):
-                return None
-            return await tools.overwriter.put(
-                started.task.store, started.key, metadata[UPLOAD_ID], complete, is_retry=started.is_retry
-            )
-        finally:
-            if not completed:
-                await _abort(backend, started.key, upload_id)
-
-    async def _complete(self, started: Started, upload_id: str, etags: list[ETag], condition: Condition) -> ETag:
-        try:
-            return await self._backend(started).complete_multipart(
-                started.key,
-                upload_id,
-                etags,
-                if_match=condition.if_match,
-                if_none_match=condition.if_none_match,
-            )
-        except NoSuchObject as exc:  # aborted by somebody's clean-up, or completed and the answer lost
-            raise BackendUnavailable(str(exc)) from exc
-
-    async def _parts(self, backend: Backend, key: ObjectKey, upload_id: str, content: Content, size: int) -> list[ETag]:
-        part_size = _part_size(size, self._tools.settings.part_size)
-        ranges = [
-            FileRange(content.fd(), offset, min(part_size, size - offset)) for offset in range(0, size, part_size)
-        ]
-        etags: list[ETag] = [ETag("")] * len(ranges)
-
-        async def send(number: int, source: FileRange) -> None:
-            try:
-                etags[number] = await backend.put_part(key, upload_id, number + 1, source)
-            finally:
-                self._tools.slots.release_on_behalf_of(source)
-
-        with unwrapped():
-            async with trio.open_nursery() as nursery:
-                for number, source in enumerate(ranges):
-                    # Taken here, so that a large file has no more tasks than requests.
-                    await self._tools.slots.acquire_on_behalf_of(source)
-                    nursery.start_soon(send, number, source)
-        return etags
-
-
-def _part_size(size: int, wanted: int) -> int:
-    """S3 takes 10,000 parts of an object."""
-    return max(wanted, -(-size // 10_000))
-
-
-async def _abort(backend: Backend, key: ObjectKey, upload_id: str) -> None:
-    with trio.move_on_after(_ABORT_S, shield=True):
-        try:
-            await backend.abort_multipart(key, upload_id)
-        except FusecacheError as exc:
-            log.info("%s: the parts of upload %s stay behind: %s", key, upload_id, exc)
