@@ -138,6 +138,7 @@ class Planner:
             return self._copies(plan, task, rows)
         else:
             jobs = [Job(task, row.place, self._t.directories.home_key(row.place), row) for row in rows]
+            jobs.sort(key=lambda job: job.key != task.key)  # first what an attempt without an answer may have made
             if sent := [job for job in jobs if not self._is_local(job)]:
                 return sent
             plan.stage.append(task)
