@@ -8,8 +8,10 @@ from typing import Any
 import botocore.exceptions as boto
 import httpx2
 import pytest
+from botocore.parsers import ResponseParserError
 
 from fusecache.backends.s3.errors import from_response, translated
+from fusecache.backends.s3.renewal import RENEWED
 from fusecache.backends.sources import SourceTruncated
 from fusecache.errors import (
     AccessDenied,
@@ -29,7 +31,19 @@ from fusecache.errors import (
         ("SlowDown", 503, Throttled),
         ("RequestLimitExceeded", 503, Throttled),
         ("", 429, Throttled),
+        ("TooManyRequests", 429, Throttled),
+        ("503", 503, Throttled),
+        ("KMS.ThrottlingException", 400, Throttled),
         ("ServiceUnavailable", 503, BackendUnavailable),
+        ("RequestTimeTooSkewed", 403, BackendUnavailable),
+        ("RequestExpired", 400, BackendUnavailable),
+        ("RequestInTheFuture", 403, BackendUnavailable),
+        ("500", 500, BackendUnavailable),
+        ("504", 504, BackendUnavailable),
+        ("408", 408, BackendUnavailable),
+        ("IncompleteBody", 400, BackendUnavailable),
+        ("XAmzContentChecksumMismatch", 400, BackendUnavailable),
+        ("KMS.InternalException", 500, BackendUnavailable),
         ("InternalError", 500, BackendUnavailable),
         ("InternalError", 200, BackendUnavailable),
         ("RequestTimeout", 400, BackendUnavailable),
@@ -48,6 +62,20 @@ from fusecache.errors import (
         ("AccessDenied", 403, AccessDenied),
         ("403", 403, AccessDenied),
         ("ExpiredToken", 400, AccessDenied),
+        ("ExpiredTokenException", 400, AccessDenied),
+        ("TokenRefreshRequired", 400, AccessDenied),
+        ("InvalidToken", 400, AccessDenied),
+        ("InvalidAccessKeyId", 403, AccessDenied),
+        ("SignatureDoesNotMatch", 403, AccessDenied),
+        ("401", 401, AccessDenied),
+        ("KMS.DisabledException", 400, AccessDenied),
+        ("KMS.NotFoundException", 400, AccessDenied),
+        ("KMS.KMSInvalidStateException", 400, AccessDenied),
+        ("EntityTooLarge", 400, StoreRefused),
+        ("EntityTooSmall", 400, StoreRefused),
+        ("MalformedXML", 400, StoreRefused),
+        ("413", 413, StoreRefused),
+        ("MethodNotAllowed", 405, StoreRefused),
         ("InvalidObjectState", 403, StoreRefused),
         ("KeyTooLongError", 400, StoreRefused),
         ("InvalidRange", 416, StoreRefused),
@@ -60,6 +88,19 @@ def test_answers(code: str, status: int, error: type[Exception]) -> None:
     assert type(found) is error
     assert str(found).startswith("GET s3://b/k: ")
     assert "why" in str(found)
+
+
+def test_a_503_that_asks_for_less_is_a_throttle() -> None:
+    error = {"Code": "ServiceUnavailable", "Message": "Please reduce your request rate."}
+    assert type(from_response("PUT", {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 503}})) is Throttled
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId"])
+def test_credentials_that_were_renewed_are_tried(code: str) -> None:
+    error = {"Code": code, "Message": "why", RENEWED: True}
+    assert (
+        type(from_response("PUT", {"Error": error, "ResponseMetadata": {"HTTPStatusCode": 400}})) is BackendUnavailable
+    )
 
 
 @pytest.mark.parametrize(("header", "wanted"), [("3", 3.0), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)])
@@ -95,11 +136,18 @@ URL: dict[str, Any] = {"endpoint_url": "http://h:1/b"}
         (wrapped(httpx2.RemoteProtocolError("disconnected")), BackendUnavailable),
         (wrapped(OSError(104, "reset")), BackendUnavailable),
         (httpx2.ReadError("reset"), BackendUnavailable),
+        (ResponseParserError("unable to parse response (no element found)"), BackendUnavailable),
+        (
+            RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."),
+            BackendUnavailable,
+        ),
+        (RuntimeError("a bug of ours"), RuntimeError),
         (wrapped(httpx2.LocalProtocolError("bad header")), StoreRefused),
         (boto.SSLError(error=chained(ssl.SSLCertVerificationError(1, "self-signed")), **URL), StoreRefused),
         (boto.ParamValidationError(report="bad"), StoreRefused),
         (boto.NoCredentialsError(), AccessDenied),
         (boto.PartialCredentialsError(provider="env", cred_var="secret"), AccessDenied),
+        (boto.UnauthorizedSSOTokenError(), AccessDenied),
         (boto.ProfileNotFound(profile="p"), ConfigError),
         (wrapped(SourceTruncated("ends early")), SourceTruncated),
         (wrapped(ZeroDivisionError("a bug of ours")), ZeroDivisionError),

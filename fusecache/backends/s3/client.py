@@ -15,6 +15,7 @@ from botocore import handlers
 
 from fusecache.backends.options import StoreOptions
 from fusecache.backends.s3.errors import translated
+from fusecache.backends.s3.renewal import Renewal
 from fusecache.errors import ConfigError
 
 CONNECT_TIMEOUT_S = 10
@@ -73,6 +74,8 @@ def _session(options: StoreOptions) -> AioSession:
     session.set_default_client_config(_config(options))
     # The session here does not wait for the server's 100 before it sends the body: only a delay is left.
     session.unregister("before-call.s3", handlers.add_expect_header)
+    chain = session.get_component("credential_provider")
+    session.register("after-call.s3", Renewal(lambda: session._credentials, chain.load_credentials))
     # dateutil is the greater part of what a listing costs.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=parse_timestamp)
     return session

@@ -12,7 +12,9 @@ from typing import Any
 
 import botocore.exceptions as boto
 import httpx2
+from botocore.parsers import ResponseParserError
 
+from fusecache.backends.s3.renewal import EXPIRED, RENEWED
 from fusecache.errors import (
     AccessDenied,
     BackendError,
@@ -29,22 +31,33 @@ from fusecache.errors import (
 _THROTTLED = {
     "SlowDown", "RequestLimitExceeded", "Throttling", "ThrottlingException", "ThrottledException",
     "TooManyRequests", "TooManyRequestsException", "BandwidthLimitExceeded", "RequestThrottled",
+    "RequestThrottledException", "EC2ThrottledException", "ProvisionedThroughputExceededException",
+    "503",  # without a body, as the answer to any HEAD: what S3 says there when it throttles
 }  # fmt: skip
+_REDUCE = "reduce your request rate"
+"""In the message of S3's ServiceUnavailable, too, when that is what it means."""
 # 4xx whose cause is the moment or the wire, not the request.
 _UNAVAILABLE = {
-    "RequestTimeout", "ConditionalRequestConflict", "OperationAborted", "BadDigest", "IncompleteBody",
-    "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch", "InternalError", "ServiceUnavailable",
+    "RequestTimeout", "RequestTimeoutException", "ConditionalRequestConflict", "OperationAborted",
+    "PriorRequestNotComplete", "BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch",
+    "XAmzContentChecksumMismatch", "InternalError", "InternalFailure", "InternalException", "ServiceUnavailable",
+    "DependencyTimeoutException", "RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture",
 }  # fmt: skip
+_UNAVAILABLE_STATUS = {408, 409, 425}
 _DENIED = {
-    "AccessDenied", "AllAccessDisabled", "AccountProblem", "InvalidAccessKeyId", "SignatureDoesNotMatch",
-    "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestTimeTooSkewed", "InvalidPayer",
+    "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AccountProblem", "InvalidAccessKeyId",
+    "SignatureDoesNotMatch", "InvalidToken", "InvalidPayer", "UnrecognizedClientException",
     "XAdminUserNotFound",  # versitygw's InvalidAccessKeyId
+    *EXPIRED,
 }  # fmt: skip
 # Answered 403 or 5xx, and yet no matter of permission or of waiting.
-_REFUSED = {"InvalidObjectState", "NotImplemented", "MethodNotAllowed"}
+_REFUSED = {"InvalidObjectState", "NotImplemented", "MethodNotAllowed", "QuotaExceeded"}
+_KMS = "KMS."
+"""S3 hands on what the key's service says: `KMS.DisabledException`."""
 
 _ADVICE = {
-    "RequestTimeTooSkewed": "the clock of this machine is wrong",
+    "RequestTimeTooSkewed": "the clock of this machine, or of the store, is wrong",
+    "RequestExpired": "the clock of this machine, or of the store, is wrong",
     "ExpiredToken": "the session token has expired: log in again",
     "InvalidAccessKeyId": "the store does not know this access key",
     "XAdminUserNotFound": "the store does not know this access key",
@@ -53,7 +66,15 @@ _ADVICE = {
     "PermanentRedirect": "the bucket is in another region: give --region, or another --endpoint-url",
     "InvalidObjectState": "the object is archived and must be restored first",
 }
+_STILL_EXPIRED = "refreshed credentials are still expired"
+"""All that tells this RuntimeError of botocore's from others."""
 _CHAIN = "looked for in the environment, the profile and the instance role"
+
+_NO_CREDENTIALS = (
+    boto.NoCredentialsError, boto.PartialCredentialsError, boto.TokenRetrievalError, boto.NoAuthTokenError,
+    boto.SSOError, boto.LoginError, boto.RefreshWithMFAUnsupportedError, boto.UnknownCredentialError,
+)  # fmt: skip
+"""Somebody must log in, or say how."""
 
 
 @contextmanager
@@ -65,6 +86,12 @@ def translated(what: str) -> Iterator[None]:
         raise from_response(what, exc.response) from exc
     except (boto.BotoCoreError, httpx2.HTTPError, httpx2.StreamError) as exc:
         raise _from_client(what, exc) from exc
+    except ResponseParserError as exc:
+        raise BackendUnavailable(f"{what}: the answer ended early, or is not S3's: {exc}") from exc
+    except RuntimeError as exc:
+        if _STILL_EXPIRED not in str(exc):
+            raise
+        raise BackendUnavailable(f"{what}: {exc}") from exc
 
 
 def from_response(what: str, response: Mapping[str, Any]) -> BackendError:
@@ -73,12 +100,14 @@ def from_response(what: str, response: Mapping[str, Any]) -> BackendError:
     meta = response.get("ResponseMetadata", {})
     code, status = str(error.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
     text = ": ".join(part for part in (what, code, error.get("Message") or "", _ADVICE.get(code, "")) if part)
+    if error.get(RENEWED):
+        return BackendUnavailable(f"{text} (tried again with other credentials)")
     return classified(code, status, text, retry_after_s=_retry_after_s(meta.get("HTTPHeaders", {})))
 
 
 def classified(code: str, status: int, text: str, *, retry_after_s: float = 0.0) -> BackendError:
     """Return the error that a code, or where it says nothing the HTTP status, stands for."""
-    if code in _THROTTLED or status == 429:
+    if code in _THROTTLED or status == 429 or (status == 503 and _REDUCE in text.lower()):
         return Throttled(text, retry_after_s=retry_after_s)
     if code in _UNAVAILABLE:
         return BackendUnavailable(text, retry_after_s=retry_after_s)
@@ -88,6 +117,8 @@ def classified(code: str, status: int, text: str, *, retry_after_s: float = 0.0)
         return NoSuchObject(text)
     if code in {"PreconditionFailed", "412"}:
         return PreconditionFailed(text)
+    if code.startswith(_KMS):
+        return _of_key_service(code.removeprefix(_KMS), text, retry_after_s)
     if code in _REFUSED or status in {405, 501}:
         return StoreRefused(text)
     if code in _DENIED or status in {401, 403}:
@@ -95,12 +126,20 @@ def classified(code: str, status: int, text: str, *, retry_after_s: float = 0.0)
     return _by_status(status, text, retry_after_s)
 
 
+def _of_key_service(code: str, text: str, retry_after_s: float) -> BackendError:
+    if code in _THROTTLED:
+        return Throttled(text, retry_after_s=retry_after_s)
+    if code in _UNAVAILABLE:
+        return BackendUnavailable(text, retry_after_s=retry_after_s)
+    return AccessDenied(f"{text}: the key that encrypts the objects cannot be used")
+
+
 def _by_status(status: int, text: str, retry_after_s: float) -> BackendError:
     if status == 412:
         return PreconditionFailed(text)
     if status == 404:
         return NoSuchObject(text)
-    if status == 409 or status >= 500:
+    if status in _UNAVAILABLE_STATUS or status >= 500:
         return BackendUnavailable(text, retry_after_s=retry_after_s)
     return StoreRefused(text)
 
@@ -110,9 +149,9 @@ def _from_client(what: str, exc: Exception) -> Exception:
     cause = _root_cause(exc)
     if isinstance(cause, FusecacheError):
         return cause  # our own source, read while the body was sent
-    if isinstance(exc, boto.NoCredentialsError | boto.PartialCredentialsError | boto.TokenRetrievalError):
+    if isinstance(exc, _NO_CREDENTIALS):
         return AccessDenied(f"{what}: no usable AWS credentials, {_CHAIN} ({exc})")
-    if isinstance(exc, boto.ProfileNotFound | boto.ConfigParseError | boto.NoRegionError):
+    if isinstance(exc, boto.ProfileNotFound | boto.ConfigParseError | boto.NoRegionError | boto.InvalidConfigError):
         return ConfigError(f"{what}: {exc}")
     if isinstance(exc, boto.ParamValidationError) or isinstance(cause, httpx2.LocalProtocolError | httpx2.InvalidURL):
         return StoreRefused(f"{what}: {exc}")
