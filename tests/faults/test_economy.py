@@ -1,0 +1,107 @@
+"""How many requests a change costs, counted in front of the store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.amounts import amount
+from tests.faults.jobs import insert_as_hive, write_table
+from tests.faults.server import FaultServer
+from tests.mount.harness import Mount, Mounts, Store, tree
+
+pytestmark = [pytest.mark.mount, pytest.mark.slow]
+
+FILES = 40
+RENAMED = amount("FUSECACHE_RENAMED", usual=1100, soak=10_000)
+"""Files of a directory that is renamed: more than one request deletes."""
+
+
+@pytest.fixture
+def mount(mounts: Mounts, store: Store, faults: FaultServer) -> Mount:
+    """A mount that has found out what the store can do; what it asked for that isn't counted."""
+    mount = mounts(store)
+    for name in ("gone", "renamed"):
+        (mount.path / name).write_bytes(b"1")
+    mount.flush()
+    (mount.path / "gone").unlink()
+    (mount.path / "renamed").rename(mount.path / "first")
+    mount.flush()
+    faults.news()
+    return mount
+
+
+def drained(mount: Mount, store: Store, faults: FaultServer) -> Counter[str]:
+    """Return the requests since the last count, with those of a drain that makes the store equal to the tree."""
+    mount.flush()
+    counts = faults.counts()
+    assert store.objects() == tree(mount.path)
+    faults.news()
+    return counts
+
+
+def test_a_file_costs_a_put(mount: Mount, store: Store, faults: FaultServer) -> None:
+    for number in range(FILES):
+        (mount.path / f"{number}").write_bytes(b"%d" % number)
+    assert drained(mount, store, faults) == {"PutObject": FILES}
+
+
+def test_a_file_that_is_renamed_out_of_staging_costs_a_put(mount: Mount, store: Store, faults: FaultServer) -> None:
+    assert drained(mount, store, faults) == {}
+    files = write_table(mount.path / "t", 1, FILES)
+    assert drained(mount, store, faults) == {"PutObject": files}
+
+
+def test_renames_of_hive_cost_nothing(mount: Mount, store: Store, faults: FaultServer) -> None:
+    (mount.path / "t").mkdir()
+    for run in (1, 2):
+        files = insert_as_hive(mount.path / "t", run, FILES)
+        assert drained(mount, store, faults) == {"PutObject": files}
+
+
+def test_what_is_gone_again_costs_nothing(mount: Mount, store: Store, faults: FaultServer) -> None:
+    for number in range(FILES):
+        (mount.path / f"{number}").write_bytes(b"1")
+        (mount.path / f"{number}").unlink()
+    assert drained(mount, store, faults) == {}
+
+
+def test_an_overwrite_costs_puts_and_one_delete_beside_the_marker_s(
+    mount: Mount, store: Store, faults: FaultServer
+) -> None:
+    """What is written again under its name is not deleted."""
+    write_table(mount.path / "t", 1, FILES)
+    drained(mount, store, faults)
+    files = write_table(mount.path / "t", 2, FILES)
+    counts = drained(mount, store, faults)
+    assert counts.pop("PutObject") == files
+    assert counts.pop("DeleteObjects") == 2
+    assert_only_looks(counts, batches=2)
+
+
+def test_a_renamed_directory_costs_copies_and_batches_of_deletes(
+    mount: Mount, store: Store, faults: FaultServer
+) -> None:
+    _fill(mount.path / "d")
+    drained(mount, store, faults)
+    (mount.path / "d").rename(mount.path / "e")
+    counts = drained(mount, store, faults)
+    pages = -(-RENAMED // 1000)
+    assert counts.pop("CopyObject") == RENAMED
+    assert counts.pop("DeleteObjects") == pages
+    assert counts["ListObjectsV2"] <= 5 * pages
+
+
+def assert_only_looks(counts: Counter[str], *, batches: int) -> None:
+    """This server ignores the etags of a batch of deletes: what is there is looked at first, mostly by a listing."""
+    assert counts.pop("ListObjectsV2", 0) <= batches
+    assert counts.pop("HeadObject", 0) <= 4 * batches
+    assert not counts
+
+
+def _fill(directory: Path) -> None:
+    directory.mkdir()
+    for number in range(RENAMED):
+        (directory / f"{number}").write_bytes(b"%d" % number)
