@@ -34,6 +34,14 @@ STEPS: dict[int, Step] = {
     ),
     3: Step("what outlives a power loss", (Path(__file__).parent / "seals.sql").read_text()),
     4: Step("small files are synced with their rows", (Path(__file__).parent / "carried.sql").read_text()),
+    5: Step(
+        "a large backlog is told at once",
+        """
+        DROP INDEX task_since;
+        CREATE INDEX task_since ON task (staged, since_seq);
+        CREATE INDEX task_stuck ON task (task) WHERE stuck > 0;
+        """,
+    ),
 }
 """By the version that a step begins at."""
 

@@ -100,7 +100,8 @@ CREATE UNIQUE INDEX task_ino ON task (ino, kind) WHERE ino IS NOT NULL;
 -- Two queues: deletes go a thousand to a request, and must not be searched for among the others.
 CREATE INDEX task_due ON task (due_ns) WHERE due_ns IS NOT NULL AND kind <> 5;
 CREATE INDEX task_delete_due ON task (due_ns) WHERE due_ns IS NOT NULL AND kind = 5;
-CREATE INDEX task_since ON task (since_seq);
+CREATE INDEX task_since ON task (staged, since_seq);
+CREATE INDEX task_stuck ON task (task) WHERE stuck > 0;
 CREATE INDEX task_key ON task (store, key) WHERE key IS NOT NULL;
 CREATE INDEX task_source ON task (store, source) WHERE source IS NOT NULL;
 CREATE INDEX task_shield ON task (shield_parent, shield_name) WHERE shield_parent IS NOT NULL;

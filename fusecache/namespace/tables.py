@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fusecache.namespace.backlog import Backlog
 from fusecache.namespace.database import Database
 from fusecache.namespace.dentries import Dentries
 from fusecache.namespace.directories import Directories
@@ -22,9 +23,16 @@ class Tables:
     directories: Directories
     tasks: Tasks
     seals: Seals
+    backlog: Backlog
 
     @classmethod
     def of(cls, database: Database) -> Tables:
         return cls(
-            database, Inodes(database), Dentries(database), Directories(database), Tasks(database), Seals(database)
+            database,
+            Inodes(database),
+            Dentries(database),
+            Directories(database),
+            Tasks(database),
+            Seals(database),
+            Backlog(database),
         )

@@ -21,9 +21,6 @@ _NEXT_DUE = """
     SELECT min(due_ns) FROM (
         SELECT min(due_ns) AS due_ns FROM task WHERE due_ns > :now_ns AND kind <> 5 UNION ALL
         SELECT min(due_ns) FROM task WHERE due_ns > :now_ns AND kind = 5)"""
-_TOTALS = """
-    SELECT staged, count(*), coalesce(sum(CASE WHEN kind = 1 THEN size END), 0), min(since_ns)
-      FROM task LEFT JOIN inode ON inode.ino = task.ino GROUP BY staged"""
 _UNFINISHED = f"""
     SELECT {_COLUMNS} FROM task WHERE since_seq >= ? AND since_seq < ? AND staged = 0 ORDER BY since_seq"""
 # One row an inode and kind: a newer acknowledgement moves seq and generation, never since_seq. A file's object
@@ -76,6 +73,7 @@ _DROP_PARKED_BELOW = (
     "DELETE FROM task WHERE kind = 5 AND due_ns IS NULL AND store = ? AND key >= ? AND key < ?"
     " AND shield_parent = ? AND shield_name = ?"
 )
+_LEAVING = "SELECT 1 FROM task WHERE kind = {kind} AND store = ? AND due_ns IS NOT NULL LIMIT 1"
 _DELETES_BELOW = "SELECT 1 FROM task WHERE kind = 5 AND store = ? AND key >= ? AND key < ? LIMIT 1"
 _RECOVER = "UPDATE task SET due_ns = ? WHERE due_ns IS NULL AND staged = 0 AND kind = 1"
 
@@ -139,8 +137,7 @@ class Tasks:
 
     def is_leaving(self, store: StoreNo) -> bool:
         """Whether keys are still on their way out."""
-        where = "(kind = 5 OR kind = 3) AND store = ? AND due_ns IS NOT NULL LIMIT 1"
-        return self._one(where, store) is not None
+        return any(self._db.execute(_LEAVING.format(kind=kind), (store,)).fetchone() for kind in (3, 5))
 
     def has_delete_below(self, store: StoreNo, prefix: str) -> bool:
         return self._db.execute(_DELETES_BELOW, (store, prefix, after(prefix))).fetchone() is not None
@@ -160,10 +157,6 @@ class Tasks:
     def since(self, seq: Seq, *, after_task: int, count: int) -> list[Task]:
         """Unfinished business acknowledged up to `seq`: the first `count` above a task number."""
         return self._all("since_seq <= ? AND task > ? ORDER BY task LIMIT ?", seq, after_task, count)
-
-    def totals(self) -> list[tuple[int, int, int, int]]:
-        """Return (staged, how many, bytes to upload, wall time of the oldest) for what is local, and what isn't."""
-        return list(self._db.execute(_TOTALS))
 
     def unfinished(self, *, first: Seq, before: Seq) -> Iterable[Task]:
         """What is not only local and was acknowledged from `first` on and before `before`, oldest first, lazily."""
@@ -198,8 +191,9 @@ class Tasks:
             *bounds, *bounds,
         )  # fmt: skip
 
-    def stuck(self) -> list[Task]:
-        return self._all("stuck > 0")
+    def stuck(self, *, count: int = -1) -> list[Task]:
+        """The first `count` that need somebody to act; all, without."""
+        return self._all("stuck > 0 ORDER BY task LIMIT ?", count)
 
     # --- changing ---
 

@@ -169,7 +169,7 @@ class Drained(World):
             await self.persister.drain()
 
     def tasks_left(self) -> int:
-        return sum(count for _, count, _, _ in self.ns.tables.tasks.totals())
+        return self.ns.tables.backlog.dirty().files + self.ns.tables.backlog.local().files
 
 
 @asynccontextmanager

@@ -285,7 +285,7 @@ def count_statements(upper: Upper, act: Callable[[], object]) -> dict[str, int]:
 def check(namespace: Namespace) -> None:
     """Assert what must hold between any two transactions."""
     broken = broken_rows(namespace.database.connection.execute, namespace.database.seq)
-    found = [*broken, *_left_behind(namespace), *_stale_caches(namespace)]
+    found = [*broken, *_left_behind(namespace), *_stale_caches(namespace), *_miscounted(namespace)]
     assert not found, "\n".join(found)
     assert namespace.database.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert not namespace.database.connection.in_transaction
@@ -323,3 +323,15 @@ def _stale_caches(namespace: Namespace) -> Iterator[str]:
     for row in namespace.database.connection.execute("SELECT * FROM directory").fetchall():
         if directories.get(row[0])[:7] != row:
             yield f"directory {row[0]} in memory is another: {directories.get(row[0])} for {row}"
+
+
+def _miscounted(namespace: Namespace) -> Iterator[str]:
+    """A backlog that is not what the rows add up to."""
+    query = """
+        SELECT count(*), coalesce(sum(CASE WHEN kind = 1 THEN size END), 0), coalesce(sum(stuck > 0), 0)
+          FROM task LEFT JOIN inode ON inode.ino = task.ino WHERE staged = ?"""
+    backlog = namespace.tables.backlog
+    for staged, told in enumerate((backlog.dirty(), backlog.local())):
+        there = namespace.database.connection.execute(query, (staged,)).fetchone()
+        if told != there:
+            yield f"a backlog of {told} instead of {there}"
