@@ -190,11 +190,11 @@ class Drain:
         with self._t.database.transaction():
             self._t.tasks.put_off(task.task, due_ns)
 
-    def hurried(self, tasks: Sequence[Task], *, now_ns: int) -> None:
-        """Somebody waits for these tasks."""
+    def hurried(self, tasks: Sequence[Task]) -> None:
+        """Somebody waits for these tasks: they go before all others."""
         with self._t.database.transaction():
             for task in tasks:
-                self._t.tasks.hurry(task.task, now_ns)
+                self._t.tasks.hurry(task)
 
     def staged(self, tasks: Sequence[Task]) -> None:
         """These tasks are about names below a staging name: local until renamed out."""

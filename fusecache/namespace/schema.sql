@@ -85,7 +85,8 @@ CREATE TABLE task (
     generation INTEGER NOT NULL,   -- of the task: a change while it is in flight makes it stay
     seq        INTEGER NOT NULL,   -- of the latest acknowledgement it stands for
     since_seq  INTEGER NOT NULL,   -- of the earliest one that is not in the store yet
-    due_ns     INTEGER,            -- NULL: parked (open for writing, staging, or a delete with a reader)
+    due_ns     INTEGER,            -- NULL: parked (open for writing, staging, or a delete with a reader).
+                                   --   0: a flush waits for it, so it goes before all others
     since_ns   INTEGER NOT NULL,   -- wall time of since_seq: bounds the delay
     staged     INTEGER NOT NULL DEFAULT 0,  -- 1: below a staging name, local until renamed out
     stuck      INTEGER NOT NULL DEFAULT 0,  -- records.Stuck; tried again slowly

@@ -9,6 +9,8 @@ from fusecache.namespace.keys import after
 from fusecache.namespace.records import Place, Stuck, Task, TaskKind
 from fusecache.types import ETag, InodeNo, ObjectKey, Seq, StoreNo
 
+HURRIED_NS = 0
+"""When a task is due that somebody waits for: before every other, the longest known first."""
 _COLUMNS = ", ".join(Task._fields)
 _DUE = f"""
     SELECT {_COLUMNS} FROM task
@@ -305,9 +307,10 @@ class Tasks:
         """It stands for an earlier acknowledgement, too."""
         self._db.execute("UPDATE task SET since_seq = min(since_seq, ?) WHERE task = ?", (since_seq, task))
 
-    def hurry(self, task: int, due_ns: int) -> None:
-        """It is due now, if it was to be later."""
-        self._db.execute("UPDATE task SET due_ns = ? WHERE task = ? AND due_ns > ?", (due_ns, task, due_ns))
+    def hurry(self, task: Task) -> None:
+        """It is due before all that nobody waits for, unless it was parked, or refused, meanwhile."""
+        row = (HURRIED_NS, task.task, HURRIED_NS, task.attempts)
+        self._db.execute("UPDATE task SET due_ns = ? WHERE task = ? AND due_ns > ? AND attempts = ?", row)
 
     def stage(self, task: int) -> None:
         """Park it for as long as its name is below a staging name."""

@@ -62,6 +62,15 @@ class Barriers:
         known = self._blockers.get(task)
         return None if known is None else self._t.tasks.get(known.task)
 
+    def tree_of(self, task: Task) -> InodeNo | None:
+        """Return the tree of the commit marker that `task` is about; None if it is about none."""
+        for row in self._t.dentries.of_inode(task.inode_no):
+            names = self._t.directories.names(row.place)
+            depth = self._patterns.marked_depth(names)
+            if depth is not None:
+                return self._tree(row.place, len(names) - depth)
+        return None
+
     def _remember(self, task: Task, blocker: Task | None) -> Task | None:
         if blocker is None:
             self._blockers.pop(task.task, None)

@@ -10,11 +10,13 @@ import trio
 from fusecache.errors import Stale
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.records import Task, TaskKind
+from fusecache.namespace.tasks import HURRIED_NS
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.paths import Paths
 from fusecache.persist.report import Reporter
+from fusecache.persist.settings import MAX_BATCH
 from fusecache.persist.tools import Tools
-from fusecache.types import FlushProgress, InodeNo, Seq
+from fusecache.types import ROOT_INO, FlushProgress, InodeNo, Seq
 
 _PAGE = 250
 """Tasks looked at between two chances for others to run."""
@@ -66,9 +68,10 @@ class Flusher:
         seq, started_s = self._tools.namespace.database.seq, trio.current_time()
         await self._durability.reached(seq)
         first: _Census | None = None
+        awaited: set[InodeNo] = set()
         while True:
             pass_started_s = trio.current_time()
-            census = await self._count(ino, seq)
+            census = await self._count(ino, seq, awaited)
             first = first or census
             told = self._progress(ino, first, census, trio.current_time() - started_s)
             if progress is not None:
@@ -78,19 +81,45 @@ class Flusher:
             self._ring()
             await trio.sleep(max(_TICK_S, _PASS_SHARE * (trio.current_time() - pass_started_s)))
 
-    async def _count(self, ino: InodeNo, seq: Seq) -> _Census:
-        census, late = _Census(), []
+    async def _count(self, ino: InodeNo, seq: Seq, awaited: set[InodeNo]) -> _Census:
+        """Count what is left at or below `ino`; it goes before all else, with what is below the trees `awaited`."""
+        census = _Census()
+        deletes: list[Task] = []
         async for page in self._pages(seq):
-            covered = [task for task in page if not task.staged and self._paths.is_within(task, ino)]
-            for task in covered:
-                self._add(census, task)
-            now_ns = self._tools.wall_ns()
-            late += [task for task in covered if task.due_ns is not None and task.due_ns > now_ns and not task.attempts]
-        # All at once, so that deletes share their requests.
-        self._tools.namespace.drain.hurried(late, now_ns=self._tools.wall_ns())
+            late: list[Task] = []
+            for task in page:
+                if task.staged:
+                    continue
+                if self._paths.is_within(task, ino):
+                    self._add(census, task)
+                    self._await_tree(task, ino, awaited)
+                elif not any(self._paths.is_within(task, tree) for tree in awaited):
+                    continue
+                if self._is_late(task, ino):
+                    (deletes if task.kind == TaskKind.DELETE else late).append(task)
+            if late:
+                self._tools.namespace.drain.hurried(late)
+        for first in range(0, len(deletes), MAX_BATCH):  # in as few requests as there can be
+            self._tools.namespace.drain.hurried(deletes[first : first + MAX_BATCH])
+            await trio.lowlevel.checkpoint()
         if not census.waited_for:
             census.waiting_open += census.parked
         return census
+
+    def _is_late(self, task: Task, ino: InodeNo) -> bool:
+        """Whether it could go earlier: it has a delay, or others would be before it. A refusal has its time."""
+        if task.due_ns is None or task.due_ns == HURRIED_NS:
+            return False
+        is_due = task.due_ns <= self._tools.wall_ns()
+        return (is_due and ino != ROOT_INO) or not (is_due or task.attempts)
+
+    def _await_tree(self, task: Task, ino: InodeNo, awaited: set[InodeNo]) -> None:
+        """A commit marker waits for its tree, which may be more than what is flushed."""
+        if self._barriers.blocker_of(task.task) is None:
+            return
+        tree = self._barriers.tree_of(task)
+        if tree is not None and not self._paths.is_inode_within(tree, ino):
+            awaited.add(tree)
 
     async def _pages(self, seq: Seq) -> AsyncIterator[list[Task]]:
         tasks, last = self._tools.namespace.tables.tasks, 0

@@ -12,6 +12,7 @@ from fusecache.namespace.moves import is_home, is_settled
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.relocations import only_markers_left
 from fusecache.namespace.tables import Tables
+from fusecache.namespace.tasks import HURRIED_NS
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.holds import Fate, Holds
 from fusecache.persist.inflight import InFlight
@@ -230,8 +231,9 @@ class Planner:
             before = self._barriers.arriving(task)
         if before is None:
             return False
-        if (before.due_ns or 0) > now_ns and not before.attempts and before.task not in self._held:
-            plan.postpone.append((before, now_ns))  # somebody waits for it now
+        soon_ns = HURRIED_NS if task.due_ns == HURRIED_NS else now_ns
+        if (before.due_ns or 0) > soon_ns and not before.attempts and before.task not in self._held:
+            plan.postpone.append((before, soon_ns))  # somebody waits for it now
         return True
 
     def _no_marker_any_more(self, jobs: list[Job]) -> Job | None:

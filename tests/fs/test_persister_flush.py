@@ -9,8 +9,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import trio
 from trio.testing import MockClock
 
+from fusecache.config.model import MARKERS, STAGING
+from fusecache.persist.settings import Settings
 from fusecache.types import ROOT_INO, FlushProgress
 from tests.fs.draining import Drained, RecordedStore, a_drained_world
 from tests.fs.harness import pattern
@@ -66,3 +69,22 @@ async def test_a_lost_base_is_stuck_and_said(autojump_clock: MockClock, world: D
     report = world.persister.report()
     assert report.files_dirty == 1
     assert [entry["path"] for entry in report.stuck] == ["f"]
+
+
+async def test_what_is_flushed_goes_before_a_backlog_of_others(
+    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
+) -> None:
+    store.pause_s = 1.0
+    settings = Settings(staging=STAGING, markers=MARKERS, max_uploads=1)
+    async with a_drained_world(tmp_path, store, delay_s=0.0, settings=settings) as world:
+        for n in range(50):
+            await world.write_file(f"other{n}", b"1")
+        await world.mkdir("d")
+        await world.write_file("d/f", b"2")
+        await world.write_file("d/_SUCCESS", b"")
+        await trio.sleep(60)
+        assert "d/f" not in store.objects()
+        await world.persister.flush((await world.stat("d/_SUCCESS")).ino)
+        arrived = [key.removeprefix("put ") for key in store.writes]
+        assert {"d/f", "d/_SUCCESS"} <= store.objects().keys()
+        assert len(arrived) < 40, "the backlog went first"

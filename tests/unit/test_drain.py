@@ -267,14 +267,17 @@ def test_waiting_and_hurrying(upper: Upper) -> None:
     upper.write("a")
     task = upper.task(TaskKind.UPLOAD, "a")
     upper.ns.drain.put_off(task, due_ns=1 << 40)
-    upper.ns.drain.hurried([task], now_ns=50)
-    assert upper.task(TaskKind.UPLOAD, "a").due_ns == 50
-    upper.ns.drain.hurried([task], now_ns=60)
-    assert upper.task(TaskKind.UPLOAD, "a").due_ns == 50
-    assert upper.ns.tables.tasks.next_due_ns(after_ns=49) == 50
-    assert upper.ns.tables.tasks.next_due_ns(after_ns=50) is None
+    assert upper.ns.tables.tasks.next_due_ns(after_ns=50) == 1 << 40
+    upper.write("b")
+    upper.ns.drain.hurried([task])
+    assert upper.ns.tables.tasks.next_due_ns(after_ns=1 << 50) is None
+    due = upper.ns.tables.tasks.due(now_ns=1 << 50, synced_seq=upper.ns.database.seq)
+    assert next(iter(due)).task == task.task
+    upper.ns.drain.failed(task, error="no", stuck=Stuck.NO, due_ns=77)
+    upper.ns.drain.hurried([task])
+    assert upper.task(TaskKind.UPLOAD, "a").due_ns == 77  # it was refused meanwhile
     upper.ns.drain.postponed([(task, None)])
-    assert upper.todo() == [f"upload {task.ino} (parked)"]
+    assert upper.todo()[0] == f"upload {task.ino} (parked)"
 
 
 def test_the_task_of_a_file_that_is_gone_is_abandoned(upper: Upper) -> None:
