@@ -29,3 +29,5 @@ class S3Options(StoreOptions):
 
     bucket: str
     prefix: str = ""
+    fast_lane: bool = True
+    """Small objects go by obstore where they can; False: all by aiobotocore."""

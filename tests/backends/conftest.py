@@ -77,6 +77,7 @@ def open_store(store_name: str, servers: Servers, tmp_path: Path, monkeypatch: p
         prefix=f"{uuid.uuid4().hex}/some/",
         endpoint_url=server.endpoint_url,
         force_path_style=True,
+        fast_lane=store_name != "moto",  # so that each lane carries the small objects of some
     )
     return lambda: open_s3(options)
 

@@ -12,6 +12,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.httpxsession import HttpxSession
 from aiobotocore.session import AioSession
 from botocore import handlers
+from botocore.credentials import ReadOnlyCredentials
 
 from fusecache.backends.options import StoreOptions
 from fusecache.backends.s3.errors import translated
@@ -42,7 +43,26 @@ class S3Client(Protocol):
     abort_multipart_upload: Operation
     list_multipart_uploads: Operation
 
+    meta: Any
+    """`region_name` and `endpoint_url`, as they were resolved."""
+
+    def _get_credentials(self) -> Any: ...
+
     async def close(self) -> None: ...
+
+
+async def frozen_credentials(client: S3Client) -> ReadOnlyCredentials | None:
+    """Return what the client would sign with now, renewed if it is time; None if it has no credentials.
+
+    Raises:
+        AccessDenied, BackendUnavailable: the chain gave none.
+    """
+    credentials = client._get_credentials()
+    if credentials is None:
+        return None
+    with translated("AWS credentials"):
+        frozen: ReadOnlyCredentials = await credentials.get_frozen_credentials()
+    return frozen
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from fusecache.backends.s3.client import S3Client, open_client
 from fusecache.backends.s3.copy import S3Copier, complete
 from fusecache.backends.s3.delete import S3Deleter
 from fusecache.backends.s3.errors import translated
+from fusecache.backends.s3.fastlane import FastLane, fast_lane
 from fusecache.backends.s3.headers import (
     etag_of,
     for_new_object,
@@ -49,14 +50,24 @@ async def open_s3(options: S3Options, *, max_copy_bytes: int = MAX_COPY_BYTES) -
         ConfigError: the endpoint is no URL, or there is no such profile.
     """
     async with open_client(options) as client:
-        yield S3Backend(client, options, max_copy_bytes=max_copy_bytes)
+        fast = fast_lane(client, options) if options.fast_lane else None
+        yield S3Backend(client, options, max_copy_bytes=max_copy_bytes, fast=fast)
 
 
 class S3Backend:
     """A bucket, or the part of it below a prefix, as a `Backend`."""
 
-    def __init__(self, client: S3Client, options: S3Options, *, max_copy_bytes: int = MAX_COPY_BYTES) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        options: S3Options,
+        *,
+        max_copy_bytes: int = MAX_COPY_BYTES,
+        fast: FastLane | None = None,
+    ) -> None:
+        """`fast`: the lane of small objects, where there is one."""
         self._client = client
+        self._fast = fast
         self._options = options
         self._bucket = S3Bucket(client, options)
         self._probes = Probes(self._bucket, max_copy_bytes=max_copy_bytes)
@@ -130,6 +141,13 @@ class S3Backend:
         check_metadata(metadata)
         if if_match is not None or if_none_match:
             await self._probes.check_put(key, if_match, if_none_match)
+        if self._fast is not None and self._fast.takes(key, source):
+            etag = await self._fast.put(
+                self._bucket.what("PUT", key), key, source,
+                metadata=metadata, if_match=if_match, if_none_match=if_none_match,
+            )  # fmt: skip
+            if etag is not None:
+                return etag
         args = self._bucket.args(
             key,
             Body=UploadBody(source, self._readers),
