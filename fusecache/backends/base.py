@@ -161,10 +161,18 @@ class Backend(Protocol):
         """Forget the parts; an unknown upload is a success."""
         ...
 
-    async def list_uploads(self) -> Sequence[OpenUpload]:
-        """Return the uploads in parts that are neither completed nor aborted, whoever began them.
+    async def list_uploads(self, key: ObjectKey | None = None) -> Sequence[OpenUpload]:
+        """Return the uploads in parts that are neither completed nor aborted, whoever began them: to `key`, or all.
 
         Each may be given to `abort_multipart`.
+        """
+        ...
+
+    async def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[int]:
+        """Return the numbers of the parts that an upload has so far; of many only the first thousand.
+
+        Raises:
+            NoSuchObject: it was completed or aborted.
         """
         ...
 

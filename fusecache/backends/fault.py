@@ -114,8 +114,11 @@ class FaultyBackend:
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
         await self._call(self._inner.abort_multipart(key, upload_id))
 
-    async def list_uploads(self) -> Sequence[OpenUpload]:
-        return await self._call(self._inner.list_uploads())
+    async def list_uploads(self, key: ObjectKey | None = None) -> Sequence[OpenUpload]:
+        return await self._call(self._inner.list_uploads(key))
+
+    async def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[int]:
+        return await self._call(self._inner.list_parts(key, upload_id))
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -158,9 +158,17 @@ class MemoryBackend:
         await trio.lowlevel.checkpoint()
         self._uploads.pop(upload_id, None)
 
-    async def list_uploads(self) -> Sequence[OpenUpload]:
+    async def list_uploads(self, key: ObjectKey | None = None) -> Sequence[OpenUpload]:
         await trio.lowlevel.checkpoint()
-        return [OpenUpload(upload.key, upload_id, upload.started_ns) for upload_id, upload in self._uploads.items()]
+        return [
+            OpenUpload(upload.key, upload_id, upload.started_ns)
+            for upload_id, upload in self._uploads.items()
+            if key in (None, upload.key)
+        ]
+
+    async def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[int]:
+        await trio.lowlevel.checkpoint()
+        return sorted(self._upload(upload_id).parts)
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

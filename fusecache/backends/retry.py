@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class RetryingReader:
-    """`inner`, whose get, head and list are repeated after transient errors for `patience_s` seconds.
+    """`inner`, whose get, head and lists are repeated after transient errors for `patience_s` seconds.
 
     The delays grow exponentially from `first_delay_s` to `max_delay_s` with full jitter (each is
     anything between 0 and the bound, so that many readers do not come back together), and are never
@@ -121,8 +121,11 @@ class RetryingReader:
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
         await self._inner.abort_multipart(key, upload_id)
 
-    async def list_uploads(self) -> Sequence[OpenUpload]:
-        return await self._patiently(self._inner.list_uploads)
+    async def list_uploads(self, key: ObjectKey | None = None) -> Sequence[OpenUpload]:
+        return await self._patiently(lambda: self._inner.list_uploads(key))
+
+    async def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[int]:
+        return await self._patiently(lambda: self._inner.list_parts(key, upload_id))
 
     async def aclose(self) -> None:
         await self._inner.aclose()

@@ -103,7 +103,7 @@ class Doctor:
         store = snapshot.first("SELECT store FROM store")
         bucket = Bucket(snapshot, self._backend, store=store[0] if store else 0, threads=self._threads, look=self._look)
         if await self._meet_all(bucket.check(path_key), refused=Kind.SILENT):
-            uploads = bucket.uploads(now_ns=self._wall_ns(), is_mounted=self._is_mounted)
+            uploads = bucket.uploads(now_ns=self._wall_ns())
             await self._meet_all(uploads, refused=Kind.UNLISTED)
 
     async def _meet_all(self, findings: AsyncIterator[Finding], *, refused: Kind) -> bool:

@@ -35,7 +35,7 @@ _NEEDED = """
     UNION ALL
     SELECT 1 FROM inode WHERE ino = :ino AND blocks IS NOT NULL AND base_key = :key AND base_etag = :etag"""
 _DIRTY = "SELECT 1 FROM task WHERE ino = ? AND kind = 1"
-_UPLOADING = "SELECT 1 FROM task WHERE key = ? AND kind = 1"
+_BEGUN = "SELECT 1 FROM upload WHERE upload_id = ?"
 _OURS = "SELECT 1 FROM dentry WHERE key = :key UNION ALL SELECT 1 FROM task WHERE key = :key"
 _TEMPORARY = """
     SELECT 1 FROM dentry WHERE key = :key
@@ -92,7 +92,7 @@ class Bucket:
                 return
             low = low._replace(key=ObjectKey(high), parent=_ABOVE_ALL)
 
-    async def uploads(self, *, now_ns: int, is_mounted: bool) -> AsyncIterator[Finding]:
+    async def uploads(self, *, now_ns: int) -> AsyncIterator[Finding]:
         """Yield the uploads in parts that began more than a day ago and that nobody continues."""
         for upload in await self._backend.list_uploads():
             age_ns = now_ns - upload.started_ns
@@ -103,7 +103,7 @@ class Bucket:
                 yield Finding(Kind.UPLOAD, ".fusecache-staging", detail, Abort(ObjectKey(""), upload.upload_id))
             elif not await self._asked(_OURS, {"key": upload.key}):
                 yield Finding(Kind.STRANGER, upload.key, detail)
-            elif not is_mounted or not await self._asked(_UPLOADING, (upload.key,)):
+            elif not await self._asked(_BEGUN, (upload.upload_id,)):
                 yield Finding(Kind.UPLOAD, upload.key, detail, Abort(upload.key, upload.upload_id))
 
     async def _differing(

@@ -104,7 +104,8 @@ class Recovery:
                 continue
             self._contents.cut(doubt.inode.ino, held.size)
             kept.append((doubt.inode, held))
-        self._salvage.kept(kept)
+        proved = {doubt.inode.ino for doubt, is_proved in zip(doubts, proofs, strict=True) if is_proved}
+        self._salvage.kept(kept, as_sent=proved)
         for doubt in lost:
             self._put_aside(doubt)
         if lost:

@@ -67,6 +67,7 @@ class Drain:
         """
         t = self._t
         with t.database.transaction():
+            t.uploads.completed(inode.ino, lower.key)
             dentry = written_name(t, started.task, lower.key)
             if dentry is None:
                 self._moves.orphaned(started.task, lower.key, etag=lower.etag, now_ns=now_ns)

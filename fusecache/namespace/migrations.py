@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fusecache.errors import NamespaceError
 
-_SCHEMAS = ("schema.sql", "seals.sql", "carried.sql")
+_SCHEMAS = ("schema.sql", "seals.sql", "carried.sql", "parts.sql")
 """What a new namespace begins with: always the newest version."""
 
 
@@ -42,6 +42,7 @@ STEPS: dict[int, Step] = {
         CREATE INDEX task_stuck ON task (task) WHERE stuck > 0;
         """,
     ),
+    6: Step("uploads in parts go on after a restart", (Path(__file__).parent / "parts.sql").read_text()),
 }
 """By the version that a step begins at."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from fusecache.namespace.departures import Departures
@@ -48,9 +48,13 @@ class Salvage:
                 found.append(Doubt(inode, self._t.seals.get(ino)))
         return found
 
-    def kept(self, files: Iterable[tuple[Inode, Held]]) -> None:
-        """These files are what the disk holds of them: of their last sync, or all."""
+    def kept(self, files: Iterable[tuple[Inode, Held]], *, as_sent: Collection[InodeNo]) -> None:
+        """These files are what the disk holds of them: of their last sync, or all.
+
+        Only those `as_sent` are known to have the bytes of the parts that were sent: other uploads are given up.
+        """
         with self._t.database.transaction():
+            self._t.uploads.give_up_all_but(as_sent)
             for inode, held in files:
                 self._keep(inode, held)
 

@@ -11,6 +11,7 @@ from fusecache.namespace.directories import Directories
 from fusecache.namespace.inodes import Inodes
 from fusecache.namespace.seals import Seals
 from fusecache.namespace.tasks import Tasks
+from fusecache.namespace.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Tables:
     tasks: Tasks
     seals: Seals
     backlog: Backlog
+    uploads: Uploads
 
     @classmethod
     def of(cls, database: Database) -> Tables:
@@ -35,4 +37,5 @@ class Tables:
             Tasks(database),
             Seals(database),
             Backlog(database),
+            Uploads(database),
         )

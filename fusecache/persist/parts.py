@@ -1,104 +1,180 @@
-"""Sends a large file in parts."""
+"""Sends a large file in parts; what was sent before a failure or a restart is not sent again."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 
 import trio
 
-from fusecache.backends.base import Backend
 from fusecache.backends.metadata import UPLOAD_ID
 from fusecache.backends.sources import FileRange
 from fusecache.cache.content import Content
-from fusecache.errors import BackendUnavailable, FusecacheError, NoSuchObject
+from fusecache.errors import BackendError, BackendUnavailable, NoSuchObject, PermanentBackendError, StoreRefused
 from fusecache.namespace.drain import Started
+from fusecache.namespace.uploads import Upload
 from fusecache.nurseries import unwrapped
+from fusecache.persist.leftovers import Leftovers
 from fusecache.persist.local import Stamp
 from fusecache.persist.overwrite import Condition
+from fusecache.persist.signature import signed
 from fusecache.persist.tools import Tools
-from fusecache.types import ETag, ObjectKey
+from fusecache.types import ETag
 
-log = logging.getLogger(__name__)
-
-_ABORT_S = 5.0
-"""How long a cancelled upload may take to clean up its parts."""
+_MAX_PARTS = 10_000
+"""S3's limit."""
 
 
 class Parts:
-    """Uploads in parts. A cancellation leaves none behind if the store answers."""
+    """Uploads in parts. Whatever interrupts one, it is recorded: the next attempt goes on, or it is aborted."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, leftovers: Leftovers) -> None:
         self._tools = tools
+        self._leftovers = leftovers
 
     async def send(
         self, started: Started, content: Content, size: int, before: Stamp | None, metadata: Mapping[str, str]
     ) -> ETag | None:
-        """Return the etag, or None if the file changed: then nothing has appeared."""
-        tools, backend = self._tools, self._tools.backends[started.task.store]
-        async with tools.slots:
-            upload_id = await backend.start_multipart(started.key, metadata=metadata)
-        completed = False
+        """Send what is missing and return the object's etag, or None if the file changed: then nothing has appeared.
+
+        Raises:
+            BackendError: the next attempt goes on from there, if the file has the same bytes then.
+        """
+        store, signature = started.task.store, metadata[UPLOAD_ID]
+        upload = self._unfinished(started, signature)
+        if upload is None:
+            others = await self._leftovers.clear(store, started.key)
+            with self._tools.namespace.database.transaction():
+                upload = self._tools.namespace.tables.uploads.intend(
+                    content.ino,
+                    store,
+                    started.key,
+                    others=others,
+                    signature=signature,
+                    part_bytes=_part_bytes(size, self._tools.settings.part_size),
+                )
+        with self._leftovers.held(upload.upload):
+            if upload.upload_id is None:
+                upload = await self._begin(upload, metadata)
+            try:
+                etags = await self._send_missing(upload, content, size, before)
+                return None if etags is None else await self._complete(started, upload, etags)
+            except NoSuchObject:
+                return await self._answer_lost(upload)
+
+    def _unfinished(self, started: Started, signature: str) -> Upload | None:
+        """Return what an earlier attempt has begun with these very bytes; anything else of the file is given up."""
+        tools = self._tools
+        assert started.task.ino is not None
+        found = None
+        for row in tools.namespace.tables.uploads.of_inode(started.task.ino):
+            if row.upload_id is not None and (row.key, row.signature) == (started.key, signature):
+                found = row
+            else:
+                self._give_up(row)
+        return found
+
+    async def _begin(self, upload: Upload, metadata: Mapping[str, str]) -> Upload:
+        """Ask for an upload. Each step is safe from a power loss before the next: none can be forgotten."""
+        tools = self._tools
+        await tools.recorded()
+        try:
+            async with tools.slots:
+                upload_id = await tools.backends[upload.store].start_multipart(upload.key, metadata=metadata)
+        except PermanentBackendError:
+            self._forget(upload)
+            raise
+        with tools.namespace.database.transaction():
+            upload = tools.namespace.tables.uploads.begun(upload, upload_id)
+        await tools.recorded()
+        return upload
+
+    async def _send_missing(
+        self, upload: Upload, content: Content, size: int, before: Stamp | None
+    ) -> list[ETag] | None:
+        """Return the etags of all parts; None if the file changed."""
+        tools, backend = self._tools, self._tools.backends[upload.store]
+        uploads = tools.namespace.tables.uploads
+        assert upload.upload_id is not None
+        upload_id, etags = upload.upload_id, uploads.parts(upload.upload)
+        starts = enumerate(range(0, size, upload.part_bytes), start=1)
+        missing = [(number, offset) for number, offset in starts if number not in etags]
+
+        failures: list[BackendError] = []
+
+        def is_same() -> bool:
+            return before == Stamp.of(content.fd()) and uploads.is_live(upload.upload)
+
+        async def send(number: int, source: FileRange) -> None:
+            try:
+                etags[number] = await backend.put_part(upload.key, upload_id, number, source)
+            except BackendError as exc:
+                failures.append(exc)  # no other part is begun; those under way come to their end
+                return
+            finally:
+                tools.slots.release_on_behalf_of(source)
+            if is_same():
+                with tools.namespace.database.transaction():
+                    uploads.sent(upload.upload, number, etags[number])
+
+        with unwrapped():
+            async with trio.open_nursery() as nursery:
+                for number, offset in missing:
+                    source = FileRange(content.fd(), offset, min(upload.part_bytes, size - offset))
+                    # Taken here, so that a large file has no more tasks than requests.
+                    await tools.slots.acquire_on_behalf_of(source)
+                    if failures or not is_same():
+                        tools.slots.release_on_behalf_of(source)
+                        break
+                    nursery.start_soon(send, number, source)
+        if failures:
+            raise failures[0]
+        return [etags[number] for number in sorted(etags)] if is_same() else None
+
+    async def _complete(self, started: Started, upload: Upload, etags: list[ETag]) -> ETag:
+        tools = self._tools
+        assert upload.upload_id is not None
+        upload_id, is_completed = upload.upload_id, False
 
         async def complete(condition: Condition) -> ETag:
-            nonlocal completed
-            etag = await self._complete(started, upload_id, etags, condition)
-            completed = True
-            return etag
-
-        try:
-            etags = await self._parts(backend, started.key, upload_id, content, size)
-            if before != Stamp.of(content.fd()):
-                return None
-            return await tools.overwriter.put(
-                started.task.store, started.key, metadata[UPLOAD_ID], complete, is_retry=started.is_retry
-            )
-        finally:
-            if not completed:
-                await _abort(backend, started.key, upload_id)
-
-    async def _complete(self, started: Started, upload_id: str, etags: list[ETag], condition: Condition) -> ETag:
-        try:
-            return await self._tools.backends[started.task.store].complete_multipart(
-                started.key,
+            nonlocal is_completed
+            etag = await tools.backends[upload.store].complete_multipart(
+                upload.key,
                 upload_id,
                 etags,
                 if_match=condition.if_match,
                 if_none_match=condition.if_none_match,
             )
-        except NoSuchObject as exc:  # aborted by somebody's clean-up, or completed and the answer lost
-            raise BackendUnavailable(str(exc)) from exc
+            is_completed = True
+            return etag
 
-    async def _parts(self, backend: Backend, key: ObjectKey, upload_id: str, content: Content, size: int) -> list[ETag]:
-        part_size = _part_size(size, self._tools.settings.part_size)
-        ranges = [
-            FileRange(content.fd(), offset, min(part_size, size - offset)) for offset in range(0, size, part_size)
-        ]
-        etags: list[ETag] = [ETag("")] * len(ranges)
-
-        async def send(number: int, source: FileRange) -> None:
-            try:
-                etags[number] = await backend.put_part(key, upload_id, number + 1, source)
-            finally:
-                self._tools.slots.release_on_behalf_of(source)
-
-        with unwrapped():
-            async with trio.open_nursery() as nursery:
-                for number, source in enumerate(ranges):
-                    # Taken here, so that a large file has no more tasks than requests.
-                    await self._tools.slots.acquire_on_behalf_of(source)
-                    nursery.start_soon(send, number, source)
-        return etags
-
-
-def _part_size(size: int, wanted: int) -> int:
-    """S3 takes 10,000 parts of an object."""
-    return max(wanted, -(-size // 10_000))
-
-
-async def _abort(backend: Backend, key: ObjectKey, upload_id: str) -> None:
-    with trio.move_on_after(_ABORT_S, shield=True):
         try:
-            await backend.abort_multipart(key, upload_id)
-        except FusecacheError as exc:
-            log.info("%s: the parts of upload %s stay behind: %s", key, upload_id, exc)
+            etag = await tools.overwriter.put(
+                upload.store, upload.key, upload.signature, complete, is_retry=started.is_retry
+            )
+        except StoreRefused:
+            self._give_up(upload)  # it has other parts than we know, say: the next attempt sends them all
+            raise
+        if not is_completed:
+            self._give_up(upload)  # the object is there, by an earlier attempt; maybe so are the parts
+        return etag
+
+    async def _answer_lost(self, upload: Upload) -> ETag:
+        """The upload is gone: it was completed, or aborted by somebody's clean-up."""
+        tools = self._tools
+        found = await tools.overwriter.look(upload.store, upload.key)
+        if found is not None and tools.signer.is_ours(found) and signed(found) == upload.signature:
+            return found.etag
+        self._forget(upload)
+        raise BackendUnavailable(f"{upload.key}: its upload in parts is gone, and is begun anew")
+
+    def _give_up(self, upload: Upload) -> None:
+        with self._tools.namespace.database.transaction():
+            self._tools.namespace.tables.uploads.give_up(upload.upload)
+
+    def _forget(self, upload: Upload) -> None:
+        with self._tools.namespace.database.transaction():
+            self._tools.namespace.tables.uploads.forget(upload.upload)
+
+
+def _part_bytes(size: int, wanted: int) -> int:
+    return max(wanted, -(-size // _MAX_PARTS))

@@ -34,10 +34,12 @@ from fusecache.persist.delete import Deleter
 from fusecache.persist.flush import Flusher
 from fusecache.persist.holds import Holds
 from fusecache.persist.inflight import InFlight
+from fusecache.persist.leftovers import Leftovers
 from fusecache.persist.local import BaseChanged
 from fusecache.persist.mark import Marker
 from fusecache.persist.meter import Meter
 from fusecache.persist.overwrite import Overwriter
+from fusecache.persist.parts import Parts
 from fusecache.persist.paths import Paths
 from fusecache.persist.plan import Job, Plan, Planner
 from fusecache.persist.relocate import Relocator
@@ -104,7 +106,9 @@ class Persister:
         barriers = Barriers(namespace.tables, patterns)
         removed = Removed(namespace.tables, patterns, is_read=contents.readers_of)
         self._planner = Planner(namespace.tables, holds, barriers, removed, self._inflight, patterns)
-        self._uploader, self._copier = Uploader(self._tools), Copier(self._tools)
+        self._leftovers = Leftovers(self._tools)
+        self._uploader = Uploader(self._tools, Parts(self._tools, self._leftovers))
+        self._copier = Copier(self._tools)
         self._relocator, self._marker, self._deleter = (
             Relocator(self._tools, barriers, patterns),
             Marker(self._tools),
@@ -125,6 +129,7 @@ class Persister:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._keep_synced)
                     nursery.start_soon(self._keep_checkpointed)
+                    nursery.start_soon(self._leftovers.run)
                     await self._plan_for_ever(nursery)
         except (NamespaceError, ReadOnly) as exc:
             if self._ns.database.degraded is None:
@@ -166,6 +171,7 @@ class Persister:
         while True:
             self._bell = trio.Event()
             plan = self._step()
+            self._leftovers.look()
             for job in plan.jobs:
                 self._jobs[job.task.task] = job
                 nursery.start_soon(self._carry_out, job)

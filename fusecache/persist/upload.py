@@ -27,11 +27,11 @@ _READER_NS = 1_000_000_000
 
 
 class Uploader:
-    """Carries out uploads. A cancellation leaves the task as it was, and no parts behind if the store answers."""
+    """Carries out uploads. A cancellation leaves the task as it was, and parts that the next attempt need not send."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, parts: Parts) -> None:
         self._tools = tools
-        self._parts = Parts(tools)
+        self._parts = parts
 
     async def run(self, job: Job) -> None:
         """Upload the file, and mark it clean if it did not change meanwhile.

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import time
 
+import pytest
+
 from fusecache.backends.base import Backend
 from fusecache.backends.sources import BytesSource
+from fusecache.errors import NoSuchObject
 from tests.backends.conftest import OpenStore
 from tests.backends.helpers import key, list_all, names, put
 
@@ -31,6 +34,19 @@ async def test_what_was_begun_is_listed_until_it_is_completed_or_aborted(open_st
         await store.abort_multipart(upload.key or key(""), upload.upload_id)
         assert {each.upload_id for each in await store.list_uploads()} == before
         assert await names(store) == ["a/done"]
+
+
+async def test_those_to_one_key_and_their_parts(store: Backend) -> None:
+    begun = [await store.start_multipart(key(name), metadata={}) for name in ("a", "a", "ab", "b/a")]
+    assert {upload.upload_id for upload in await store.list_uploads(key("a"))} == set(begun[:2])
+    assert await store.list_uploads(key("b")) == []
+    assert list(await store.list_parts(key("a"), begun[1])) == []
+    for number in 2, 1:
+        await store.put_part(key("a"), begun[1], number, BytesSource(b"body"))
+    assert [list(await store.list_parts(key("a"), each)) for each in begun[:2]] == [[], [1, 2]]
+    await store.abort_multipart(key("a"), begun[1])
+    with pytest.raises(NoSuchObject):
+        await store.list_parts(key("a"), begun[1])
 
 
 async def test_uploads_are_no_objects(store: Backend) -> None:

@@ -23,6 +23,7 @@ READS: dict[str, Callable[[Backend], Awaitable[object]]] = {
     "get": lambda store: store.get(key("a"), Extent(0, 4), if_match=None),
     "head": lambda store: store.head(key("a")),
     "list": lambda store: store.list("", delimiter=None),
+    "uploads": lambda store: store.list_uploads(),
 }
 WRITES: dict[str, Callable[[Backend], Awaitable[object]]] = {
     "check": lambda store: store.check(),

@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from tests.mount.harness import Mount, Store
 
 KILLS = amount("FUSECACHE_KILLS", usual=10, soak=100)
 """How often each test kills, at each of its points: 10 are some 250 kills in all, 100 are thousands."""
+_ABORTED_S = 10.0
+"""How long an upload in parts that nobody goes on with may stay: a flush does not wait for it."""
 
 
 class Witness:
@@ -59,13 +62,18 @@ class Witness:
             log.unlink(missing_ok=True)
 
     def check_store(self, store: Store, when: str) -> None:
-        """Flush, and compare: the bucket and the tree are one, no key too many."""
+        """Flush, and compare: the bucket and the tree are one, no key too many, no upload in parts left."""
         self._mount.flush()
         for name, tree in self._trees.items():
             assert _told(driver.seen(self._mount.path / name)) == _told(tree), f"{when}, {name}, seed {SEED}"
         found, expected = store.objects(), self._objects()
         wrong = {key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)}
         assert not wrong, f"{when}, seed {SEED}: {_few(found, wrong)} instead of {_few(expected, wrong)}"
+        assert store.uploads is not None
+        patience_s = time.monotonic() + _ABORTED_S
+        while (left := store.uploads()) and time.monotonic() < patience_s:
+            time.sleep(0.1)
+        assert not left, f"{when}, seed {SEED}: uploads in parts to {left}"
 
     def _objects(self) -> dict[str, bytes]:
         objects: dict[str, bytes] = {}

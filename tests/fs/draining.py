@@ -49,6 +49,8 @@ class RecordedStore(CountedStore):
         self._versions = itertools.count(1) if is_versioned else None
         self.writes: list[str] = []
         self.gates: dict[str, trio.Event] = {}
+        self.parts: list[str] = []
+        """The parts that were sent: "big 1"."""
         self.pause_s = 0.0
         """How long a write takes on its way, and its answer likewise."""
 
@@ -98,7 +100,10 @@ class RecordedStore(CountedStore):
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         if (gate := self.gates.get("part")) is not None:
             await gate.wait()
-        return await super().put_part(key, upload_id, number, source)
+        etag = await super().put_part(key, upload_id, number, source)
+        self.parts.append(f"{key} {number}")
+        await trio.sleep(self.pause_s)
+        return etag
 
     @property
     def parts_left(self) -> int:

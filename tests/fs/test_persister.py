@@ -166,23 +166,6 @@ async def test_a_large_file_goes_in_parts(autojump_clock: MockClock, world: Drai
     assert store.since()["get"] == 0
 
 
-@pytest.mark.slow
-async def test_an_interrupted_upload_leaves_no_parts(
-    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
-) -> None:
-    async with a_drained_world(tmp_path, store) as world:
-        gate = store.hold("part")
-        await world.write_file("big", pattern(11 * MIB))
-        await trio.sleep(2)
-        assert store.parts_left == 1
-    assert store.parts_left == 0
-    gate.set()
-    assert store.objects() == {}
-    async with a_drained_world(tmp_path, store) as world:
-        await world.settle()
-    assert store.content("big") == pattern(11 * MIB)
-
-
 async def test_a_partly_local_file_is_made_whole_before_it_is_sent(
     autojump_clock: MockClock, world: Drained, store: RecordedStore
 ) -> None:

@@ -10,15 +10,19 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import trio
+
+from fusecache.backends.local.store import open_local
 from fusecache.backends.local.tree import LocalTree
 from fusecache.control.client import wait_gone
 from fusecache.control.detach import unmount_command
+from fusecache.types import OpenUpload
 from tests.mount.cli import TIMEOUT_S, fusecache, mounted
 
 DEADLINE_S = 90.0
@@ -56,7 +60,14 @@ def file_store(root: Path) -> Store:
         keys = [info.key for info in LocalTree(root).walk("", "")]
         return {key: b"" if key.endswith("/") else (root / key).read_bytes() for key in keys}
 
-    return Store("file", f"file://{root}", (), put, objects)
+    def uploads() -> list[str]:
+        return sorted(upload.key for upload in trio.run(listed) if upload.key is not None)  # else a killed put's
+
+    async def listed() -> Sequence[OpenUpload]:
+        async with open_local(root) as store:
+            return await store.list_uploads()
+
+    return Store("file", f"file://{root}", (), put, objects, uploads=uploads)
 
 
 def s3_store(name: str, client: Any, endpoint_url: str, bucket: str, prefix: str = "some/prefix/") -> Store:

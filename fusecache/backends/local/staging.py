@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -51,7 +52,7 @@ class Staging:
             try:
                 (self.path / name).unlink()
             except IsADirectoryError:
-                (self.path / name).rmdir()
+                shutil.rmtree(self.path / name)
 
     def _sweep(self) -> None:
         with os.scandir(self.path) as found:

@@ -112,7 +112,7 @@ class LocalBackend:
 
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         check_metadata(metadata)
-        return await self._run(f"START upload of {key}", self._uploads.start, metadata)
+        return await self._run(f"START upload of {key}", self._uploads.start, key, metadata)
 
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         return await self._run(f"PUT part of {key}", self._uploads.put_part, upload_id, number, source)
@@ -133,8 +133,11 @@ class LocalBackend:
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
         await self._run(f"ABORT {key}", self._uploads.abort, upload_id)
 
-    async def list_uploads(self) -> Sequence[OpenUpload]:
-        return await self._run("LIST uploads", self._uploads.list)
+    async def list_uploads(self, key: ObjectKey | None = None) -> Sequence[OpenUpload]:
+        return await self._run("LIST uploads", self._uploads.list, key)
+
+    async def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[int]:
+        return await self._run(f"LIST parts of {key}", self._uploads.parts, upload_id)
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -18,7 +18,8 @@ from fusecache.backends.local.writer import LocalWriter, fill_from_files, fill_f
 from fusecache.errors import NoSuchObject, StoreRefused
 from fusecache.types import ETag, ObjectKey, OpenUpload
 
-_METADATA = "metadata.json"
+_ABOUT = "about.json"
+"""The key and the metadata of the object to be."""
 _ID = re.compile(r"upload-[0-9a-f]{32}")
 
 
@@ -29,11 +30,12 @@ class LocalUploads:
         self._writer = writer
         self._staging = staging
 
-    def start(self, metadata: Mapping[str, str]) -> str:
+    def start(self, key: ObjectKey, metadata: Mapping[str, str]) -> str:
         upload_id = f"upload-{uuid.uuid4().hex}"
-        directory = self._staging.make() / upload_id
-        directory.mkdir()
-        (directory / _METADATA).write_text(json.dumps(dict(metadata)))
+        with self._staging.put() as temporary:
+            temporary.mkdir()
+            (temporary / _ABOUT).write_text(json.dumps({"key": key, "metadata": dict(metadata)}))
+            temporary.rename(self._staging.path / upload_id)
         return upload_id
 
     def put_part(self, upload_id: str, number: int, source: Source) -> ETag:
@@ -56,20 +58,28 @@ class LocalUploads:
         for part, etag in zip(parts, etags, strict=True):
             if not part.exists() or etag_of(part.stat()) != etag:
                 raise StoreRefused(f"{key}: part {part.name} is missing or another than the one named")
-        metadata: dict[str, str] = json.loads((directory / _METADATA).read_text())
-        etag = self._writer.put(key, fill_from_files(parts), metadata, if_match, if_none_match)
+        about = json.loads((directory / _ABOUT).read_text())
+        etag = self._writer.put(key, fill_from_files(parts), about["metadata"], if_match, if_none_match)
         shutil.rmtree(directory)
         return etag
 
-    def list(self) -> Sequence[OpenUpload]:
-        """Return what is aside: uploads in parts, and puts that never came to their end."""
+    def list(self, only: ObjectKey | None) -> Sequence[OpenUpload]:
+        """Return what is aside: uploads in parts, to one key or all, and puts that never came to their end."""
         found = []
         with suppress(FileNotFoundError), os.scandir(self._staging.path) as entries:
             for entry in entries:
-                if _ID.fullmatch(entry.name) or self._staging.is_put(entry.name):
-                    with suppress(FileNotFoundError):  # completed just now
-                        found.append(OpenUpload(None, entry.name, entry.stat(follow_symlinks=False).st_mtime_ns))
-        return found
+                is_upload = _ID.fullmatch(entry.name) is not None
+                if not is_upload and not self._staging.is_put(entry.name):
+                    continue
+                with suppress(FileNotFoundError):  # completed just now
+                    started_ns = entry.stat(follow_symlinks=False).st_mtime_ns
+                    key = _key_of(Path(entry.path)) if is_upload else None
+                    found.append(OpenUpload(key, entry.name, started_ns))
+        return [upload for upload in found if only in (None, upload.key)]
+
+    def parts(self, upload_id: str) -> Sequence[int]:
+        names = (path.name for path in self._directory(upload_id).iterdir())
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def abort(self, upload_id: str) -> None:
         if self._staging.is_put(upload_id):
@@ -85,3 +95,11 @@ class LocalUploads:
         if not _ID.fullmatch(upload_id) or not directory.is_dir():
             raise NoSuchObject(f"upload {upload_id} is gone")
         return directory
+
+
+def _key_of(directory: Path) -> ObjectKey | None:
+    """What an upload is to become; None if an older release began it, which did not tell."""
+    try:
+        return ObjectKey(json.loads((directory / _ABOUT).read_text())["key"])
+    except FileNotFoundError:
+        return None

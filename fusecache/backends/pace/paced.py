@@ -115,9 +115,13 @@ class Paced:
         async with self._turn(RequestClass.WRITE, key):
             await self._inner.abort_multipart(key, upload_id)
 
-    async def list_uploads(self) -> Sequence[OpenUpload]:
-        async with self._turn(RequestClass.LIST, ""):
-            return await self._inner.list_uploads()
+    async def list_uploads(self, key: ObjectKey | None = None) -> Sequence[OpenUpload]:
+        async with self._turn(RequestClass.LIST, key or ""):
+            return await self._inner.list_uploads(key)
+
+    async def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[int]:
+        async with self._turn(RequestClass.LIST, key):
+            return await self._inner.list_parts(key, upload_id)
 
     async def aclose(self) -> None:
         await self._inner.aclose()

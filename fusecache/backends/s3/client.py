@@ -42,6 +42,7 @@ class S3Client(Protocol):
     complete_multipart_upload: Operation
     abort_multipart_upload: Operation
     list_multipart_uploads: Operation
+    list_parts: Operation
 
     meta: Any
     """`region_name` and `endpoint_url`, as they were resolved."""

@@ -8,7 +8,7 @@ from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.errors import translated
 from fusecache.backends.s3.headers import info_of_entry, mtime_ns_of
 from fusecache.errors import NoSuchObject
-from fusecache.types import ListPage, OpenUpload
+from fusecache.types import ListPage, ObjectKey, OpenUpload
 
 
 async def list_page(
@@ -36,12 +36,12 @@ async def list_page(
     return ListPage(tuple(objects), tuple(prefixes), answer.get("NextContinuationToken"))
 
 
-async def list_uploads(bucket: S3Bucket) -> list[OpenUpload]:
+async def list_uploads(bucket: S3Bucket, only: ObjectKey | None) -> list[OpenUpload]:
     """List as `Backend.list_uploads`."""
     found: list[OpenUpload] = []
     after: dict[str, Any] = {}
     while True:
-        args = bucket.args(Prefix=bucket.full_key(""), **after)
+        args = bucket.args(Prefix=bucket.full_key(only or ""), **after)
         try:
             with translated(bucket.what("LIST uploads")):
                 answer = await bucket.client.list_multipart_uploads(**args)
@@ -49,7 +49,15 @@ async def list_uploads(bucket: S3Bucket) -> list[OpenUpload]:
             return found
         for upload in answer.get("Uploads", []):
             key = bucket.relative_key(upload["Key"])
-            found.append(OpenUpload(key, upload["UploadId"], mtime_ns_of(upload["Initiated"])))
+            if only in (None, key):
+                found.append(OpenUpload(key, upload["UploadId"], mtime_ns_of(upload["Initiated"])))
         if not answer.get("IsTruncated"):
             return found
         after = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer.get("NextUploadIdMarker")}
+
+
+async def list_parts(bucket: S3Bucket, key: ObjectKey, upload_id: str) -> list[int]:
+    """List as `Backend.list_parts`."""
+    with translated(bucket.what("LIST parts of", key)):
+        answer = await bucket.client.list_parts(**bucket.args(key, UploadId=upload_id))
+    return [part["PartNumber"] for part in answer.get("Parts", [])]

@@ -25,7 +25,7 @@ from fusecache.backends.s3.headers import (
     quoted,
     write_condition,
 )
-from fusecache.backends.s3.listing import list_page, list_uploads
+from fusecache.backends.s3.listing import list_page, list_parts, list_uploads
 from fusecache.backends.s3.probe import Probes
 from fusecache.errors import (
     BackendUnavailable,
@@ -212,8 +212,11 @@ class S3Backend:
         except NoSuchObject:
             return  # aborted or completed before
 
-    async def list_uploads(self) -> Sequence[OpenUpload]:
-        return await list_uploads(self._bucket)
+    async def list_uploads(self, key: ObjectKey | None = None) -> Sequence[OpenUpload]:
+        return await list_uploads(self._bucket, key)
+
+    async def list_parts(self, key: ObjectKey, upload_id: str) -> Sequence[int]:
+        return await list_parts(self._bucket, key, upload_id)
 
     async def aclose(self) -> None:
         await self._client.close()

@@ -1,0 +1,121 @@
+"""Uploads in parts that nobody goes on with: whatever ended them, none stays in the bucket."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import trio
+
+from fusecache.errors import BackendError, NoSuchObject, PermanentBackendError, TransientBackendError
+from fusecache.namespace.uploads import Upload
+from fusecache.persist.tools import Tools
+from fusecache.types import ObjectKey, StoreNo
+
+log = logging.getLogger(__name__)
+
+
+class Leftovers:
+    """Aborts them: those of files that changed, moved or went, and those that a crash left without a name."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._held: set[int] = set()
+        self._bell = trio.Event()
+
+    async def run(self) -> None:
+        """Abort what there is and what there will be, until cancelled. What could not be aborted is tried again."""
+        failures = 0
+        while True:
+            self._bell = trio.Event()
+            failed = [error for row in self._unwanted() if (error := await self._end(row)) is not None]
+            if failed:
+                failures += 1
+                await trio.sleep(self._delay_s(failures, failed))
+                continue
+            failures = 0
+            await self._bell.wait()
+
+    def look(self) -> None:
+        """There may be something to be aborted. Cheap."""
+        if self._unwanted():
+            self._bell.set()
+
+    @contextmanager
+    def held(self, upload: int) -> Iterator[None]:
+        """In the block somebody is at this upload: it is left alone whatever becomes of its file."""
+        self._held.add(upload)
+        try:
+            yield
+        finally:
+            self._held.remove(upload)
+            self.look()
+
+    async def clear(self, store: StoreNo, key: ObjectKey) -> Collection[str] | None:
+        """Abort our earlier uploads to `key`, and return the store's names for those of others; None: it doesn't tell.
+
+        What cannot be aborted now will be.
+        Raises:
+            TransientBackendError: the store does not answer.
+        """
+        for row in self._unwanted():
+            if (row.store, row.key) == (store, key):
+                await self._end(row)
+        try:
+            return await self._listed(store, key)
+        except PermanentBackendError as exc:
+            log.info("%s: uploads in parts cannot be listed, so that a crash may leave one behind: %s", key, exc)
+            return None
+
+    def _unwanted(self) -> list[Upload]:
+        return [row for row in self._tools.namespace.tables.uploads.unwanted() if row.upload not in self._held]
+
+    async def _end(self, row: Upload) -> BackendError | None:
+        """Abort an upload and forget it, or return why that has to wait."""
+        tools = self._tools
+        if row.upload in self._held:
+            return None
+        self._held.add(row.upload)
+        try:
+            for upload_id in await self._ids(row):
+                async with tools.slots:
+                    await tools.backends[row.store].abort_multipart(row.key, upload_id)
+            with tools.namespace.database.transaction():
+                tools.namespace.tables.uploads.forget(row.upload)
+        except BackendError as exc:
+            log.info("%s: an upload in parts could not be aborted yet: %s", row.key, exc)
+            return exc
+        finally:
+            self._held.remove(row.upload)
+        return None
+
+    async def _ids(self, row: Upload) -> list[str]:
+        """What the store may call it. If its answer was lost, all that is new, not known, and has no part yet.
+
+        We send no part before the name is recorded; somebody else may have begun one since, and goes on with it.
+        """
+        if row.upload_id is not None:
+            return [row.upload_id]
+        if row.not_ours is None:
+            return []
+        found = set(await self._listed(row.store, row.key)) - set(row.not_ours)
+        found -= self._tools.namespace.tables.uploads.known_ids(row.store, row.key)
+        return [upload_id for upload_id in sorted(found) if await self._is_empty(row, upload_id)]
+
+    async def _listed(self, store: StoreNo, key: ObjectKey) -> list[str]:
+        async with self._tools.slots:
+            return [upload.upload_id for upload in await self._tools.backends[store].list_uploads(key)]
+
+    async def _is_empty(self, row: Upload, upload_id: str) -> bool:
+        try:
+            async with self._tools.slots:
+                return not await self._tools.backends[row.store].list_parts(row.key, upload_id)
+        except NoSuchObject:
+            return False
+
+    def _delay_s(self, failures: int, errors: list[BackendError]) -> float:
+        asked_s = max((each.retry_after_s for each in errors if isinstance(each, TransientBackendError)), default=None)
+        if asked_s is None:
+            return self._tools.settings.stuck_retry_s
+        return self._tools.backoff_s(failures, retry_after_s=asked_s)
