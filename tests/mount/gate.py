@@ -17,16 +17,16 @@ _LONGEST_S = 120.0
 
 @dataclass
 class Gate:
-    """Holds requests for one key."""
+    """Holds requests for one key, or for all below one."""
 
     inner: Wsgi
     key: str | None = None
-    """Requests for it wait while the gate is closed."""
+    """Requests for what begins like this wait while the gate is closed."""
     arrived: threading.Event = field(default_factory=threading.Event)
     opened: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if self.key is not None and environ["PATH_INFO"].endswith(f"/{self.key}"):
+        if self.key is not None and f"/{self.key}" in environ["PATH_INFO"]:
             self.arrived.set()
             self.opened.wait(_LONGEST_S)
         return self.inner(environ, start_response)

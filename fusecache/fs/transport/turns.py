@@ -19,6 +19,10 @@ import trio
 _IDLE_WORKERS = 8
 """So many wait for a turn; more end, as each has a buffer of up to 1 MiB."""
 
+_WORKERS = 1000
+"""So many requests may wait; more are not even read, and neither is anybody's `ls`. Of its buffer each takes what it
+has read, mostly one page."""
+
 Handler = Callable[..., Coroutine[Any, Any, Any]]
 
 
@@ -29,7 +33,7 @@ async def answer_requests(operations: pyfuse3.Operations) -> None:
         if not name.startswith("_") and callable(handler := getattr(operations, name)):
             setattr(operations, name, turns.giving_way(handler))
     pyfuse3.trio = turns  # type: ignore[attr-defined]  # its stubs leave it out
-    await pyfuse3.main(min_tasks=_IDLE_WORKERS)
+    await pyfuse3.main(min_tasks=_IDLE_WORKERS, max_tasks=_WORKERS)
 
 
 class Turns:
