@@ -197,6 +197,27 @@ async def test_a_link_is_not_removed_for_a_key(tmp_path: Path) -> None:
     assert not os.listxattr(elsewhere)
 
 
+@pytest.mark.parametrize("name", ["link", "link/", "link/x", "link/x/", "link/d/x", "fifo", "fifo/"])
+async def test_what_is_not_seen_is_neither_replaced_nor_followed(tmp_path: Path, name: str) -> None:
+    """Below a link to elsewhere a put would be lost: nobody would list it. And a delete would hit a stranger's file."""
+    root, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
+    for directory in (root, elsewhere, elsewhere / "x"):
+        directory.mkdir()
+    (root / "link").symlink_to(elsewhere)
+    (elsewhere / "file").write_bytes(b"theirs")
+    os.mkfifo(root / "fifo")
+    async with open_local(root) as store:
+        with pytest.raises(StoreRefused, match="neither"):
+            await store.put(key(name), BytesSource(b"" if name.endswith("/") else b"ours"), metadata={})
+        outcomes = await store.delete([key("link/file"), key("link/x/")])
+        assert [outcome.error for outcome in outcomes] == [None, None]
+        assert await names(store) == []
+    assert (root / "link").is_symlink()
+    assert (root / "fifo").is_fifo()
+    assert sorted(path.name for path in elsewhere.rglob("*")) == ["file", "x"]
+    assert not any(os.listxattr(path) for path in (elsewhere, elsewhere / "x"))
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 def test_a_rename_to_where_nothing_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_known: bool) -> None:
     """An empty directory, which rename(2) replaces, is something; also where the file system doesn't know the flag."""

@@ -9,7 +9,8 @@ A key `a/b` is the file `a/b`. A key `dir/` is the directory itself, if its attr
 
 Directories that nobody put vanish with their last child, as in an object store. Metadata of a file are user attributes
 `user.<name>`. Where the file system has none, metadata are lost, every empty directory is an object, and a kill may
-leave one. Symlinks, special files and names that are not UTF-8 are no objects and are not seen.
+leave one. Symlinks, special files and names that are not UTF-8 are no objects and are not seen; nothing replaces the
+former two or follows a link.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 from fusecache.backends.local.attributes import Mark, mark_of, read_metadata
@@ -57,6 +59,15 @@ class LocalTree:
         if not (self._is_marker(path, found) if key.endswith("/") else stat.S_ISREG(found.st_mode)):
             raise NoSuchObject(f"file://{self.root}/{key}: no such object")
         return info_of(key, found, read_metadata(path) if metadata else None)
+
+    def obstacle(self, path: Path) -> Path | None:
+        """Return what is at `path`, or on the way to it, and neither a file nor a directory: nothing there is seen."""
+        for each in (path, *takewhile(lambda above: above != self.root, path.parents)):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                mode = each.lstat().st_mode
+                if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                    return each
+        return None
 
     def exists(self, directory: Path) -> bool:
         """Whether a directory is seen: as an object, or for what is below it."""

@@ -46,6 +46,7 @@ class LocalWriter:
         with self._staging.put() as temporary:
             etag = self._write(temporary, fill, metadata)
             with self._names:
+                self._check_way(key, target)
                 self._check_condition(key, if_match, if_none_match)
                 made = self._make_parents(key, target)
                 if target.is_dir():
@@ -59,6 +60,8 @@ class LocalWriter:
         """Remove an object if it is there, and the directories that only it kept, or that only an earlier one did."""
         path = self._tree.path(key)
         with self._names:
+            if self._tree.obstacle(path) is not None:
+                return
             if if_match is not None:
                 with suppress(NoSuchObject):
                     self._check_version(key, if_match)
@@ -84,6 +87,7 @@ class LocalWriter:
         self, key: ObjectKey, target: Path, metadata: Mapping[str, str], if_match: ETag | None, if_none_match: bool
     ) -> ETag:
         with self._names:
+            self._check_way(key, target)
             self._check_condition(key, if_match, if_none_match)
             made = self._make_parents(key, target)
             try:
@@ -95,6 +99,11 @@ class LocalWriter:
         for directory in {target, target.parent, *made}:
             sync_directory(directory)
         return etag_of(target.stat())
+
+    def _check_way(self, key: ObjectKey, target: Path) -> None:
+        """Refuse what would replace somebody's link or fifo, or go below one: outside of the store, or to nowhere."""
+        if (obstacle := self._tree.obstacle(target)) is not None:
+            raise StoreRefused(f"{key}: {obstacle} is in the way, which is neither a file nor a directory")
 
     def _check_condition(self, key: ObjectKey, if_match: ETag | None, if_none_match: bool) -> None:
         if if_match is None and not if_none_match:
