@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -26,7 +27,7 @@ from fusecache.doctor.doctor import Doctor
 from fusecache.doctor.repair import Repairer
 from fusecache.doctor.rows import is_sound
 from fusecache.doctor.snapshot import Snapshot
-from fusecache.errors import NamespaceError
+from fusecache.errors import NamespaceError, TransientBackendError
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
@@ -47,6 +48,8 @@ from fusecache.persist.staging import Patterns
 from fusecache.persist.steady import Steady
 from fusecache.types import Extent, FlushProgress, InodeNo
 
+log = logging.getLogger(__name__)
+
 _INDEX_EVERY_S = 1.0
 """How much of what was fetched a crash may forget: it is fetched again."""
 _MAX_GETS = 16
@@ -54,6 +57,9 @@ _MAX_GETS = 16
 
 _BALLAST_BYTES = 16 << 20
 """Of the disk, for the namespace's journal and for its database: some 10,000 changes go on when it is full."""
+
+_CHECK_S = 5.0
+"""How long a mount waits for a store that was there before; whoever restarts daemons has little patience."""
 
 _METADATA_REQUESTS = 32
 """Connections beside those of uploads and GETs, so that a lookup waits for neither."""
@@ -225,13 +231,14 @@ async def open_volume(config: Config, *, stale: TellStale) -> AsyncIterator[Volu
     """Open the store, the namespace and the cache of a mount. Nobody else may use its directories.
 
     `stale` is told what the kernel must not believe any more, as the store has changed.
+    A store that was mounted before may be away: what is here is served, and drained once it answers.
 
     Raises:
         BackendError: the store cannot be used. NamespaceError: nor the namespace.
     """
     async with AsyncExitStack() as stack:
         backend = await stack.enter_async_context(open_backend(config.store, _store_options(config)))
-        await backend.check()
+        await _check(backend, is_known=_namespace_db(config).exists())
         namespace = stack.enter_context(contextlib.closing(_open_namespace(config, backend.url)))
         pacer = _pacer(config)
         paced = Paced(backend, pacer, Priority.READER)
@@ -240,6 +247,22 @@ async def open_volume(config: Config, *, stale: TellStale) -> AsyncIterator[Volu
         stack.callback(parts.contents.close)
         parts.recovery.run()
         yield Volume(config, backend, parts)
+
+
+async def _check(backend: Backend, *, is_known: bool) -> None:
+    """Look whether the store can be used; one that `is_known` need not answer now.
+
+    Else a daemon that died during an outage would not come back before its end, and with it what was acknowledged.
+    """
+    if not is_known:
+        await backend.check()
+        return
+    try:
+        with trio.fail_after(_CHECK_S):
+            await backend.check()
+    except (TransientBackendError, trio.TooSlowError) as exc:
+        why = str(exc) or f"no answer within {_CHECK_S:g} s"
+        log.warning("%s is away, and mounted nevertheless: what is here is drained later (%s)", backend.url, why)
 
 
 @asynccontextmanager
