@@ -124,6 +124,8 @@ class FlushProgress:
     """Paths open for writing: what they hold is not covered until they are closed."""
     waiting_open: int = 0
     """Deletes and the like that wait for somebody's last close."""
+    paused: int = 0
+    """Changes below a paused path, or that wait for one: not waited for."""
     elapsed_s: float = 0.0
 
     def as_dict(self) -> dict[str, object]:

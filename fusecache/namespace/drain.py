@@ -14,6 +14,7 @@ from fusecache.namespace.moves import Moves
 from fusecache.namespace.records import Dentry, Inode, Place, Stuck, Task, TaskKind
 from fusecache.namespace.relocations import Relocations
 from fusecache.namespace.tables import Tables
+from fusecache.namespace.tasks import PAUSED_NS
 from fusecache.types import LowerId, ObjectKey, Seq, StoreNo
 
 
@@ -196,6 +197,10 @@ class Drain:
         with self._t.database.transaction():
             for task in tasks:
                 self._t.tasks.hurry(task)
+
+    def paused(self, tasks: Sequence[Task]) -> None:
+        """These tasks would change something below a paused path."""
+        self.postponed([(task, PAUSED_NS) for task in tasks])
 
     def staged(self, tasks: Sequence[Task]) -> None:
         """These tasks are about names below a staging name: local until renamed out."""

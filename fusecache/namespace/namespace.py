@@ -9,6 +9,7 @@ from pathlib import Path
 from fusecache.namespace.database import Database
 from fusecache.namespace.drain import Drain
 from fusecache.namespace.lower import Defaults, Lower
+from fusecache.namespace.pauses import Pauses
 from fusecache.namespace.records import Inode
 from fusecache.namespace.tables import Tables
 from fusecache.namespace.tree import Tree
@@ -46,6 +47,7 @@ class Namespace:
         self.tree = Tree(self.tables, delay_ns=delay_ns, is_staging=is_staging)
         self.lower = Lower(self.tables, defaults)
         self.drain = Drain(self.tables, delay_ns=delay_ns)
+        self.pauses = Pauses(self.database)
         self.is_staging = is_staging
         if self.tables.directories.find(ROOT_INO) is None:
             self._make_root(defaults, now_ns)

@@ -3,7 +3,8 @@
 -- monotonic over the life of this file: the order in which changes were acknowledged.
 
 CREATE TABLE meta (
-    name  TEXT PRIMARY KEY,     -- schema_version; seq_reserved (no seq above it was ever given out); boot_id; id
+    name  TEXT PRIMARY KEY,     -- schema_version; seq_reserved (no seq above it was ever given out); boot_id; id;
+                                --   paused: keys below which nothing is changed, as a JSON list
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -86,7 +87,7 @@ CREATE TABLE task (
     seq        INTEGER NOT NULL,   -- of the latest acknowledgement it stands for
     since_seq  INTEGER NOT NULL,   -- of the earliest one that is not in the store yet
     due_ns     INTEGER,            -- NULL: parked (open for writing, staging, or a delete with a reader).
-                                   --   0: a flush waits for it, so it goes before all others
+                                   --   0: a flush waits for it, so it goes before all others. 2^62: paused
     since_ns   INTEGER NOT NULL,   -- wall time of since_seq: bounds the delay
     staged     INTEGER NOT NULL DEFAULT 0,  -- 1: below a staging name, local until renamed out
     stuck      INTEGER NOT NULL DEFAULT 0,  -- records.Stuck; tried again slowly

@@ -11,6 +11,8 @@ from fusecache.types import ETag, InodeNo, ObjectKey, Seq, StoreNo
 
 HURRIED_NS = 0
 """When a task is due that somebody waits for: before every other, the longest known first."""
+PAUSED_NS = 1 << 62
+"""When a paused task is due: never, until it is resumed."""
 _COLUMNS = ", ".join(Task._fields)
 _DUE = f"""
     SELECT {_COLUMNS} FROM task
@@ -19,10 +21,10 @@ _DELETES_DUE = f"""
     SELECT {_COLUMNS} FROM task
      WHERE due_ns <= :now_ns AND kind = 5 AND seq <= :synced_seq ORDER BY due_ns"""
 _DELETES_AFTER = "SELECT task, store, key, since_seq FROM task WHERE kind = 5 AND task > ? ORDER BY task LIMIT ?"
-_NEXT_DUE = """
+_NEXT_DUE = f"""
     SELECT min(due_ns) FROM (
-        SELECT min(due_ns) AS due_ns FROM task WHERE due_ns > :now_ns AND kind <> 5 UNION ALL
-        SELECT min(due_ns) FROM task WHERE due_ns > :now_ns AND kind = 5)"""
+        SELECT min(due_ns) AS due_ns FROM task WHERE due_ns > :now_ns AND due_ns < {PAUSED_NS} AND kind <> 5 UNION ALL
+        SELECT min(due_ns) FROM task WHERE due_ns > :now_ns AND due_ns < {PAUSED_NS} AND kind = 5)"""
 _UNFINISHED = f"""
     SELECT {_COLUMNS} FROM task WHERE since_seq >= ? AND since_seq < ? AND staged = 0 ORDER BY since_seq"""
 # One row an inode and kind: a newer acknowledgement moves seq and generation, never since_seq. A file's object
@@ -309,8 +311,9 @@ class Tasks:
 
     def hurry(self, task: Task) -> None:
         """It is due before all that nobody waits for, unless it was parked, or refused, meanwhile."""
-        row = (HURRIED_NS, task.task, HURRIED_NS, task.attempts)
-        self._db.execute("UPDATE task SET due_ns = ? WHERE task = ? AND due_ns > ? AND attempts = ?", row)
+        row = (HURRIED_NS, task.task, HURRIED_NS, PAUSED_NS, task.attempts)
+        where = "task = ? AND due_ns > ? AND due_ns < ? AND attempts = ?"
+        self._db.execute(f"UPDATE task SET due_ns = ? WHERE {where}", row)
 
     def stage(self, task: int) -> None:
         """Park it for as long as its name is below a staging name."""

@@ -10,12 +10,13 @@ import trio
 from fusecache.errors import Stale
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.records import Task, TaskKind
-from fusecache.namespace.tasks import HURRIED_NS
+from fusecache.namespace.tasks import HURRIED_NS, PAUSED_NS
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.paths import Paths
 from fusecache.persist.report import Reporter
 from fusecache.persist.settings import MAX_BATCH
 from fusecache.persist.tools import Tools
+from fusecache.persist.waits import Waits
 from fusecache.types import ROOT_INO, FlushProgress, InodeNo, Seq
 
 _PAGE = 250
@@ -34,11 +35,12 @@ class _Census:
     waited_for: int = 0
     parked: int = 0
     waiting_open: int = 0
+    paused: int = 0
     stuck: list[dict[str, object]] = field(default_factory=list)
 
     @property
     def is_over(self) -> bool:
-        """A parked delete waits for another task: without one, for what is open or stuck."""
+        """A parked delete waits for another task: without one, for what is open, stuck or paused."""
         return not self.waited_for
 
 
@@ -51,14 +53,19 @@ class Flusher:
         durability: Durability,
         reporter: Reporter,
         barriers: Barriers,
+        waits: Waits,
         *,
         open_for_writing: Callable[[], Collection[InodeNo]],
+        held: Callable[[], Collection[int]],
         ring: Callable[[], None],
     ) -> None:
+        """`held` gives the tasks that were due but had to wait for others."""
         self._tools = tools
         self._durability = durability
         self._reporter = reporter
         self._barriers = barriers
+        self._waits = waits
+        self._held = held
         self._open_for_writing = open_for_writing
         self._ring = ring
         self._paths = Paths(tools.namespace.tables)
@@ -102,13 +109,15 @@ class Flusher:
         for first in range(0, len(deletes), MAX_BATCH):  # in as few requests as there can be
             self._tools.namespace.drain.hurried(deletes[first : first + MAX_BATCH])
             await trio.lowlevel.checkpoint()
-        if not census.waited_for:
+        if census.is_over and census.paused:
+            census.paused += census.parked
+        elif census.is_over:
             census.waiting_open += census.parked
         return census
 
     def _is_late(self, task: Task, ino: InodeNo) -> bool:
         """Whether it could go earlier: it has a delay, or others would be before it. A refusal has its time."""
-        if task.due_ns is None or task.due_ns == HURRIED_NS:
+        if task.due_ns in (None, HURRIED_NS, PAUSED_NS):
             return False
         is_due = task.due_ns <= self._tools.wall_ns()
         return (is_due and ino != ROOT_INO) or not (is_due or task.attempts)
@@ -137,12 +146,19 @@ class Flusher:
         elif task.kind == TaskKind.DELETE and task.key and self._tools.contents.readers_of(task.store, task.key):
             census.waiting_open += 1
         elif task.due_ns is not None:
-            if self._waits_for_somebody(task):
+            if self._is_paused(task):
+                census.paused += 1
+            elif self._waits_for_somebody(task):
                 census.waiting_open += 1
             else:
                 census.waited_for += 1
         elif task.kind == TaskKind.DELETE:
             census.parked += 1
+
+    def _is_paused(self, task: Task) -> bool:
+        if task.due_ns == PAUSED_NS:
+            return True
+        return bool(self._tools.namespace.pauses) and task.task in self._held() and self._waits.is_paused(task)
 
     def _waits_for_somebody(self, task: Task) -> bool:
         """A commit marker, for a file that is open or stuck: there is no telling when that ends."""
@@ -166,6 +182,7 @@ class Flusher:
             stuck=tuple(now.stuck),
             open_files=self._open_files(ino),
             waiting_open=now.waiting_open,
+            paused=now.paused,
             elapsed_s=elapsed_s,
         )
 

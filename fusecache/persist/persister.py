@@ -50,6 +50,7 @@ from fusecache.persist.signature import Signer
 from fusecache.persist.staging import Patterns
 from fusecache.persist.tools import Tools
 from fusecache.persist.upload import Uploader
+from fusecache.persist.waits import Waits
 from fusecache.types import ROOT_INO, FlushProgress, InodeNo, StoreNo
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ _PATIENCE = 10
 """How often a refused task is tried again soon, while keys are on their way out that may be in its way."""
 _THROTTLED_ATTEMPTS = 2
 """A throttled request is sent again soon however often it was refused: the pace is what slows down."""
+_RELEASED = 500
+"""Tasks that fall due in one step when a pause ends: some 10 ms of the loop."""
 _MAX_BATCHES = 2
 """Delete requests in flight: a thousand keys each."""
 
@@ -90,8 +93,11 @@ class Persister:
         self._ns = namespace
         self._durability = durability
         self._inflight = InFlight()
-        self._batches = 0
+        self._batches: list[Sequence[Task]] = []
         self._jobs: dict[int, Job] = {}
+        self._scopes: dict[int, trio.CancelScope] = {}
+        self._ended = trio.lowlevel.ParkingLot()
+        self._is_resuming = False
         self._bell = trio.Event()
         self._unsynced = trio.Event()
         slots = trio.CapacityLimiter(settings.max_uploads)
@@ -105,7 +111,7 @@ class Persister:
         holds = Holds(namespace.tables, self._inflight, is_read=contents.readers_of)
         barriers = Barriers(namespace.tables, patterns)
         removed = Removed(namespace.tables, patterns, is_read=contents.readers_of)
-        self._planner = Planner(namespace.tables, holds, barriers, removed, self._inflight, patterns)
+        self._planner = Planner(namespace.tables, holds, barriers, removed, self._inflight, patterns, namespace.pauses)
         self._leftovers = Leftovers(self._tools)
         self._uploader = Uploader(self._tools, Parts(self._tools, self._leftovers))
         self._copier = Copier(self._tools)
@@ -114,13 +120,18 @@ class Persister:
             Marker(self._tools),
             Deleter(self._tools),
         )
-        self._reporter, self._paths = Reporter(self._tools), Paths(namespace.tables)
+        waits = Waits(namespace.tables, barriers, removed, is_read=contents.readers_of)
+        held = self._planner.held
+        self._reporter = Reporter(self._tools, waits, held=held, open_for_writing=open_for_writing)
         self._flusher = Flusher(
-            self._tools, durability, self._reporter, barriers, open_for_writing=open_for_writing, ring=self.ring
-        )
+            self._tools, durability, self._reporter, barriers, waits,
+            open_for_writing=open_for_writing, held=held, ring=self.ring,
+        )  # fmt: skip
+        self._paths = Paths(namespace.tables)
 
     def __repr__(self) -> str:
-        return f"<Persister {self._inflight!r}, {self._tools.slots.borrowed_tokens} requests, {self._batches} batches>"
+        requests, batches = self._tools.slots.borrowed_tokens, len(self._batches)
+        return f"<Persister {self._inflight!r}, {requests} requests, {batches} batches>"
 
     async def run(self) -> None:
         """Carry out what is due, until cancelled. What is interrupted is still due."""
@@ -145,6 +156,7 @@ class Persister:
         """Plan again now."""
         self._bell.set()
         self._unsynced.set()
+        self._ended.unpark_all()
 
     def uploading(self) -> Collection[InodeNo]:
         """Return the inodes whose objects are being written now."""
@@ -165,6 +177,34 @@ class Persister:
         """Flush everything."""
         return await self.flush(ROOT_INO)
 
+    # --- what people say ---
+
+    async def pause(self, key: str) -> None:
+        """Change nothing at or below `key` in the store any more, after a restart either, until it is resumed.
+
+        When this returns, what was under way there has ended: what it was about is kept, and due once it is resumed.
+        """
+        self._ns.pauses.add(key)
+        for number, scope in self._scopes.items():
+            if self._planner.is_paused(self._jobs[number]):
+                scope.cancel()
+        self.ring()
+        await self._tools.recorded()
+        while self._is_at_paused():
+            await self._ended.park()
+
+    def _is_at_paused(self) -> bool:
+        deletes = (task.key or "" for batch in self._batches for task in batch)
+        return any(map(self._planner.is_paused, self._jobs.values())) or any(map(self._ns.pauses.covers, deletes))
+
+    async def resume(self, key: str) -> list[str]:
+        """Go on with what was paused at or below `key`; return the keys that were."""
+        resumed = self._ns.pauses.remove(key)
+        self._is_resuming |= bool(resumed)
+        self.ring()
+        await self._tools.recorded()
+        return resumed
+
     # --- planning ---
 
     async def _plan_for_ever(self, nursery: trio.Nursery) -> None:
@@ -173,12 +213,12 @@ class Persister:
             plan = self._step()
             self._leftovers.look()
             for job in plan.jobs:
-                self._jobs[job.task.task] = job
+                self._jobs[job.task.task], self._scopes[job.task.task] = job, trio.CancelScope()
                 nursery.start_soon(self._carry_out, job)
             if plan.deletes:
-                self._batches += 1
+                self._batches.append(plan.deletes)
                 nursery.start_soon(self._delete, plan.deletes)
-            if plan.is_cut or plan.adopt or plan.void:
+            if plan.is_cut or plan.adopt or plan.void or self._is_resuming:
                 await trio.lowlevel.checkpoint()
                 continue
             with trio.move_on_after(self._idle_s()):
@@ -187,11 +227,13 @@ class Persister:
     def _step(self) -> Plan:
         """Make a plan, and do at once what needs no request."""
         now_ns = self._tools.wall_ns()
+        if self._is_resuming:
+            self._is_resuming = self._ns.pauses.release(now_ns, count=_RELEASED)
         plan = self._planner.plan(
             now_ns=now_ns,
             synced_seq=self._ns.database.synced_seq,
             capacity=self._tools.settings.max_uploads - len(self._jobs),
-            may_delete=self._batches < _MAX_BATCHES,
+            may_delete=len(self._batches) < _MAX_BATCHES,
         )
         drain = self._ns.drain
         if plan.postpone:
@@ -204,7 +246,9 @@ class Persister:
             drain.deleted(plan.void, now_ns=now_ns)
         if plan.stage:
             drain.staged(plan.stage)
-        for task in (*plan.abandon, *plan.adopt, *plan.void, *plan.stage):
+        if plan.pause:
+            drain.paused(plan.pause)
+        for task in (*plan.abandon, *plan.adopt, *plan.void, *plan.stage, *plan.pause):
             self._planner.forget(task.task)
         return plan
 
@@ -231,9 +275,10 @@ class Persister:
 
     async def _carry_out(self, job: Job) -> None:
         try:
-            await self._guarded(job)
+            with self._scopes[job.task.task]:  # a pause ends it
+                await self._guarded(job)
         finally:
-            del self._jobs[job.task.task]
+            del self._jobs[job.task.task], self._scopes[job.task.task]
             self._inflight.release(job.task.task)
             self._planner.forget(job.task.task)
             self.ring()
@@ -261,7 +306,7 @@ class Persister:
         except Exception as exc:
             self._failed(tasks, exc)
         finally:
-            self._batches -= 1
+            self._batches.remove(tasks)
             for task in tasks:
                 self._inflight.release(task.task)
                 self._planner.forget(task.task)

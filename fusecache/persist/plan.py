@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from fusecache.errors import Stale
 from fusecache.namespace.keys import TMP_PREFIX, component_of
 from fusecache.namespace.links import copied_from, is_sent, lacking
 from fusecache.namespace.moves import is_home, is_settled
+from fusecache.namespace.pauses import Pauses
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.relocations import only_markers_left
 from fusecache.namespace.tables import Tables
-from fusecache.namespace.tasks import HURRIED_NS
+from fusecache.namespace.tasks import HURRIED_NS, PAUSED_NS
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.holds import Fate, Holds
 from fusecache.persist.inflight import InFlight
@@ -52,6 +53,7 @@ class Plan:
     abandon: list[Task] = field(default_factory=list)
     adopt: list[Task] = field(default_factory=list)
     stage: list[Task] = field(default_factory=list)
+    pause: list[Task] = field(default_factory=list)
     postpone: list[tuple[Task, int | None]] = field(default_factory=list)
     is_cut: bool = False
     """There is more to look at: plan again at once."""
@@ -68,6 +70,7 @@ class Planner:
         removed: Removed,
         inflight: InFlight,
         patterns: Patterns,
+        pauses: Pauses,
     ) -> None:
         self._t = tables
         self._holds = holds
@@ -75,6 +78,7 @@ class Planner:
         self._removed = removed
         self._inflight = inflight
         self._patterns = patterns
+        self._pauses = pauses
         self._held: dict[int, int] = {}
 
     def plan(self, *, now_ns: int, synced_seq: Seq, capacity: int, may_delete: bool) -> Plan:
@@ -100,6 +104,16 @@ class Planner:
         self._held.pop(task, None)
         self._removed.forget(task)
 
+    def is_paused(self, job: Job) -> bool:
+        """Whether a job would change something below a paused path."""
+        if job.task.kind == TaskKind.RELOCATE:
+            return any(self._pauses.touches(prefix) for prefix in (job.key, job.task.source) if prefix)
+        return self._pauses.covers(job.key)
+
+    def held(self) -> Collection[int]:
+        """Return the tasks that were due, but had to wait for others, when they were last looked at."""
+        return self._held.keys()
+
     # --- the tasks but deletes ---
 
     def _due(self, now_ns: int, synced_seq: Seq) -> Iterator[Task]:
@@ -118,6 +132,10 @@ class Planner:
             case _:
                 plan.adopt.append(task)
                 return
+        if jobs and self._pauses:
+            jobs = [job for job in jobs if not self.is_paused(job)]
+            if not jobs:
+                plan.pause.append(task)
         if not jobs:
             return
         free = (job for job in jobs if not self._must_wait(job) and not self._is_early(plan, job, now_ns))
@@ -232,7 +250,7 @@ class Planner:
         if before is None:
             return False
         soon_ns = HURRIED_NS if task.due_ns == HURRIED_NS else now_ns
-        if (before.due_ns or 0) > soon_ns and not before.attempts and before.task not in self._held:
+        if soon_ns < (before.due_ns or 0) < PAUSED_NS and not before.attempts and before.task not in self._held:
             plan.postpone.append((before, soon_ns))  # somebody waits for it now
         return True
 
@@ -267,6 +285,9 @@ class Planner:
         keys: set[str] = set()
         for task in list(self._deletes_due(now_ns, synced_seq)):
             examined += 1
+            if self._pauses.covers(task.key or ""):
+                plan.pause.append(task)
+                continue
             fate = self._delete_fate(task)
             if fate is Fate.GO and self._is_early(plan, Job(task, None, task.key or ObjectKey("")), now_ns):
                 fate = Fate.WAIT

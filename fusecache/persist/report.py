@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
+from fusecache.namespace.pauses import path_of
 from fusecache.namespace.records import Task
+from fusecache.namespace.tasks import PAUSED_NS
 from fusecache.persist.paths import Paths
 from fusecache.persist.tools import Tools
+from fusecache.persist.waits import Waits
+from fusecache.types import InodeNo
 
+_EXPLAINED = 100
+_SHOWN = 10
+"""Of what waits for something else, so many are looked at, and told."""
 _MAX_STUCK = 1000
 """Of a million stuck files the first thousand tell why."""
 
@@ -28,6 +37,12 @@ class DrainReport:
     eta_s: float | None = None
     throttled_per_s: float = 0.0
     limited_by: str | None = None
+    """In words, what keeps it from going faster now."""
+    waiting: tuple[str, ...] = ()
+    """In words, what is due and waits for something else: the first few."""
+    files_paused: int = 0
+    paused: tuple[str, ...] = ()
+    """Paths below which nothing is changed in the store until they are resumed."""
     pace: tuple[dict[str, Any], ...] = ()
     stuck: tuple[dict[str, Any], ...] = ()
 
@@ -38,8 +53,19 @@ class DrainReport:
 class Reporter:
     """Says what the rows add up to: nothing here takes longer for a larger backlog."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        waits: Waits,
+        *,
+        held: Callable[[], Collection[int]],
+        open_for_writing: Callable[[], Collection[InodeNo]],
+    ) -> None:
+        """`held` gives the tasks that were due but had to wait for others."""
         self._tools = tools
+        self._waits = waits
+        self._held = held
+        self._open_for_writing = open_for_writing
         self._paths = Paths(tools.namespace.tables)
 
     def report(self, *, requests: int) -> DrainReport:
@@ -51,6 +77,9 @@ class Reporter:
         oldest_ns = tables.backlog.oldest_ns()
         rate = tools.sent.per_s()
         stuck = tables.tasks.stuck(count=_MAX_STUCK)
+        pauses = tools.namespace.pauses
+        paused, waiting = pauses.tasks(), self._waiting() if files_dirty else ()
+        moving = files_dirty - stuck_count
         return DrainReport(
             files_dirty=files_dirty,
             bytes_dirty=bytes_dirty,
@@ -60,7 +89,10 @@ class Reporter:
             drain_bytes_per_s=rate,
             eta_s=self._eta_s(files_dirty, bytes_dirty, rate),
             throttled_per_s=tools.refused.per_s(),
-            limited_by=self._limited_by(files_dirty - stuck_count, requests) if files_dirty else None,
+            limited_by=self._limited_by(moving, paused, waiting, requests) if files_dirty else None,
+            waiting=waiting,
+            files_paused=paused,
+            paused=tuple(map(path_of, pauses.keys())),
             pace=tuple(self._pace()),
             stuck=tuple(self.stuck_entry(task) for task in stuck),
         )
@@ -80,9 +112,18 @@ class Reporter:
             return 0.0
         return bytes_dirty / rate if rate and bytes_dirty and not self._tools.sent.is_quiet() else None
 
-    def _limited_by(self, files_moving: int, requests: int) -> str:
-        if files_moving <= 0:
+    def _waiting(self) -> tuple[str, ...]:
+        """What is due and waits for something else, in words."""
+        held = list(islice(self._held(), _EXPLAINED))
+        tasks = (self._tools.namespace.tables.tasks.get(each) for each in held if each not in self._tools.inflight)
+        waits = (self._waits.of(task) for task in tasks if task is not None and task.due_ns != PAUSED_NS)
+        return tuple(islice((wait.words for wait in waits if wait is not None), _SHOWN))
+
+    def _limited_by(self, moving: int, paused: int, waiting: tuple[str, ...], requests: int) -> str:
+        if moving <= 0:
             return "stuck files: the store refuses them until somebody acts"
+        if paused >= moving:
+            return "a pause, until `fusecache resume`"
         for pacer in self._tools.pacers.values():
             if reason := pacer.reason():
                 return reason
@@ -90,7 +131,13 @@ class Reporter:
             return "the store: it refuses requests, or does not answer"
         if requests >= self._tools.settings.max_uploads:
             return "max-uploads"
-        return "the store's answers" if requests else "the delay before a file is sent"
+        if requests:
+            return "the store's answers"
+        if waiting:
+            return f"a dependency: {waiting[0]}"
+        if moving - paused <= len(self._open_for_writing()):
+            return "files that are open for writing"
+        return "the delay before a file is sent (persist-delay)"
 
     def _pace(self) -> list[dict[str, Any]]:
         return [
