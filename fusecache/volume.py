@@ -316,7 +316,8 @@ def _open_contents(config: Config) -> Contents:
 
 
 def _open_namespace(config: Config, url: str) -> Namespace:
-    patterns = Patterns(staging=config.staging, markers=config.markers)
+    rules = config.by_path()
+    patterns = Patterns(staging=config.staging, markers=config.markers, rules=rules)
     return Namespace(
         _namespace_db(config),
         url=url,
@@ -324,6 +325,7 @@ def _open_namespace(config: Config, url: str) -> Namespace:
         delay_ns=int(config.persist_delay_s * 1e9),
         defaults=_defaults(config),
         is_staging=patterns.is_staging,
+        rules=rules,
         now_ns=time.time_ns(),
         ballast_bytes=_BALLAST_BYTES,
     )

@@ -10,10 +10,13 @@ from pathlib import Path
 from fusecache.config import places, values
 from fusecache.config.model import MARKERS, STAGING, Config
 from fusecache.config.options import OPTIONS, Option
+from fusecache.config.rules import Rule
 from fusecache.errors import ConfigError
 
 _KNOWN = {option.name: option for option in OPTIONS}
-_ONLY_IN_FILE = ("store", "mountpoint", "mounts")
+_ONLY_IN_FILE = ("store", "mountpoint", "mounts", "rule")
+_OF_RULES = ("write_mode", "persist_delay", "on_conflict", "dir_markers", "staging", "markers")
+"""What of the options may be said of a path alone."""
 _FOR_MOUNT = frozenset({"_netdev", "auto", "noauto", "nofail", "user", "users", "nouser", "group", "owner"})
 _KERNEL_DEFAULTS = frozenset({"defaults", "async", "atime", "relatime", "exec", "dev", "suid"})
 _KERNEL = frozenset({"nosuid", "nodev", "noexec", "noatime"})
@@ -57,7 +60,8 @@ def read_mount_options(texts: Iterable[str]) -> dict[str, object]:
 def build_config(settings: Mapping[str, object], *, uid: int, environ: Mapping[str, str]) -> Config:
     """Return the checked configuration of `settings`, as user `uid` would have it.
 
-    `settings` are `store`, `mountpoint`, any option by its name, `kernel_options` and `foreground`.
+    `settings` are `store`, `mountpoint`, any option by its name, `rule`: a list of tables, `kernel_options` and
+    `foreground`.
 
     Raises:
         ConfigError: a value is wrong, or `store` or `mountpoint` is missing.
@@ -72,6 +76,7 @@ def build_config(settings: Mapping[str, object], *, uid: int, environ: Mapping[s
         "force_path_style": "endpoint_url" in fields,
     }
     merged = defaults | fields | directories | _patterns(fields) | {"transport": "pyfuse3"}
+    merged["rules"] = _rules(settings.get("rule", ()))
     return Config(store=store, mountpoint=mountpoint, **merged)  # type: ignore[arg-type]  # read by the table's own types
 
 
@@ -90,6 +95,25 @@ def _patterns(fields: Mapping[str, object]) -> dict[str, object]:
     """Configured patterns come on top: nobody wants to lose `_SUCCESS` by naming his own."""
     defaults = {"staging": STAGING, "markers": MARKERS}
     return {name: (*known, *fields.get(name, ())) for name, known in defaults.items()}  # type: ignore[misc]
+
+
+def _rules(tables: object) -> tuple[Rule, ...]:
+    if not isinstance(tables, list | tuple) or not all(isinstance(table, Mapping) for table in tables):
+        raise ConfigError("rule: write each one as a table, below [[rule]]")
+    return tuple(_rule(table, number) for number, table in enumerate(tables, 1))
+
+
+def _rule(table: Mapping[str, object], number: int) -> Rule:
+    said = {key.replace("-", "_"): value for key, value in table.items()}
+    try:
+        for name in said:
+            if name != "path" and name not in _OF_RULES:
+                raise ConfigError(f"unknown key {name!r}{_nearest(name, ('path', *_OF_RULES))}")
+        options = [_KNOWN[name] for name in said if name != "path"]
+        fields = {option.target: _read(option, said[option.name]) for option in options}
+        return Rule(path=values.text(said.get("path") or ""), **fields)  # type: ignore[arg-type]  # as above
+    except ConfigError as exc:
+        raise ConfigError(f"rule {number}: {exc}") from exc
 
 
 def _read(option: Option, value: object) -> object:
@@ -124,6 +148,6 @@ def _option_key(word: str) -> str:
     raise ConfigError(f"-o: unknown option {word!r}{_nearest(name)}")
 
 
-def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, [*_KNOWN, *_ONLY_IN_FILE], n=3, cutoff=0.5)
+def _nearest(name: str, known: Iterable[str] = (*_KNOWN, *_ONLY_IN_FILE)) -> str:
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(near)}?" if near else "; see `fusecache mount --help`"

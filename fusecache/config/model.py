@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from fusecache.config.rules import Policy, Rule, Rules
 from fusecache.errors import ConfigError
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -117,6 +118,11 @@ class Config:
     part_size: int = 16 * MIB
     staging: tuple[str, ...] = STAGING
     markers: tuple[str, ...] = MARKERS
+    write_mode: str = "writeback"
+    on_conflict: str = "keep-both"
+    dir_markers: str = "empty"
+    rules: tuple[Rule, ...] = ()
+    """What holds for some paths instead of the four before and `persist_delay_s`, or on top of the patterns."""
 
     uid: int = field(default_factory=os.getuid)
     gid: int = field(default_factory=os.getgid)
@@ -139,11 +145,23 @@ class Config:
     def __post_init__(self) -> None:
         _check_bounds(self)
         _check_store(self)
+        for rule in self.rules:
+            _check_bound("persist_delay_s", rule.persist_delay_s)
         if self.block_size & (self.block_size - 1):
             raise ConfigError(f"block_size {self.block_size} is no power of two")
         for directory in (self.state_dir, *self.cache_dirs):
             if directory == self.mountpoint or self.mountpoint in directory.parents:
                 raise ConfigError(f"{directory} lies below the mount point: keep cache and state outside of it")
+
+    def by_path(self) -> Rules:
+        """Return the rules, compiled, over what the mount itself was told."""
+        default = Policy(
+            write_mode=self.write_mode,
+            persist_delay_s=self.persist_delay_s,
+            on_conflict=self.on_conflict,
+            dir_markers=self.dir_markers,
+        )
+        return Rules(self.rules, default)
 
     def to_json(self) -> str:
         """Return the text that `from_json` reads: how a mount is handed to its daemon."""
@@ -156,11 +174,15 @@ class Config:
 
 
 def _check_bounds(config: Config) -> None:
-    for name, low, high, reason in BOUNDS:
-        value = getattr(config, name)
-        if value is not None and not low <= value <= high:
-            option = name.removesuffix("_s")
-            raise ConfigError(f"{option} must be between {low:g} and {high:g}, not {value:g}: {reason}")
+    for bound in BOUNDS:
+        _check_bound(bound.name, getattr(config, bound.name))
+
+
+def _check_bound(name: str, value: float | None) -> None:
+    _, low, high, reason = next(bound for bound in BOUNDS if bound.name == name)
+    if value is not None and not low <= value <= high:
+        option = name.removesuffix("_s")
+        raise ConfigError(f"{option} must be between {low:g} and {high:g}, not {value:g}: {reason}")
 
 
 def _check_store(config: Config) -> None:
@@ -179,6 +201,11 @@ def _check_store(config: Config) -> None:
 
 def _revived(plain: dict[str, Any]) -> dict[str, Any]:
     """JSON knows neither paths nor tuples."""
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}
+    values = _with_tuples(plain)
     values |= {key: Path(values[key]) for key in ("mountpoint", "state_dir")}
+    values["rules"] = tuple(Rule(**_with_tuples(rule)) for rule in plain["rules"])
     return values | {"cache_dirs": tuple(Path(each) for each in values["cache_dirs"])}
+
+
+def _with_tuples(plain: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in plain.items()}

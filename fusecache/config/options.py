@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fusecache.config import values
+from fusecache.config.rules import ALLUXIO_MODES, CONFLICTS, DIR_MARKERS, WRITE_MODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,24 @@ OPTIONS = (
     Option("max_connections", values.number, "How many connections to the store there may be (64).", "N"),
     _size("multipart_threshold", "Larger files are uploaded in parts (16M)."),
     _size("part_size", "The size of these parts (16M)."),
+    Option(
+        "write_mode",
+        values.choice(*WRITE_MODES, also=ALLUXIO_MODES),
+        "writeback, writethrough (close waits for the store), through (and nothing is kept here) or local.",
+        "MODE",
+    ),
+    Option(
+        "on_conflict",
+        values.choice(*CONFLICTS),
+        "keep-both, ours or theirs: which version stays where somebody else wrote, too.",
+        "WHICH",
+    ),
+    Option(
+        "dir_markers",
+        values.choice(*DIR_MARKERS),
+        "empty, always or never: which directories have an object dir/.",
+        "WHEN",
+    ),
     Option("staging", values.texts, "More names that stay local until they are renamed.", "PATTERN", is_list=True),
     Option("markers", values.texts, "More names that are uploaded after their tree.", "PATTERN", is_list=True),
     Option("uid", values.number, "Owner of what others put into the store.", "ID"),

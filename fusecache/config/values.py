@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fusecache.errors import ConfigError
@@ -94,13 +94,14 @@ def paths(value: object) -> tuple[Path, ...]:
     return tuple(path(part) for part in parts)
 
 
-def choice(*allowed: str) -> Callable[[object], str]:
-    """Return a reader of one word out of `allowed`."""
+def choice(*allowed: str, also: Mapping[str, str] | None = None) -> Callable[[object], str]:
+    """Return a reader of one word out of `allowed`; `also` words that others use for these."""
+    known = {word: word for word in allowed} | dict(also or {})
 
     def read(value: object) -> str:
-        if value not in allowed:
+        if not isinstance(value, str) or value not in known:
             raise ConfigError(f"{value!r} is not one of {', '.join(allowed)}")
-        return str(value)
+        return known[value]
 
     return read
 

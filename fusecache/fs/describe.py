@@ -147,13 +147,13 @@ class Describer:
         if task.staged:
             return "local"
         if task.kind == TaskKind.MARKER:
-            return "clean" if task.attempts == 0 and self._has_children(task.ino) else "pending"
+            return "pending" if task.attempts or self._wants_marker(task.ino) else "clean"
         if task.due_ns is None or task.due_ns > self._wall_ns():
             return "dirty" if task.kind == TaskKind.UPLOAD else "pending"
         return "pending"
 
-    def _has_children(self, ino: InodeNo | None) -> bool:
-        return ino is not None and self._t.dentries.has_storable(ino)
+    def _wants_marker(self, ino: InodeNo | None) -> bool:
+        return ino is None or self._ns.policies.wants_marker(ino)
 
     def _bytes(self, inode: Inode, tasks: Iterable[Task]) -> tuple[int, int]:
         """How many bytes are local, and how many of them are in no store yet."""

@@ -40,7 +40,7 @@ class Recovery:
         self._t = namespace.tables
         self._contents = contents
         self._boot_id = boot_id
-        self._salvage = Salvage(namespace.tables, delay_ns=delay_ns)
+        self._salvage = Salvage(namespace.tables, namespace.policies, delay_ns=delay_ns)
         self._wall_ns = wall_ns
 
     def run(self) -> None:

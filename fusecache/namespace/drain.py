@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fusecache.namespace.keys import TMP_PREFIX, ancestors
 from fusecache.namespace.links import lacking, written_name
 from fusecache.namespace.moves import Moves
+from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Dentry, Inode, Place, Stuck, Task, TaskKind
 from fusecache.namespace.relocations import Relocations
 from fusecache.namespace.tables import Tables
@@ -33,9 +34,10 @@ class Started:
 class Drain:
     """The persister's side of the namespace."""
 
-    def __init__(self, tables: Tables, *, delay_ns: int) -> None:
+    def __init__(self, tables: Tables, policies: Policies, *, delay_ns: int) -> None:
         self._t = tables
-        self._moves = Moves(tables, delay_ns=delay_ns)
+        self._policies = policies
+        self._moves = Moves(tables, policies, delay_ns=delay_ns)
         self.relocations = Relocations(tables, self._moves)
 
     def start(self, task: Task, place: Place, key: ObjectKey, *, now_ns: int) -> Started:
@@ -219,7 +221,7 @@ class Drain:
                 for parked in t.tasks.all_of_inode(ino):
                     if parked.staged:
                         t.tasks.unstage(parked.task, seq=task.seq, due_ns=now_ns)
-                if t.directories.find(ino) is not None and not t.dentries.has_storable(ino):
+                if t.directories.find(ino) is not None and self._policies.wants_marker(ino):
                     self._moves.want_marker(ino, now_ns=now_ns, since_seq=task.seq)
             t.tasks.drop(task.task)
 

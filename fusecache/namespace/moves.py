@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from fusecache.namespace.keys import component_of
 from fusecache.namespace.links import is_sent
+from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Dentry, Directory, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.types import ROOT_INO, ETag, InodeNo, LowerId, Seq
@@ -51,8 +52,9 @@ def is_home(tables: Tables, task: Task) -> bool:
 class Moves:
     """The steps that `Drain` and `Relocations` are made of."""
 
-    def __init__(self, tables: Tables, *, delay_ns: int) -> None:
+    def __init__(self, tables: Tables, policies: Policies, *, delay_ns: int) -> None:
         self._t = tables
+        self._policies = policies
         self._delay_ns = delay_ns
 
     def orphaned(self, task: Task, key: str, *, etag: ETag | None = None, now_ns: int) -> None:
@@ -200,7 +202,7 @@ class Moves:
 
     def _end_marker(self, directory: Directory, *, now_ns: int, since_seq: Seq) -> None:
         t, ino = self._t, directory.ino
-        if not directory.marker:
+        if not directory.marker or self._policies.keeps_marker(ino):
             return
         prefix, shield = lower_prefix(t, ino), Place(directory.parent, directory.name)
         moving = t.tasks.of_inode(ino, TaskKind.RELOCATE)

@@ -6,10 +6,12 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from fusecache.config.rules import Rules
 from fusecache.namespace.database import Database
 from fusecache.namespace.drain import Drain
 from fusecache.namespace.lower import Defaults, Lower
 from fusecache.namespace.pauses import Pauses
+from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Inode
 from fusecache.namespace.tables import Tables
 from fusecache.namespace.tree import Tree
@@ -33,9 +35,10 @@ class Namespace:
         defaults: Defaults,
         is_staging: Callable[[list[bytes]], bool],
         now_ns: int,
+        rules: Rules | None = None,
         ballast_bytes: int = 0,
     ) -> None:
-        """Open the namespace at `path`, or begin one over the store `url`.
+        """Open the namespace at `path`, or begin one over the store `url`. `delay_ns` counts where no rule does.
 
         Raises:
             NamespaceError: it is damaged, too new, or belongs to another store.
@@ -44,9 +47,10 @@ class Namespace:
         self.tables = Tables.of(self.database)
         self.url = url
         self.store = self.database.bind_store(url)
-        self.tree = Tree(self.tables, delay_ns=delay_ns, is_staging=is_staging)
+        self.policies = Policies(self.tables, rules, delay_ns=delay_ns)
+        self.tree = Tree(self.tables, self.policies, delay_ns=delay_ns, is_staging=is_staging)
         self.lower = Lower(self.tables, defaults)
-        self.drain = Drain(self.tables, delay_ns=delay_ns)
+        self.drain = Drain(self.tables, self.policies, delay_ns=delay_ns)
         self.pauses = Pauses(self.database)
         self.is_staging = is_staging
         if self.tables.directories.find(ROOT_INO) is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fusecache.namespace.departures import Departures
 from fusecache.namespace.keys import component_of
 from fusecache.namespace.moves import Moves
+from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Dentry, Inode, Task, TaskKind
 from fusecache.namespace.seals import Held, Seal
 from fusecache.namespace.tables import Tables
@@ -34,10 +35,10 @@ class Aside:
 class Salvage:
     """The namespace's part of recovering from a power loss. Each method that changes is one transaction."""
 
-    def __init__(self, tables: Tables, *, delay_ns: int) -> None:
+    def __init__(self, tables: Tables, policies: Policies, *, delay_ns: int) -> None:
         self._t = tables
         self._departures = Departures(tables, delay_ns=delay_ns)
-        self._moves = Moves(tables, delay_ns=delay_ns)
+        self._moves = Moves(tables, policies, delay_ns=delay_ns)
 
     def doubts(self) -> list[Doubt]:
         """Regular files that are dirty: those that the store has are fetched again where they are damaged."""

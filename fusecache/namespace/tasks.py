@@ -353,11 +353,11 @@ class Tasks:
             self._db.execute(_RELEASE_SHIELDED, (due_ns, *place))
         return parked is not None
 
-    def recover(self, due_ns: int) -> None:
-        """After a restart nothing is open for writing: such uploads fall due. Nothing waits for longer than that,
-        even if the clock was set back meanwhile."""
+    def recover(self, due_ns: int, *, latest_ns: int) -> None:
+        """After a restart nothing is open for writing: such uploads fall due at `due_ns`. Nothing waits until after
+        `latest_ns`, even if the clock was set back meanwhile."""
         self._db.execute(_RECOVER, (due_ns,))
-        self._db.execute("UPDATE task SET due_ns = :due_ns WHERE due_ns > :due_ns", {"due_ns": due_ns})
+        self._db.execute("UPDATE task SET due_ns = :due_ns WHERE due_ns > :due_ns", {"due_ns": latest_ns})
 
     def shield(self, task: int, place: Place | None) -> None:
         """Another name hides what it is about."""

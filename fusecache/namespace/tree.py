@@ -20,6 +20,7 @@ from fusecache.namespace.departures import Departures
 from fusecache.namespace.keys import UNSTORABLE
 from fusecache.namespace.links import equal_object
 from fusecache.namespace.moves import Moves
+from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Dentry, Inode, Place, TaskKind
 from fusecache.namespace.seals import Held
 from fusecache.namespace.tables import Tables as Tables
@@ -42,13 +43,16 @@ class Owner:
 class Tree:
     """Create, write, rename, remove: acknowledged when the call returns."""
 
-    def __init__(self, tables: Tables, *, delay_ns: int, is_staging: Callable[[list[bytes]], bool]) -> None:
+    def __init__(
+        self, tables: Tables, policies: Policies, *, delay_ns: int, is_staging: Callable[[list[bytes]], bool]
+    ) -> None:
         self._t = tables
+        self._policies = policies
         self._delay_ns = delay_ns
         self._is_staging = is_staging
         self._departures = Departures(tables, delay_ns=delay_ns)
-        self._moves = Moves(tables, delay_ns=delay_ns)
-        self._wants = Wants(tables, delay_ns=delay_ns, is_staging=is_staging)
+        self._moves = Moves(tables, policies, delay_ns=delay_ns)
+        self._wants = Wants(tables, policies, delay_ns=delay_ns, is_staging=is_staging)
 
     def create(
         self, place: Place, owner: Owner, *, now_ns: int, symlink: bytes | None = None, is_open: bool = True
@@ -61,7 +65,7 @@ class Tree:
         t = self._t
         with t.database.transaction():
             seq, inode = self._new(place, owner, now_ns=now_ns, symlink=symlink)
-            due_ns = None if is_open and symlink is None else now_ns + self._delay_ns
+            due_ns = None if is_open and symlink is None else now_ns + self._policies.delay_ns(place)
             store = t.directories.get(place.parent).store
             t.tasks.want(TaskKind.UPLOAD, inode.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
         return inode
@@ -168,7 +172,8 @@ class Tree:
         t = self._t
         with t.database.transaction():
             t.inodes.written(inode)
-            due_ns, cap_ns = now_ns + self._delay_ns, self._delay_ns * _MAX_DELAY_FACTOR
+            delay_ns = self._policies.delay_ns_of(inode.ino)
+            due_ns, cap_ns = now_ns + delay_ns, delay_ns * _MAX_DELAY_FACTOR
             t.tasks.closed(inode.ino, seq=t.database.next_seq(), due_ns=due_ns, cap_ns=cap_ns)
             if digest is not None:
                 t.seals.closed(inode.ino, inode.generation, digest)
@@ -307,7 +312,7 @@ class Tree:
     def recover(self, *, now_ns: int) -> None:
         """After a restart: nothing is open, what was being written falls due."""
         with self._t.database.transaction():
-            self._t.tasks.recover(now_ns + self._delay_ns)
+            self._t.tasks.recover(now_ns + self._delay_ns, latest_ns=now_ns + self._policies.longest_delay_ns)
 
     # --- parts of the above, within their transaction ---
 
@@ -374,9 +379,11 @@ class Tree:
             self._moves.use_above(new, now_ns=now_ns)
 
     def _was_staging(self, place: Place, inode: Inode) -> bool:
-        """Whether a name is, or is below, a staging name; some are staging for directories only."""
+        """Whether a name is, or is below, a staging name, some for directories only; or there may be some below it."""
         names = self._t.directories.names(place)
-        return self._is_staging([*names, b""] if inode.is_dir else names)
+        if not inode.is_dir:
+            return self._is_staging(names)
+        return self._is_staging([*names, b""]) or self._policies.may_keep_below(names)
 
 
 def _check_name(name: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Inode, Place, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.types import InodeNo, Seq
@@ -12,8 +13,11 @@ from fusecache.types import InodeNo, Seq
 class Wants:
     """Parts of link, rename, chmod and the like."""
 
-    def __init__(self, tables: Tables, *, delay_ns: int, is_staging: Callable[[list[bytes]], bool]) -> None:
+    def __init__(
+        self, tables: Tables, policies: Policies, *, delay_ns: int, is_staging: Callable[[list[bytes]], bool]
+    ) -> None:
         self._t = tables
+        self._policies = policies
         self._delay_ns = delay_ns
         self._is_staging = is_staging
 
@@ -27,14 +31,14 @@ class Wants:
             store = t.directories.get(place.parent).store
             t.tasks.want(TaskKind.COPY, inode.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
         if upload is not None and upload.staged and not self._is_staging(t.directories.names(place)):
-            t.tasks.unstage(upload.task, seq=seq, due_ns=due_ns)
+            t.tasks.unstage(upload.task, seq=seq, due_ns=now_ns + self._policies.delay_ns(place))
         elif upload is not None:
             t.tasks.stands_for(upload.task, seq)
 
     def left_staging(self, inode: Inode, *, seq: Seq, now_ns: int) -> None:
         """What was local, this file or all below this directory, is for the store now."""
         t = self._t
-        due_ns = now_ns + self._delay_ns
+        due_ns = now_ns + self._policies.delay_ns_of(inode.ino)
         if inode.is_dir:
             store = t.directories.get(inode.ino).store
             t.tasks.want(TaskKind.ADOPT, inode.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)

@@ -12,6 +12,7 @@ from enum import Enum, auto
 
 from fusecache.namespace.drain import conflicting
 from fusecache.namespace.keys import ancestors
+from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Dentry, Place, Stuck, Task, TaskKind
 from fusecache.namespace.relocations import only_markers_left
 from fusecache.namespace.tables import Tables
@@ -35,9 +36,17 @@ class Fate(Enum):
 class Holds:
     """Answers whether a task may go ahead, by the rows and by what is in flight."""
 
-    def __init__(self, tables: Tables, inflight: InFlight, *, is_read: Callable[[StoreNo, ObjectKey], bool]) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        policies: Policies,
+        inflight: InFlight,
+        *,
+        is_read: Callable[[StoreNo, ObjectKey], bool],
+    ) -> None:
         """`is_read`: an open, partly cached file still needs this object."""
         self._t = tables
+        self._policies = policies
         self._inflight = inflight
         self._is_read = is_read
 
@@ -109,7 +118,7 @@ class Holds:
         found = resolve(self._t, ROOT_INO, "", key)
         if found.owner is not Owner.MARKER or found.directory is None:
             return False
-        return bool(found.directory.marker) and not self._t.dentries.has_storable(found.directory.ino)
+        return bool(found.directory.marker) and self._policies.wants_marker(found.directory.ino)
 
     def _is_carried(self, directory: InodeNo, key: str) -> bool:
         """Whether what is at `key` follows when a directory above is renamed.

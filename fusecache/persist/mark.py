@@ -1,4 +1,4 @@
-"""Empty directories: the key `dir/`, where the store would else not show them."""
+"""Empty directories: the key `dir/`, where the store would else not show them. Or all, if so configured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Marker:
         self._tools = tools
 
     async def run(self, job: Job) -> None:
-        """Write the marker of a directory, unless something below it is, or is coming, in the store.
+        """Write the marker of a directory, unless something below it is, or is coming, in the store and shows it.
 
         Raises:
             BackendError: nothing is recorded but the key.
@@ -32,12 +32,13 @@ class Marker:
         ns, tools = self._tools.namespace, self._tools
         assert job.task.ino is not None
         assert job.place is not None
+        is_kept = ns.policies.keeps_marker(job.task.ino)
         markers = tools.backends[job.task.store].capabilities.directory_markers
-        if not markers or await self._is_used(job.task, job.task.ino, job.key):
+        if not markers or (not is_kept and await self._is_used(job.task, job.task.ino, job.key)):
             self._unless_changed(job.task)
             return
         task = ns.tables.tasks.get(job.task.task)
-        if task is None or self._is_elsewhere(job.task.ino, job.key) or ns.tables.dentries.has_storable(job.task.ino):
+        if task is None or self._is_elsewhere(job.task.ino, job.key) or not ns.policies.wants_marker(job.task.ino):
             return  # planned again
         started = ns.drain.start(task, Place(job.task.ino, b""), job.key, now_ns=tools.wall_ns())
         metadata = metadata_of(attributes(ns.tables.inodes.get(job.task.ino)))

@@ -107,11 +107,13 @@ class Persister:
             sent=Meter(), refused=Meter(), signer=signer,
             overwriter=Overwriter(namespace.tables, backends, slots, signer), wall_ns=wall_ns, rng=rng,
         )  # fmt: skip
-        patterns = Patterns(staging=settings.staging, markers=settings.markers)
-        holds = Holds(namespace.tables, self._inflight, is_read=contents.readers_of)
+        patterns = Patterns(staging=settings.staging, markers=settings.markers, rules=settings.rules)
+        holds = Holds(namespace.tables, namespace.policies, self._inflight, is_read=contents.readers_of)
         barriers = Barriers(namespace.tables, patterns)
         removed = Removed(namespace.tables, patterns, is_read=contents.readers_of)
-        self._planner = Planner(namespace.tables, holds, barriers, removed, self._inflight, patterns, namespace.pauses)
+        self._planner = Planner(
+            namespace.tables, holds, barriers, removed, self._inflight, patterns, namespace.policies, namespace.pauses
+        )
         self._leftovers = Leftovers(self._tools)
         self._uploader = Uploader(self._tools, Parts(self._tools, self._leftovers))
         self._copier = Copier(self._tools)

@@ -10,6 +10,7 @@ from fusecache.namespace.keys import TMP_PREFIX, component_of
 from fusecache.namespace.links import copied_from, is_sent, lacking
 from fusecache.namespace.moves import is_home, is_settled
 from fusecache.namespace.pauses import Pauses
+from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.relocations import only_markers_left
 from fusecache.namespace.tables import Tables
@@ -70,6 +71,7 @@ class Planner:
         removed: Removed,
         inflight: InFlight,
         patterns: Patterns,
+        policies: Policies,
         pauses: Pauses,
     ) -> None:
         self._t = tables
@@ -78,6 +80,7 @@ class Planner:
         self._removed = removed
         self._inflight = inflight
         self._patterns = patterns
+        self._policies = policies
         self._pauses = pauses
         self._held: dict[int, int] = {}
 
@@ -213,7 +216,8 @@ class Planner:
     def _marker(self, plan: Plan, task: Task) -> list[Job]:
         assert task.ino is not None
         directory = self._t.directories.find(task.ino)
-        if directory is None or not directory.parent or self._t.dentries.has_storable(task.ino):
+        is_wanted = directory is not None and directory.parent and self._policies.wants_marker(task.ino)
+        if directory is None or not is_wanted:
             plan.abandon.append(task)
             return []
         place = Place(directory.parent, directory.name)

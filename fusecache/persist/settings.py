@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fusecache.config import Config
+from fusecache.config.rules import Rules
 
 MAX_BATCH = 1000
 """Keys of one delete request: S3's limit."""
@@ -20,6 +21,8 @@ class Settings:
     part_size: int = 16 << 20
     staging: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()
+    rules: Rules = field(default_factory=Rules)
+    """What else holds, by path."""
     backoff_base_s: float = 0.2
     backoff_cap_s: float = 30.0
     stuck_retry_s: float = 60.0
@@ -35,4 +38,5 @@ def settings_of(config: Config) -> Settings:
         part_size=config.part_size,
         staging=config.staging,
         markers=config.markers,
+        rules=config.by_path(),
     )

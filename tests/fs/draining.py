@@ -197,10 +197,11 @@ async def a_drained_world(
     def wall_ns() -> int:
         return started_ns + int(trio.current_time() * 1e9)
 
-    patterns = Patterns(staging=settings.staging, markers=settings.markers)
+    patterns = Patterns(staging=settings.staging, markers=settings.markers, rules=settings.rules)
     ns = Namespace(
         root / "namespace.db", url=store.url, boot_id=boot_id, delay_ns=int(delay_s * 1e9),
-        defaults=DEFAULTS, is_staging=patterns.is_staging, now_ns=wall_ns(), ballast_bytes=reserve_bytes,
+        defaults=DEFAULTS, is_staging=patterns.is_staging, now_ns=wall_ns(), rules=settings.rules,
+        ballast_bytes=reserve_bytes,
     )  # fmt: skip
     durability = PromptDurability(ns.database)
     readers = {ns.store: store}

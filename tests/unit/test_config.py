@@ -9,6 +9,7 @@ import pytest
 from fusecache.config import MARKERS, Config, values
 from fusecache.config.load import build_config, read_mount_options, read_toml
 from fusecache.config.options import OPTIONS
+from fusecache.config.rules import Rule
 from fusecache.errors import ConfigError
 
 
@@ -156,3 +157,59 @@ def test_fstab_options() -> None:
     assert read_mount_options(["rw"]) == {"read_only": False}
     with pytest.raises(ConfigError, match="persist_delay"):
         read_mount_options(["persit_delay=1s"])
+
+
+# --- rules by path ---
+
+
+def test_rules_are_read_in_order_with_the_words_of_the_options(tmp_path: Path) -> None:
+    file = tmp_path / "m.toml"
+    file.write_text(
+        """
+        on-conflict = "ours"
+        [[rule]]
+        path = "/warehouse/**"
+        write-mode = "CACHE_THROUGH"
+        persist-delay = "5m"
+        markers = ["DONE"]
+        [[rule]]
+        path = "/scratch"
+        write-mode = "local"
+        dir-markers = "never"
+        """
+    )
+    made = config(**read_toml(file))
+    assert made.rules == (
+        Rule(path="/warehouse/**", write_mode="writethrough", persist_delay_s=300.0, markers=("DONE",)),
+        Rule(path="/scratch", write_mode="local", dir_markers="never"),
+    )
+    assert Config.from_json(made.to_json()) == made
+    policy = made.by_path().of([b"scratch", b"x"])
+    assert (policy.write_mode, policy.on_conflict, policy.dir_markers) == ("local", "ours", "never")
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({}, "rule 1: '' is not a line of text"),
+        ({"path": "warehouse"}, "rule 1: the path of a rule begins with a slash"),
+        ({"path": "/w", "write-mode": "sideways"}, "rule 1: write_mode: 'sideways' is not one of writeback, "),
+        ({"path": "/w", "persist-dely": "1s"}, "rule 1: unknown key 'persist_dely'; did you mean persist_delay"),
+        ({"path": "/w", "region": "x"}, "rule 1: unknown key 'region'"),
+        ({"path": "/w", "persist_delay": "900d"}, "persist_delay must be between"),
+    ],
+)
+def test_a_rule_that_is_wrong_says_which_and_why(rule: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config(rule=[{"path": "/"} | rule] if rule else [rule])
+    assert words in str(caught.value)
+
+
+def test_rules_are_tables() -> None:
+    with pytest.raises(ConfigError, match=r"\[\[rule\]\]"):
+        config(rule={"path": "/w"})
+
+
+def test_options_of_the_mount_are_the_rule_of_last_resort() -> None:
+    policy = config(write_mode="THROUGH", dir_markers="always", persist_delay="2s").by_path().of([b"x"])
+    assert (policy.write_mode, policy.dir_markers, policy.persist_delay_s) == ("through", "always", 2.0)

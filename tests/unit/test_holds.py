@@ -18,7 +18,7 @@ class Rig:
         self.upper = upper
         self.inflight = InFlight()
         self.is_open: set[str] = set()
-        self._holds = Holds(upper.ns.tables, self.inflight, is_read=self._is_read)
+        self._holds = Holds(upper.ns.tables, upper.ns.policies, self.inflight, is_read=self._is_read)
 
     def _is_read(self, store: StoreNo, key: ObjectKey) -> bool:
         return store == self.upper.ns.store and key in self.is_open

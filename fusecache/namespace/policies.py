@@ -1,0 +1,54 @@
+"""What the configuration says of a place, by the path that it has now."""
+
+from __future__ import annotations
+
+from fusecache.config.rules import Rules
+from fusecache.namespace.records import Place
+from fusecache.namespace.tables import Tables
+from fusecache.types import ROOT_INO, InodeNo
+
+
+class Policies:
+    """Answers from rows, and without a look at them where no rule says anything of the kind."""
+
+    def __init__(self, tables: Tables, rules: Rules | None, *, delay_ns: int) -> None:
+        """`delay_ns` is the delay where no rule sets another."""
+        self._t = tables
+        self._rules = rules or Rules()
+        self._delay_ns = delay_ns
+        self._has_delays = self._rules.has_delays
+        self.longest_delay_ns = max(delay_ns, int(self._rules.longest_delay_s * 1e9)) if self._has_delays else delay_ns
+
+    def delay_ns(self, place: Place) -> int:
+        """How long a file of that name waits for its upload after a close."""
+        if not self._has_delays:
+            return self._delay_ns
+        return int(self._rules.of(self._t.directories.names(place)).persist_delay_s * 1e9)
+
+    def delay_ns_of(self, ino: InodeNo) -> int:
+        """The same for an inode: of several names the one that waits least decides; without any, the mount."""
+        if not self._has_delays:
+            return self._delay_ns
+        return min((self.delay_ns(row.place) for row in self._t.dentries.of_inode(ino)), default=self._delay_ns)
+
+    def may_keep_below(self, names: list[bytes]) -> bool:
+        """Whether something in a directory of that path, or further below, may be local by a rule."""
+        return self._rules.keeps_files and self._rules.may_keep_below(names)
+
+    def keeps_marker(self, ino: InodeNo) -> bool:
+        """Whether a directory has its key `dir/` in the store whatever else is in it."""
+        return self._marking(ino) == "always"
+
+    def wants_marker(self, ino: InodeNo) -> bool:
+        """Whether a directory, as the rows know it, should have its key `dir/` in the store."""
+        match self._marking(ino):
+            case "empty":
+                return not self._t.dentries.has_storable(ino)
+            case marking:
+                return marking == "always"
+
+    def _marking(self, ino: InodeNo) -> str:
+        if not self._rules.marks_otherwise or ino == ROOT_INO:
+            return "empty"
+        directory = self._t.directories.get(ino)
+        return self._rules.of(self._t.directories.names(Place(directory.parent, directory.name))).dir_markers
