@@ -92,6 +92,7 @@ class Volume:
             report, aside = DrainReport(), []
         cache = {"bytes": self._parts.contents.used_bytes(), "limit": self.config.cache_size, "hit_ratio": None}
         facts = {"stores": [self._backend.url], **report.as_dict(), "cache": cache}
+        facts["bytes_written"] = self._parts.files.bytes_written
         return facts | {"read_only": namespace.database.degraded, "set_aside": aside}
 
     async def stat_path(self, path: bytes) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class Files:
         """Files that nobody would believe after a power loss: closed, not written in order, not synced."""
         self.carried = dict.fromkeys(self._ns.tables.seals.all_carried())
         """Files whose synced bytes are with the rows, or were: those synced longest ago first."""
+        self.bytes_written = 0
+        """By applications, since the mount."""
 
     def __repr__(self) -> str:
         return f"<Files {self._handles!r}>"
@@ -192,6 +194,7 @@ class Files:
         if not file.dirtied:
             self._begin(file)
         written = content.pwrite(offset, data)
+        self.bytes_written += written
         if content.map_unsaved:
             self._save_map(content)
         file.mtime_ns = file.ctime_ns = self._wall_ns()

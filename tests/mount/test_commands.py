@@ -57,10 +57,10 @@ def test_a_mount_answers_when_the_command_returns(mountpoint: Path, store: Path)
 def test_the_keys_of_the_contract(mountpoint: Path) -> None:
     (mountpoint / "a").write_bytes(b"12345")
     of_mount, of_path = facts(mountpoint), facts(mountpoint / "a")
-    assert of_mount.keys() == MOUNT_KEYS | {"pid", "read_only", "set_aside"}
+    assert of_mount.keys() == MOUNT_KEYS | {"pid", "read_only", "set_aside", "bytes_written"}
     assert (of_mount["read_only"], of_mount["set_aside"]) == (None, [])
     assert of_path.keys() == PATH_KEYS
-    assert (of_mount["files_dirty"], of_mount["bytes_dirty"]) == (1, 5)
+    assert (of_mount["files_dirty"], of_mount["bytes_dirty"], of_mount["bytes_written"]) == (1, 5, 5)
     assert (of_path["path"], of_path["state"], of_path["dirty_bytes"]) == (str(mountpoint / "a"), "dirty", 5)
     done = fusecache("flush", "--json", mountpoint)
     assert json.loads(done.stdout).keys() == FLUSH_KEYS
