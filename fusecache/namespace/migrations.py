@@ -43,6 +43,14 @@ STEPS: dict[int, Step] = {
         """,
     ),
     6: Step("uploads in parts go on after a restart", (Path(__file__).parent / "parts.sql").read_text()),
+    7: Step(
+        "directories take turns in the drain",
+        """
+        ALTER TABLE task ADD COLUMN flow INTEGER;
+        UPDATE task SET flow = (SELECT parent FROM dentry WHERE dentry.ino = task.ino LIMIT 1) WHERE kind <> 5;
+        CREATE INDEX task_flow ON task (flow, due_ns) WHERE due_ns IS NOT NULL AND kind <> 5;
+        """,
+    ),
 }
 """By the version that a step begins at."""
 

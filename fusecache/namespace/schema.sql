@@ -96,11 +96,13 @@ CREATE TABLE task (
     shield_parent INTEGER,         -- the whiteout, or the live name, that hides `key` or `source` until this is done
     shield_name   BLOB,
     target_parent INTEGER,         -- the name that `key` belonged to when it was recorded
-    target_name   BLOB
+    target_name   BLOB,
+    flow       INTEGER             -- the directory it was wanted in: directories take turns (persist/queue.py)
 ) STRICT;
 CREATE UNIQUE INDEX task_ino ON task (ino, kind) WHERE ino IS NOT NULL;
 -- Two queues: deletes go a thousand to a request, and must not be searched for among the others.
 CREATE INDEX task_due ON task (due_ns) WHERE due_ns IS NOT NULL AND kind <> 5;
+CREATE INDEX task_flow ON task (flow, due_ns) WHERE due_ns IS NOT NULL AND kind <> 5;
 CREATE INDEX task_delete_due ON task (due_ns) WHERE due_ns IS NOT NULL AND kind = 5;
 CREATE INDEX task_since ON task (staged, since_seq);
 CREATE INDEX task_stuck ON task (task) WHERE stuck > 0;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from fusecache.errors import Stale
@@ -18,6 +18,7 @@ from fusecache.namespace.tasks import HURRIED_NS, PAUSED_NS
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.holds import Fate, Holds
 from fusecache.persist.inflight import InFlight
+from fusecache.persist.queue import Queue
 from fusecache.persist.removed import Removed
 from fusecache.persist.settings import MAX_BATCH
 from fusecache.persist.staging import Patterns
@@ -83,13 +84,14 @@ class Planner:
         self._policies = policies
         self._pauses = pauses
         self._held: dict[int, int] = {}
+        self._queue = Queue(tables.tasks, inflight)
 
     def plan(self, *, now_ns: int, synced_seq: Seq, capacity: int, may_delete: bool) -> Plan:
         """Return what to do now: at most `capacity` jobs, and a batch of deletes if there may be one."""
         plan = Plan(is_cut=self._removed.look())
         if plan.is_cut:
             return plan
-        for examined, task in enumerate(self._due(now_ns, synced_seq)):
+        for examined, task in enumerate(self._queue.due(now_ns=now_ns, synced_seq=synced_seq)):
             if len(plan.jobs) >= capacity:
                 break  # a worker that ends asks again
             if examined == _EXAMINED:
@@ -118,11 +120,6 @@ class Planner:
         return self._held.keys()
 
     # --- the tasks but deletes ---
-
-    def _due(self, now_ns: int, synced_seq: Seq) -> Iterator[Task]:
-        """Lazily: with one free slot, one row is read."""
-        due = self._t.tasks.due(now_ns=now_ns, synced_seq=synced_seq)
-        return (task for task in due if task.task not in self._inflight)
 
     def _decide(self, plan: Plan, task: Task, now_ns: int) -> None:
         match task.kind:
