@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 
 from fusecache.errors import Stale
 from fusecache.namespace.database import Database
@@ -90,6 +90,12 @@ class Directories:
     def waiting_in(self, parent: InodeNo) -> list[InodeNo]:
         """The directories in `parent` that are opaque and need not be, but for those above."""
         return [ino for (ino,) in self._db.execute(_WAITING, (parent,))]
+
+    def reading(self, store: StoreNo, prefixes: Sequence[str]) -> list[InodeNo]:
+        """The directories that read exactly one of these prefixes."""
+        marks = ", ".join("?" * len(prefixes))
+        rows = self._db.execute(f"SELECT ino FROM directory WHERE store = ? AND prefix IN ({marks})", (store, *prefixes))
+        return [ino for (ino,) in rows]
 
     def redirect(self, root: InodeNo, source: str, target: str, *, but: Set[InodeNo]) -> None:
         """`root` and what is below it, except for the trees `but`, read `target` instead of `source`.

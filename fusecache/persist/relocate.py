@@ -222,13 +222,18 @@ class Relocator:
         return bool(self._t.tasks.deletes_of(task.store, key))
 
     def _is_anothers(self, task: Task, key: ObjectKey) -> bool:
-        """A directory that was below this one and has moved reads it, and takes it along."""
+        """A directory reads it that was below this one and has moved, or that has come to the old path since."""
+        assert task.ino is not None
         assert task.source is not None
         above = [prefix for prefix in ancestors(key) if len(prefix) > len(task.source)]
         if key.endswith("/") and len(key) > len(task.source):
             above.append(key)
-        moving = self._t.tasks.relocations_over(task.store, above) if above else []
-        return any(each.task != task.task for each in moving)
+        if not above:
+            return False
+        if any(each.task != task.task for each in self._t.tasks.relocations_over(task.store, above)):
+            return True
+        reading = self._t.directories.reading(task.store, above)
+        return any(task.ino not in (ino, *self._t.directories.ancestors(ino)) for ino in reading)
 
     def _is_left(self, task: Task, found: Resolved, info: ObjectInfo) -> bool:
         """The key is not copied but has to go, and has no delete yet that shows so."""

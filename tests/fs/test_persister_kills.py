@@ -280,6 +280,14 @@ FOUND: list[list[Step]] = [
         ("rename", "a/b", "a/a/b"), ("write", "a/c"), ("wait", 3.0), ("link", "a/c", "a/b"), ("write", "a/b"),
         ("pause", 0.3), ("wait", 1.5), ("wait", 0.3), ("write", "a/c"), ("write", "b/b/a"), ("wait", 3.0),
     ],
+    # The marker of a directory that came to the old path of a moved one was taken along with that.
+    [
+        ("rename", "b/a/b", "a/c"), ("rename", "b/a", "a/a/b"), ("mkdir", "a/a/b/d"), ("exchange", "b", "a/c"),
+        ("mkdir", "a/a/b/b"), ("exchange", "a/a/b/d", "b"), ("rename", "a/c", "a/a/d"), ("mkdir", "a/a/b/a"),
+        ("rename", "a/a/b/b", "a/d"), ("rename", "a/a/b", "b"), ("wait", 3.0), ("exchange", "a", "b/a"),
+        ("rename", "b", "a/a"), ("rename", "a/a/a/d", "a/d"), ("wait", 1.5), ("mkdir", "a/a/a/d"),
+        ("exchange", "a/a/a/a", "a/a/d"), ("wait", 1.2), ("rename", "a/a/d/d", "a/a/a/d"),
+    ],
 ]  # fmt: skip
 
 
