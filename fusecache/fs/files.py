@@ -42,7 +42,7 @@ class Files:
         self._wall_ns = wall_ns
         self._changed = changed
         self._handles = Handles()
-        self.unsealed: dict[InodeNo, None] = {}
+        self.unsealed = dict.fromkeys(self._ns.tables.seals.unproved())
         """Files that nobody would believe after a power loss: closed, not written in order, not synced."""
         self.carried = dict.fromkeys(self._ns.tables.seals.all_carried())
         """Files whose synced bytes are with the rows, or were: those synced longest ago first."""

@@ -27,6 +27,12 @@ _SYNCED = """
 _CARRIED = """
     INSERT OR REPLACE INTO carried SELECT :ino, :bytes WHERE EXISTS (SELECT 1 FROM seal WHERE ino = :ino)"""
 _DIRTY = "SELECT ino FROM task WHERE kind = 1 ORDER BY ino"
+# As after a crash: of what was open nobody has the hash, and the list of what was to be synced is gone.
+_UNPROVED = """
+    SELECT task.ino FROM task JOIN inode ON inode.ino = task.ino LEFT JOIN seal ON seal.ino = task.ino
+     WHERE task.kind = 1 AND inode.mode & 61440 = 32768
+       AND (seal.digest IS NULL OR seal.generation <> inode.generation)
+       AND synced_generation IS NOT inode.generation"""
 _DOOMED = "SELECT ino, token FROM doomed LIMIT ?"
 _SWEPT = "DELETE FROM doomed WHERE ino = ? AND token = ?"
 
@@ -105,6 +111,10 @@ class Seals:
     def dirty(self) -> Iterator[InodeNo]:
         """Inodes with bytes that no store has."""
         return (row[0] for row in self._db.execute(_DIRTY))
+
+    def unproved(self) -> list[InodeNo]:
+        """Files with bytes that no store has, and that would not be believed as they are now."""
+        return [row[0] for row in self._db.execute(_UNPROVED)]
 
     def doomed(self, count: int) -> list[tuple[InodeNo, int]]:
         """Up to `count` content files that nobody needs: the inode, and 0 or the token of what was kept of it."""

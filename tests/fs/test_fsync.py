@@ -212,3 +212,25 @@ async def test_many_files_are_synced_themselves_after_a_while(
     async with a_drained_world(tmp_path, store, delay_s=3600) as world:
         await world.upkeep.unload()
         assert world.ns.tables.seals.all_carried() == [sixth]
+
+
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "open"])
+@pytest.mark.parametrize("was_fsynced", [True, False], ids=["fsynced", "new"])
+async def test_what_nobody_knows_a_hash_of_is_synced_by_the_daemon_after_the_killed_one(
+    tmp_path: Path, autojump_clock: MockClock, is_closed: bool, was_fsynced: bool
+) -> None:
+    """Else a power loss days later, with the store away, would take what has long been on the disk."""
+    store = RecordedStore()
+    async with a_drained_world(tmp_path, store, boot_id="before") as world:
+        if was_fsynced:
+            await fsynced(world, "a", b"old")
+        number = await world.open("a", os.O_WRONLY | os.O_CREAT)
+        await world.fs.write(number, 4, b"second")
+        await world.fs.write(number, 0, b"first"[:4])
+        if is_closed:
+            await world.close(number)
+    async with a_drained_world(tmp_path, store, boot_id="before") as world:
+        await world.upkeep.seal()
+    async with a_drained_world(tmp_path, store, boot_id="after") as world:
+        assert await world.read_file("a") == b"firssecond"
+    assert not (tmp_path / "aside").exists()
