@@ -9,6 +9,7 @@ import ctypes
 import errno
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -19,12 +20,12 @@ _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int6
 
 
 class Ballast:
-    """Keeps `size` bytes ahead of the end of each file; none if `size` is 0 or the file system has no fallocate."""
+    """Keeps some bytes ahead of the end of each file; none if that is 0 or the file system has no fallocate."""
 
-    def __init__(self, paths: list[Path], *, size: int) -> None:
+    def __init__(self, sizes: Mapping[Path, int]) -> None:
         """The files exist. Their descriptors stay open to the end: closing one would drop SQLite's POSIX locks."""
-        self._size = size
-        self._files = [os.open(path, os.O_RDWR | os.O_CLOEXEC) for path in paths] if size else []
+        self._sizes = [size for size in sizes.values() if size]
+        self._files = [os.open(path, os.O_RDWR | os.O_CLOEXEC) for path, size in sizes.items() if size]
         self._reserved = [0] * len(self._files)
         self._ends = [0] * len(self._files)
         self._is_short = False
@@ -33,7 +34,7 @@ class Ballast:
         """Take the blocks for where the files end now; `again`: SQLite may have given them back. Blocks."""
         for number, fd in enumerate(self._files):
             end = os.fstat(fd).st_size
-            if again or end < self._ends[number] or end + self._size // 2 > self._reserved[number]:
+            if again or end < self._ends[number] or end + self._sizes[number] // 2 > self._reserved[number]:
                 self._take(number, fd, end)
             self._ends[number] = end
 
@@ -43,8 +44,9 @@ class Ballast:
             os.close(fd)
 
     def _take(self, number: int, fd: int, end: int) -> None:
-        if _fallocate(fd, _KEEP_SIZE, end, self._size) == 0:
-            self._reserved[number], self._is_short = end + self._size, False
+        size = self._sizes[number]
+        if _fallocate(fd, _KEEP_SIZE, end, size) == 0:
+            self._reserved[number], self._is_short = end + size, False
             return
         code = ctypes.get_errno()
         if code in (errno.EOPNOTSUPP, errno.ENOSYS):

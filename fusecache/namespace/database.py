@@ -36,6 +36,8 @@ _RUNWAY_BYTES = 2 << 20
 _WAL_INDEX = struct.Struct("=16xI76xI")
 """mxFrame and nBackfill: the frames in the WAL, and how many the database has (sqlite.org/walformat.html, 2.3.1)."""
 _FRAME_BYTES = 1024 + 24
+_INDEX_SHARE = 64
+"""The index has 8 bytes a frame, in pieces of 32 KiB: with twice that, also a reserve half used up is enough."""
 _PRAGMAS = (
     # A commit writes whole pages, and most are touched for one short row: with 4 KiB a create wrote
     # 70 KiB to the WAL and took twice as long.
@@ -105,7 +107,8 @@ class Database:
             self._runway = Runway(self._wal_fd, step_bytes=min(_RUNWAY_BYTES, ballast_bytes))
             self._runway.extend()
             self._sync_all()
-            self._ballast = Ballast([path, path.with_name(f"{path.name}-wal")], size=ballast_bytes)
+            sizes = {"": ballast_bytes, "-wal": ballast_bytes, "-shm": ballast_bytes // _INDEX_SHARE}
+            self._ballast = Ballast({path.with_name(path.name + end): size for end, size in sizes.items()})
             self._ballast.reserve()
         except (sqlite3.DatabaseError, NamespaceError, OSError) as exc:
             self.connection.close()

@@ -15,6 +15,8 @@ from fusecache.namespace.database import Database
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: only root can mount a small disk")
 MIB = 1 << 20
+INDEX_BYTES = 32 << 10
+"""Of 4,062 frames."""
 
 
 @pytest.fixture
@@ -53,6 +55,26 @@ def test_commits_go_on_when_contents_have_filled_the_disk(disk: Path, monkeypatc
         namespace.sync()
         namespace.checkpoint()
     assert namespace.degraded is None
+    namespace.close()
+
+
+@pytest.mark.slow
+def test_they_go_on_in_a_journal_that_was_short_and_after_a_kill(disk: Path) -> None:
+    """The index of the journal, in a file of its own, grows with it; and is made anew by who opens it after a kill."""
+    child = os.fork()
+    if not child:
+        namespace = Database(disk / "namespace.db", boot_id="boot", ballast_bytes=8 * MIB)
+        fill(disk)
+        try:
+            commits(namespace, 1500)
+        finally:
+            os._exit(0 if (disk / "namespace.db-shm").stat().st_size > INDEX_BYTES else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    namespace = Database(disk / "namespace.db", boot_id="boot", ballast_bytes=8 * MIB)
+    assert namespace.connection.execute("SELECT count(*) FROM aside").fetchone() == (1500,)
+    with namespace.transaction() as db:
+        db.execute("DELETE FROM aside")
     namespace.close()
 
 
