@@ -126,6 +126,10 @@ class FlushProgress:
     """Deletes and the like that wait for somebody's last close."""
     paused: int = 0
     """Changes below a paused path, or that wait for one: not waited for."""
+    bytes_per_s: float = 0.0
+    """In the last seconds, of what is waited for."""
+    files_per_s: float = 0.0
+    eta_s: float | None = None
     elapsed_s: float = 0.0
 
     def as_dict(self) -> dict[str, object]:

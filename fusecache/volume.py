@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,7 @@ from fusecache.cache.listings import Listings, PageStore
 from fusecache.config import Config
 from fusecache.doctor.doctor import Doctor
 from fusecache.doctor.repair import Repairer
-from fusecache.doctor.rows import is_sound
-from fusecache.doctor.snapshot import Snapshot
-from fusecache.errors import NamespaceError, TransientBackendError
+from fusecache.errors import ConfigError, NamespaceError, TransientBackendError
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
@@ -40,13 +39,15 @@ from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.lower import Defaults
 from fusecache.namespace.namespace import Namespace
+from fusecache.namespace.pauses import key_of, path_of
 from fusecache.nurseries import unwrapped
+from fusecache.persist.export import Exporter
 from fusecache.persist.persister import Persister
 from fusecache.persist.report import DrainReport
 from fusecache.persist.settings import settings_of
 from fusecache.persist.staging import Patterns
 from fusecache.persist.steady import Steady
-from fusecache.types import Extent, FlushProgress, InodeNo
+from fusecache.types import FlushProgress
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,9 @@ _CHECK_S = 5.0
 
 _METADATA_REQUESTS = 32
 """Connections beside those of uploads and GETs, so that a lookup waits for neither."""
+
+TUNABLE = ("max_uploads", "upload_limit", "request_rate")
+"""What of the configuration may change while it is mounted."""
 
 
 class Volume:
@@ -130,8 +134,48 @@ class Volume:
             parts.reader,
             replaced=lambda ino, extent: parts.stale(Pages(ino, extent)),
         )
-        doctor = _doctor(self.config, parts.reader, repairer if repair else None, is_mounted=True)
+        doctor = doctor_of(self.config, parts.reader, repairer if repair else None, is_mounted=True)
         return await doctor.examine(key, progress=progress)
+
+    async def pause(self, path: bytes) -> None:
+        """Change nothing at or below `path` in the store any more, until it is resumed. Synced. Raises NotFound."""
+        await self._parts.describer.resolve(path)
+        await self._parts.persister.pause(key_of(path))
+
+    async def resume(self, path: bytes) -> list[str]:
+        """Go on with what was paused at or below `path`; return the paths that were. Synced."""
+        return [path_of(key) for key in await self._parts.persister.resume(key_of(path))]
+
+    async def retry(self, path: bytes) -> int:
+        """Try again now what the store refused at or below `path`; return how much that is. Raises NotFound."""
+        ino, _ = await self._parts.describer.resolve(path)
+        return await self._parts.persister.retry(ino)
+
+    async def export(
+        self, path: bytes, to: Path, *, progress: Callable[[dict[str, object]], None]
+    ) -> dict[str, object]:
+        """Copy what no store has of what is at or below `path` to the directory `to`; see `Exporter`.
+
+        Raises:
+            NotFound. OSError: nothing can be put there.
+        """
+        ino, _ = await self._parts.describer.resolve(path)
+        exporter = Exporter(self._parts.namespace.tables, self._parts.contents)
+        return (await exporter.export(ino, to, progress=progress)).as_dict()
+
+    def tune(self, **limits: Any) -> dict[str, object]:
+        """Change some of the limits, until it is unmounted; return all of them as they are then.
+
+        Raises:
+            ConfigError: such a value cannot be; nothing changed.
+        """
+        if unknown := limits.keys() - TUNABLE:
+            raise ConfigError(f"{min(unknown)} cannot change while it is mounted")
+        if limits:
+            self.config = config = replace(self.config, **limits)
+            self._parts.persister.tune(max_uploads=config.max_uploads)
+            self._parts.pacer.tune(_limits(config))
+        return {name: getattr(self.config, name) for name in TUNABLE}
 
     async def _remember_cache(self) -> None:
         while True:
@@ -149,10 +193,11 @@ class _Parts:
         defaults = _defaults(config)
         self.namespace = namespace
         self.reader = reader
+        self.pacer = pacer
         self.stale = stale
         readers = {namespace.store: reader}
         durability = Durability(namespace.database)
-        self.contents = _open_contents(config)
+        self.contents = contents_of(config)
         self.fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(_MAX_GETS))
         self.listings = Listings(
             readers, PageStore(cache_dir / "listings", tag=str(config.mountpoint)), ttl_s=config.ttl_s, clock=time.time
@@ -188,13 +233,7 @@ class _Parts:
             stale=stale,
         )
         self.upkeep = Upkeep(namespace, self.contents, durability, self.files)
-        self.recovery = Recovery(
-            namespace,
-            self.contents,
-            boot_id=_boot_id(),
-            delay_ns=int(config.persist_delay_s * 1e9),
-            wall_ns=time.time_ns,
-        )
+        self.recovery = recovery_of(config, namespace, self.contents)
         self.describer = Describer(
             namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns
         )
@@ -238,9 +277,9 @@ async def open_volume(config: Config, *, stale: TellStale) -> AsyncIterator[Volu
         BackendError: the store cannot be used. NamespaceError: nor the namespace.
     """
     async with AsyncExitStack() as stack:
-        backend = await stack.enter_async_context(open_backend(config.store, _store_options(config)))
-        await _check(backend, is_known=_namespace_db(config).exists())
-        namespace = stack.enter_context(contextlib.closing(_open_namespace(config, backend.url)))
+        backend = await stack.enter_async_context(open_backend(config.store, store_options(config)))
+        await _check(backend, is_known=namespace_path(config).exists())
+        namespace = stack.enter_context(contextlib.closing(namespace_of(config, backend.url)))
         pacer = _pacer(config)
         paced = Paced(backend, pacer, Priority.READER)
         reader = RetryingReader(paced, patience_s=config.patience_s, rng=random.Random())
@@ -266,39 +305,10 @@ async def _check(backend: Backend, *, is_known: bool) -> None:
         log.warning("%s is away, and mounted nevertheless: what is here is drained later (%s)", backend.url, why)
 
 
-@asynccontextmanager
-async def open_doctor(config: Config, *, repair: bool) -> AsyncIterator[Doctor]:
-    """Open what is needed to examine the state of a mount that nobody has mounted, its directories locked.
-
-    Without `repair` nothing is changed: no recovery, no migration.
-
-    Raises:
-        NamespaceError: there is none, or it belongs to another store.
-    """
-    async with AsyncExitStack() as stack:
-        backend = await stack.enter_async_context(open_backend(config.store, _store_options(config)))
-        reader = RetryingReader(backend, patience_s=config.patience_s, rng=random.Random())
-        with contextlib.closing(Snapshot(_namespace_db(config))) as snapshot:
-            may_repair = is_sound(snapshot, backend.url) and repair
-        repairer = None
-        if may_repair:
-            with contextlib.suppress(NamespaceError):  # damaged: the doctor says so, and nothing is repaired
-                namespace = stack.enter_context(contextlib.closing(_open_namespace(config, backend.url)))
-                contents = stack.enter_context(contextlib.closing(_open_contents(config)))
-                durability = Durability(namespace.database)
-                repairer = Repairer(
-                    config.cache_dirs[0], namespace.tables, contents, durability, reader, replaced=_nobody_believes
-                )
-        yield _doctor(config, reader, repairer, is_mounted=False)
-
-
-def _nobody_believes(_ino: InodeNo, _extent: Extent) -> None:
-    """Nothing is mounted, so no kernel has read anything."""
-
-
-def _doctor(config: Config, reader: Backend, repairer: Repairer | None, *, is_mounted: bool) -> Doctor:
+def doctor_of(config: Config, reader: Backend, repairer: Repairer | None, *, is_mounted: bool) -> Doctor:
+    """Return what examines a mount, mounted or not."""
     return Doctor(
-        namespace_db=_namespace_db(config),
+        namespace_db=namespace_path(config),
         cache=config.cache_dirs[0],
         backend=reader,
         wall_ns=time.time_ns,
@@ -307,20 +317,23 @@ def _doctor(config: Config, reader: Backend, repairer: Repairer | None, *, is_mo
     )
 
 
-def _namespace_db(config: Config) -> Path:
+def namespace_path(config: Config) -> Path:
+    """Return where the namespace of a mount is."""
     return config.state_dir / "namespace.db"
 
 
-def _open_contents(config: Config) -> Contents:
+def contents_of(config: Config) -> Contents:
+    """Open the content store of a mount."""
     cache_dir = config.cache_dirs[0]
     return Contents(cache_dir, ContentIndex(cache_dir / "index.db"), block_size=config.block_size, boot_id=_boot_id())
 
 
-def _open_namespace(config: Config, url: str) -> Namespace:
+def namespace_of(config: Config, url: str) -> Namespace:
+    """Open the namespace of a mount over the store `url`. Raises NamespaceError."""
     rules = config.by_path()
     patterns = Patterns(staging=config.staging, markers=config.markers, rules=rules)
     return Namespace(
-        _namespace_db(config),
+        namespace_path(config),
         url=url,
         boot_id=_boot_id(),
         delay_ns=int(config.persist_delay_s * 1e9),
@@ -329,6 +342,17 @@ def _open_namespace(config: Config, url: str) -> Namespace:
         rules=rules,
         now_ns=time.time_ns(),
         ballast_bytes=_BALLAST_BYTES,
+    )
+
+
+def recovery_of(config: Config, namespace: Namespace, contents: Contents) -> Recovery:
+    """Return what makes a namespace and its contents agree before they are used."""
+    return Recovery(
+        namespace,
+        contents,
+        boot_id=_boot_id(),
+        delay_ns=int(config.persist_delay_s * 1e9),
+        wall_ns=time.time_ns,
     )
 
 
@@ -346,11 +370,16 @@ def _pacer(config: Config) -> Pacer:
             reduction_factor=config.aimd_reduction_factor,
             adjust_window_s=config.aimd_adjust_window_s,
         ),
-        Limits(upload_bytes_per_s=config.upload_limit, requests_per_s=config.request_rate),
+        _limits(config),
     )
 
 
-def _store_options(config: Config) -> StoreOptions:
+def _limits(config: Config) -> Limits:
+    return Limits(upload_bytes_per_s=config.upload_limit, requests_per_s=config.request_rate)
+
+
+def store_options(config: Config) -> StoreOptions:
+    """Return how the store of a mount is asked."""
     return StoreOptions(
         endpoint_url=config.endpoint_url,
         region=config.region,

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import click
 
 from fusecache.cli import launch
-from fusecache.cli.mount import table_options
 from fusecache.cli.progress import ProgressLine
 from fusecache.cli.units import size, span
-from fusecache.config import Config
-from fusecache.config.load import build_config, read_toml
-from fusecache.config.options import OPTIONS
+from fusecache.cli.unmounted import state_options, unmounted
 from fusecache.control import client
 from fusecache.control.protocol import ControlError, ExitCode, path_text
 
 _SHOWN = 20
-_NEEDED = frozenset(
-    {
-        *("cache_dir", "state_dir", "block_size", "endpoint_url", "region", "profile"),
-        *("force_path_style", "requester_pays"),
-    }
-)
-"""What tells where the state is, and how its store is asked."""
 
 
 @click.command()
 @click.argument("target", required=False, metavar="[PATH|STORE]")
 @click.option("--repair", is_flag=True, help="Put right what is safe. The only copy of anything is never touched.")
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
-@click.option("--config", "config_file", metavar="FILE", help="Options as TOML, as for mount.")
-@table_options([option for option in OPTIONS if option.name in _NEEDED])
+@state_options
 def doctor(target: str | None, repair: bool, as_json: bool, config_file: str | None, **typed: object) -> None:
     """Check database, content files and bucket against each other.
 
@@ -50,9 +37,7 @@ def doctor(target: str | None, repair: bool, as_json: bool, config_file: str | N
     Exit status: 0 all is well, or is now; 1 something is not; 2 wrong usage; 4 not a fusecache mount;
     6 the daemon does not answer.
     """
-    settings = {name: value for name, value in typed.items() if value is not None}
-    if settings or config_file:
-        config = _unmounted(target, config_file, settings)
+    if (config := unmounted(target, config_file, typed)) is not None:
         where = str(config.state_dir)
         with ProgressLine("doctor", text=progress_text) as line:
             result = launch.examine(config, repair=repair, progress=line.show)
@@ -66,13 +51,6 @@ def doctor(target: str | None, repair: bool, as_json: bool, config_file: str | N
             result = client.call(found.mount, request, progress=line.show)
     click.echo(json.dumps(result) if as_json else "\n".join(report_lines(result, where, repair=repair)))
     raise SystemExit(ExitCode.OK if result.get("healthy") else ExitCode.FAILED)
-
-
-def _unmounted(store: str | None, config_file: str | None, settings: dict[str, object]) -> Config:
-    merged = (read_toml(Path(config_file)) if config_file else {}) | settings | ({"store": store} if store else {})
-    if "mountpoint" not in merged and "cache_dir" in merged:
-        merged["mountpoint"] = f"{merged['cache_dir']}/unmounted"  # where it is mounted does not matter here
-    return build_config(merged, uid=os.geteuid(), environ=os.environ)
 
 
 def report_lines(report: dict[str, Any], where: str, *, repair: bool) -> list[str]:

@@ -68,9 +68,22 @@ def examine(config: Config, *, repair: bool, progress: Progress) -> dict[str, ob
     Raises:
         ControlError: it is mounted, or there is nothing to examine.
     """
+    return _answer(config, ["examine", *(["--repair"] if repair else [])], progress)
+
+
+def export(config: Config, to: Path, *, progress: Progress) -> dict[str, object]:
+    """Copy what no store has of the state of a mount that is not mounted to `to`; return what that was.
+
+    Raises:
+        ControlError: it is mounted, there is nothing to copy, or it cannot be put there.
+    """
+    return _answer(config, ["export", "--to", os.fspath(to)], progress)
+
+
+def _answer(config: Config, request: list[str], progress: Progress) -> dict[str, object]:
     config_fd = _config_fd(config)
     try:
-        arguments = [*_command(config_fd, "fusecache.daemon.examination"), *(["--repair"] if repair else [])]
+        arguments = [*_command(config_fd, "fusecache.daemon.unmounted"), *request]
         child = subprocess.Popen(
             arguments, cwd=_PACKAGE_DIR, pass_fds=(config_fd,), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
         )
@@ -81,7 +94,7 @@ def examine(config: Config, *, repair: bool, progress: Progress) -> dict[str, ob
         try:
             return read_reply(child.stdout, progress=progress)
         except EOFError as exc:
-            raise ControlError("the examination ended before it answered") from exc
+            raise ControlError("its process ended before it answered") from exc
         except BaseException:  # Ctrl-C too
             child.terminate()
             raise

@@ -8,9 +8,11 @@ import sys
 import click
 
 from fusecache.cli.doctor import doctor
+from fusecache.cli.export import export
 from fusecache.cli.flush import flush
 from fusecache.cli.mount import mount
 from fusecache.cli.stat import stat
+from fusecache.cli.steer import pause, resume, retry, tune
 from fusecache.cli.umount import umount
 from fusecache.control.protocol import ControlError, ExitCode
 from fusecache.errors import ConfigError, FusecacheError
@@ -56,9 +58,9 @@ def main() -> None:
     """An S3 bucket as a file system that answers at the speed of the local disk.
 
     Exit status: 0 ok; 1 failed; 2 wrong usage; 3 deadline passed; 4 not a fusecache mount;
-    5 files are stuck; 6 the daemon does not answer.
+    5 files are stuck or paused; 6 the daemon does not answer.
     """
 
 
-for _command in (mount, umount, stat, flush, doctor):
+for _command in (mount, umount, stat, flush, pause, resume, retry, tune, export, doctor):
     main.add_command(_command)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
-from fusecache.cli.units import files, size
+from fusecache.cli.units import files, size, span
 
 _BAR = 24
 
@@ -40,15 +40,23 @@ class ProgressLine:
             self._has_text = True
 
     def _write(self, text: str) -> None:
-        self._stream.write(f"\r\x1b[K{text}")  # erase the line, then write it anew
+        self._stream.write(f"\r{text}\x1b[K")  # over the old one, then erase its rest: erased first, it would flicker
         self._stream.flush()
 
 
 def progress_text(what: str, told: dict[str, Any]) -> str:
-    """Return the line of a drain: a bar over the bytes, and what is left."""
+    """Return the line of a drain: a bar over the bytes (over the files, if there are none), rate, and what is left."""
     if "files_left" not in told:
         return ""
-    done, left = told.get("bytes_done") or 0, told.get("bytes_left") or 0
-    share = done / (done + left) if done + left else 1.0 if not told.get("files_left") else 0.0
+    in_files, in_bytes = ((told.get(f"{unit}_done") or 0, told.get(f"{unit}_left") or 0) for unit in ("files", "bytes"))
+    done, left = in_bytes if sum(in_bytes) else in_files
+    share = done / (done + left) if done + left else 1.0
     bar = ("█" * int(share * _BAR)).ljust(_BAR, "░")
-    return f"{what} {bar} {share:4.0%}  {files(told['files_left'])}, {size(left)} left"
+    parts = [f"{what} {bar} {share:4.0%}  {files(in_files[1])}, {size(in_bytes[1])} left"]
+    if told.get("bytes_per_s"):
+        parts.append(f"{size(told['bytes_per_s'])}/s")
+    elif told.get("files_per_s"):
+        parts.append(f"{told['files_per_s']:.1f} files/s")
+    if told.get("eta_s"):
+        parts.append(f"about {span(told['eta_s'])}")
+    return " · ".join(parts)

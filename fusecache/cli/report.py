@@ -13,7 +13,8 @@ _SHOWN_STUCK = 20
 
 def mount_report(facts: Facts) -> str:
     """Return the lines for a mount, of the values of `stat --json`."""
-    rows = [*_stuck_rows(facts), *_aside_rows(facts), *_local_rows(facts), *_pace_rows(facts), *_cache_rows(facts)]
+    rows = [*_stuck_rows(facts), *_aside_rows(facts), *_paused_rows(facts), *_local_rows(facts)]
+    rows += [*_pace_rows(facts), *_waiting_rows(facts), *_cache_rows(facts)]
     rows.append(("mount", f"{facts.get('mountpoint')} · {facts.get('transport')} · pid {facts.get('pid')}"))
     return "\n".join([headline(facts), *_aligned(rows)])
 
@@ -98,6 +99,20 @@ def _aside_rows(facts: Facts) -> list[tuple[str, str]]:
     if len(asides) > len(lines):
         lines.append(f"… and {len(asides) - len(lines)} more")
     return [("aside" if not number else "", line) for number, line in enumerate(lines)]
+
+
+def _paused_rows(facts: Facts) -> list[tuple[str, str]]:
+    paths = list(facts.get("paused") or [])
+    count = facts.get("files_paused") or 0
+    waiting = f": {count:,} changes wait until `fusecache resume`" if count else ""
+    return [("paused", f"{', '.join(paths[:_SHOWN_STUCK])}{waiting}")] if paths else []
+
+
+def _waiting_rows(facts: Facts) -> list[tuple[str, str]]:
+    """Dependencies, but the one that `limited_by` has told already."""
+    told = str(facts.get("limited_by") or "")
+    lines = [line for line in facts.get("waiting") or [] if not told.endswith(line)]
+    return [("waits" if not number else "", line) for number, line in enumerate(lines)]
 
 
 def _local_rows(facts: Facts) -> list[tuple[str, str]]:

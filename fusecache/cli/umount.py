@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fusecache.cli.flush import flush_exit
+from fusecache.cli.flush import flush_exit, why_left
 from fusecache.cli.kinds import deadline_option
 from fusecache.cli.progress import ProgressLine
 from fusecache.cli.report import stuck_lines
@@ -29,8 +29,8 @@ _END_S = 30.0  # a daemon that has unmounted closes its database and its connect
 def umount(mountpoint: str, no_flush: bool, deadline_s: float | None) -> None:
     """Drain what is mounted on MOUNTPOINT into its store, then unmount it.
 
-    Exit status: 0 unmounted; 1 files on it are open; 3 the deadline passed and 5 files are stuck:
-    it stays mounted then; 6 the daemon does not answer.
+    Exit status: 0 unmounted; 1 files on it are open; 3 the deadline passed and 5 files are stuck or
+    paused: it stays mounted then; 6 the daemon does not answer.
     """
     target = client.find(mountpoint)
     if target.below:
@@ -78,7 +78,7 @@ def _tell(result: dict[str, Any], target: Target) -> None:
                 f"unmounted; {files(count)}, {left} are not in the store: the next mount goes on with them", err=True
             )
         return
-    why = "files are stuck" if result.get("stuck") else "the deadline passed"
+    why = why_left(result)
     click.echo(
         f"fusecache: {target.mountpoint} stays mounted: {why}; {files(count)}, {left} are not in the store", err=True
     )

@@ -5,6 +5,9 @@
             {"command": "flush", "path": "", "deadline_s": 60.0}
             {"command": "umount", "flush": true, "deadline_s": null}
             {"command": "doctor", "path": "", "repair": false}
+            {"command": "pause", "path": "a"}       likewise "resume" and "retry"
+            {"command": "export", "path": "a", "to": "/rescue"}
+            {"command": "tune", "limits": {"max_uploads": 8, "upload_limit": null}}
             {"command": "ping"}
     daemon  {"progress": {…}}                       any number of times, at least every `HEARTBEAT_S`
             {"result": {…}}                         once, or

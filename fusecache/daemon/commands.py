@@ -13,19 +13,21 @@ from fusecache.config import Config
 from fusecache.control.protocol import ControlError, ExitCode, path_bytes
 from fusecache.control.server import Message, Peer
 from fusecache.daemon.departure import Departure, Drainable, Tell, drain
+from fusecache.daemon.steering import Progress, Steerable, Steering
 from fusecache.errors import NotFound
 
 _MAX_DEADLINE_S = 366 * 86400.0
+Command = Callable[[Message, Progress], Awaitable[Message]]
 
 
-class Inspectable(Drainable, Protocol):
+class Inspectable(Drainable, Steerable, Protocol):
     """A volume, as far as the commands use it. Paths are relative to the mount's root, b"" is the root."""
 
     async def stat_path(self, path: bytes) -> dict[str, object]:
         """Return the facts of `path`. Raises `NotFound`."""
         ...
 
-    async def examine(self, path: bytes, *, repair: bool, progress: Callable[[Message], None]) -> dict[str, object]:
+    async def examine(self, path: bytes, *, repair: bool, progress: Progress) -> dict[str, object]:
         """Return what a doctor found. Raises `NotFound`."""
         ...
 
@@ -40,30 +42,38 @@ class Commands:
         self._volume = volume
         self._departure = departure
         self._barriers: set[trio.CancelScope] = set()
-        self._by_name: dict[str, Callable[[Peer, Message, Callable[[Message], None]], Awaitable[Message]]] = {
+        self._for_all: dict[str, Callable[[Peer, Message, Progress], Awaitable[Message]]] = {
             "ping": self._ping,
             "stat": self._stat,
             "flush": self._flush,
+        }
+        steering = Steering(volume, config.mountpoint)
+        self._for_owners: dict[str, Command] = {
             "umount": self._umount,
-            "doctor": self._doctor,
+            **{name: self._endable(command) for name, command in steering.by_name.items()},
+            "doctor": self._endable(self._doctor),
         }
 
-    async def answer(self, peer: Peer, request: Message, progress: Callable[[Message], None]) -> Message:
+    async def answer(self, peer: Peer, request: Message, progress: Progress) -> Message:
         """Carry out `request` for `peer`."""
-        command = self._by_name.get(str(request.get("command")))
-        if command is None:
-            raise ControlError(f"unknown command {request.get('command')!r}: is the daemon older?", kind="protocol")
-        return await command(peer, request, progress)
+        name = str(request.get("command"))
+        if name in self._for_all:
+            return await self._for_all[name](peer, request, progress)
+        if name not in self._for_owners:
+            raise ControlError(f"unknown command {name!r}: is the daemon older?", kind="protocol")
+        if peer.uid not in (0, os.getuid()):
+            raise ControlError(f"only root and whoever mounted it may {name} it", kind="not_permitted")
+        return await self._for_owners[name](request, progress)
 
     def release_barriers(self) -> None:
-        """Let those go who wait for a flush or an examination: the mount is gone."""
+        """Let those go who wait for a flush or the like: the mount is gone."""
         for scope in list(self._barriers):
             scope.cancel()
 
-    async def _ping(self, peer: Peer, request: Message, progress: Callable[[Message], None]) -> Message:
+    async def _ping(self, peer: Peer, request: Message, progress: Progress) -> Message:
         return {"pid": os.getpid()}
 
-    async def _stat(self, peer: Peer, request: Message, progress: Callable[[Message], None]) -> Message:
+    async def _stat(self, peer: Peer, request: Message, progress: Progress) -> Message:
         if request.get("path") is None:
             self._check_may_read(peer, b"")
             return self._volume.stat_mount() | {
@@ -76,28 +86,33 @@ class Commands:
         with _no_such_file(path):
             return await self._volume.stat_path(path)
 
-    async def _flush(self, peer: Peer, request: Message, progress: Callable[[Message], None]) -> Message:
+    async def _flush(self, peer: Peer, request: Message, progress: Progress) -> Message:
         path = path_bytes(request.get("path", ""))
         self._check_may_read(peer, path)
         with trio.CancelScope() as barrier, self._releasable(barrier), _no_such_file(path):
             return (await drain(self._volume, path, deadline_s=_deadline(request), tell=_telling(progress))).as_dict()
         raise ControlError("the mount went away; what is not in the store yet is kept for the next mount", kind="gone")
 
-    async def _umount(self, peer: Peer, request: Message, progress: Callable[[Message], None]) -> Message:
-        if peer.uid not in (0, os.getuid()):
-            raise ControlError("only root and whoever mounted it may unmount it", kind="not_permitted")
+    async def _umount(self, request: Message, progress: Progress) -> Message:
         drained, unmounted = await self._departure.leave(
             flush=request.get("flush") is not False, deadline_s=_deadline(request), tell=_telling(progress)
         )
         return drained.as_dict() | {"unmounted": unmounted}
 
-    async def _doctor(self, peer: Peer, request: Message, progress: Callable[[Message], None]) -> Message:
-        if peer.uid not in (0, os.getuid()):
-            raise ControlError("only root and whoever mounted it may examine it", kind="not_permitted")
+    async def _doctor(self, request: Message, progress: Progress) -> Message:
         path = path_bytes(request.get("path", ""))
-        with trio.CancelScope() as barrier, self._releasable(barrier), _no_such_file(path):
-            return await self._volume.examine(path, repair=request.get("repair") is True, progress=progress)
-        raise ControlError("the mount went away meanwhile", kind="gone")
+        return await self._volume.examine(path, repair=request.get("repair") is True, progress=progress)
+
+    def _endable(self, command: Command) -> Command:
+        """A command that is about a path, and ends when the mount goes."""
+
+        async def carry_out(request: Message, progress: Progress) -> Message:
+            path = path_bytes(request.get("path", ""))
+            with trio.CancelScope() as barrier, self._releasable(barrier), _no_such_file(path):
+                return await command(request, progress)
+            raise ControlError("the mount went away meanwhile", kind="gone")
+
+        return carry_out
 
     @contextmanager
     def _releasable(self, barrier: trio.CancelScope) -> Iterator[None]:
@@ -113,7 +128,7 @@ class Commands:
                 raise ControlError(f"{_shown(path)}: permission denied", kind="not_permitted")
 
 
-def _telling(progress: Callable[[Message], None]) -> Tell:
+def _telling(progress: Progress) -> Tell:
     return lambda now: progress(now.as_dict())
 
 

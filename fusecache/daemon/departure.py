@@ -36,14 +36,14 @@ class Drained:
 
     @property
     def is_complete(self) -> bool:
-        return not self.deadline_passed and not self.progress.stuck
+        return not self.deadline_passed and not self.progress.stuck and not self.progress.paused
 
     def as_dict(self) -> dict[str, object]:
         return self.progress.as_dict() | {"deadline_passed": self.deadline_passed}
 
 
 async def drain(volume: Drainable, path: bytes, *, deadline_s: float | None, tell: Tell) -> Drained:
-    """Wait until what is under `path` is persisted or stuck, at most `deadline_s`.
+    """Wait until what is under `path` is persisted, stuck or paused, at most `deadline_s`.
 
     A cancellation leaves everything as it was: the drain goes on without being waited for.
     """
@@ -62,7 +62,12 @@ async def drain(volume: Drainable, path: bytes, *, deadline_s: float | None, tel
 def what_is_left(volume: Drainable) -> FlushProgress:
     """Return what the whole mount still lacks in the store, without waiting for anything."""
     facts = volume.stat_mount()
-    return FlushProgress(files_left=facts["files_dirty"], bytes_left=facts["bytes_dirty"], stuck=tuple(facts["stuck"]))
+    return FlushProgress(
+        files_left=facts["files_dirty"],
+        bytes_left=facts["bytes_dirty"],
+        stuck=tuple(facts["stuck"]),
+        paused=facts["files_paused"],
+    )
 
 
 class Departure:

@@ -200,6 +200,12 @@ class Drain:
             for task in tasks:
                 self._t.tasks.hurry(task)
 
+    def retried(self, tasks: Sequence[Task], *, now_ns: int) -> None:
+        """What the store refused may be accepted by now."""
+        with self._t.database.transaction():
+            for task in tasks:
+                self._t.tasks.retry(task, now_ns)
+
     def paused(self, tasks: Sequence[Task]) -> None:
         """These tasks would change something below a paused path."""
         self.postponed([(task, PAUSED_NS) for task in tasks])

@@ -330,6 +330,11 @@ class Tasks:
         where = "task = ? AND due_ns > ? AND due_ns < ? AND attempts = ?"
         self._db.execute(f"UPDATE task SET due_ns = ? WHERE {where}", row)
 
+    def retry(self, task: Task, due_ns: int) -> None:
+        """Somebody has acted: what was refused is tried again as if it never had been."""
+        row = (due_ns, task.task, PAUSED_NS)
+        self._db.execute("UPDATE task SET due_ns = ?, stuck = 0, attempts = 0 WHERE task = ? AND due_ns < ?", row)
+
     def stage(self, task: int) -> None:
         """Park it for as long as its name is below a staging name."""
         self._db.execute("UPDATE task SET due_ns = NULL, staged = 1 WHERE task = ?", (task,))

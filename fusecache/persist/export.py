@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +15,10 @@ from fusecache.namespace.records import Dentry, Inode, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.persist.folder import Folder
 from fusecache.persist.local import Stamp, open_content
+from fusecache.persist.pages import pages
 from fusecache.persist.paths import Paths
 from fusecache.types import ROOT_INO, Extent, InodeNo
 
-_PAGE = 250
 _TRIES = 3
 """Of a file that is written to while it is copied."""
 _SHOWN = 1000
@@ -66,23 +66,21 @@ class Exporter:
         done = Exported()
         folder = await trio.to_thread.run_sync(Folder, to)
         with closing(folder):
-            async for task in self._tasks():
-                for row in self._t.dentries.of_inode(task.inode_no):
-                    if ino == row.ino or self._paths.is_below(row.parent, ino):
-                        await self._save(task, row, folder, done)
-                        progress(done.as_dict() | {"failed": []})
+            async for page in pages(self._t, self._t.database.seq):
+                for task, row in self._unsaved(page, ino):
+                    await self._save(task, row, folder, done)
+                    progress(done.as_dict() | {"failed": []})
             await trio.to_thread.run_sync(folder.finish)
         return done
 
-    async def _tasks(self) -> AsyncIterator[Task]:
-        """What has bytes, a target or a directory that the store lacks."""
-        seq, last = self._t.database.seq, 0
-        while page := self._t.tasks.since(seq, after_task=last, count=_PAGE):
-            last = page[-1].task
-            await trio.lowlevel.checkpoint()
-            for task in page:
-                if task.kind in (TaskKind.UPLOAD, TaskKind.MARKER):
-                    yield task
+    def _unsaved(self, page: list[Task], ino: InodeNo) -> Iterator[tuple[Task, Dentry]]:
+        """The names, at or below `ino`, of what has bytes, a target or a directory that the store lacks."""
+        for task in page:
+            if task.kind not in (TaskKind.UPLOAD, TaskKind.MARKER):
+                continue
+            for row in self._t.dentries.of_inode(task.inode_no):
+                if ino == row.ino or self._paths.is_below(row.parent, ino):
+                    yield task, row
 
     async def _save(self, task: Task, row: Dentry, folder: Folder, done: Exported) -> None:
         names: list[bytes] = [row.name]

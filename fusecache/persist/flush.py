@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import trio
@@ -12,6 +12,8 @@ from fusecache.namespace.durability import Durability
 from fusecache.namespace.records import Task, TaskKind
 from fusecache.namespace.tasks import HURRIED_NS, PAUSED_NS
 from fusecache.persist.barrier import Barriers
+from fusecache.persist.forecast import Forecast
+from fusecache.persist.pages import pages
 from fusecache.persist.paths import Paths
 from fusecache.persist.report import Reporter
 from fusecache.persist.settings import MAX_BATCH
@@ -19,8 +21,6 @@ from fusecache.persist.tools import Tools
 from fusecache.persist.waits import Waits
 from fusecache.types import ROOT_INO, FlushProgress, InodeNo, Seq
 
-_PAGE = 250
-"""Tasks looked at between two chances for others to run."""
 _TICK_S = 0.25
 _PASS_SHARE = 10
 """A pass over a large backlog may take a tenth of the time at most."""
@@ -76,11 +76,13 @@ class Flusher:
         await self._durability.reached(seq)
         first: _Census | None = None
         awaited: set[InodeNo] = set()
+        forecast = Forecast()
         while True:
             pass_started_s = trio.current_time()
             census = await self._count(ino, seq, awaited)
             first = first or census
-            told = self._progress(ino, first, census, trio.current_time() - started_s)
+            forecast.saw(pass_started_s, census.files, census.bytes)
+            told = self._progress(ino, first, census, forecast, trio.current_time() - started_s)
             if progress is not None:
                 progress(told)
             if census.is_over:
@@ -92,7 +94,7 @@ class Flusher:
         """Count what is left at or below `ino`; it goes before all else, with what is below the trees `awaited`."""
         census = _Census()
         deletes: list[Task] = []
-        async for page in self._pages(seq):
+        async for page in pages(self._tools.namespace.tables, seq):
             late: list[Task] = []
             for task in page:
                 if task.staged:
@@ -130,13 +132,6 @@ class Flusher:
         if tree is not None and not self._paths.is_inode_within(tree, ino):
             awaited.add(tree)
 
-    async def _pages(self, seq: Seq) -> AsyncIterator[list[Task]]:
-        tasks, last = self._tools.namespace.tables.tasks, 0
-        while page := tasks.since(seq, after_task=last, count=_PAGE):
-            last = page[-1].task
-            yield page
-            await trio.lowlevel.checkpoint()
-
     def _add(self, census: _Census, task: Task) -> None:
         census.files += 1
         if task.kind == TaskKind.UPLOAD and task.ino is not None:
@@ -173,7 +168,9 @@ class Flusher:
         except Stale:
             return 0
 
-    def _progress(self, ino: InodeNo, first: _Census, now: _Census, elapsed_s: float) -> FlushProgress:
+    def _progress(
+        self, ino: InodeNo, first: _Census, now: _Census, forecast: Forecast, elapsed_s: float
+    ) -> FlushProgress:
         return FlushProgress(
             files_done=max(0, first.files - now.files),
             bytes_done=max(0, first.bytes - now.bytes),
@@ -183,6 +180,9 @@ class Flusher:
             open_files=self._open_files(ino),
             waiting_open=now.waiting_open,
             paused=now.paused,
+            bytes_per_s=forecast.bytes_per_s,
+            files_per_s=forecast.files_per_s,
+            eta_s=forecast.eta_s(),
             elapsed_s=elapsed_s,
         )
 

@@ -39,6 +39,7 @@ from fusecache.persist.local import BaseChanged
 from fusecache.persist.mark import Marker
 from fusecache.persist.meter import Meter
 from fusecache.persist.overwrite import Overwriter
+from fusecache.persist.pages import pages
 from fusecache.persist.parts import Parts
 from fusecache.persist.paths import Paths
 from fusecache.persist.plan import Job, Plan, Planner
@@ -104,7 +105,7 @@ class Persister:
         signer = Signer(namespace.database.id)
         self._tools = Tools(
             namespace, durability, contents, fetcher, backends, settings, slots, pacers, self._inflight,
-            sent=Meter(), refused=Meter(), signer=signer,
+            sent=Meter(), finished=Meter(), refused=Meter(), signer=signer,
             overwriter=Overwriter(namespace.tables, backends, slots, signer), wall_ns=wall_ns, rng=rng,
         )  # fmt: skip
         patterns = Patterns(staging=settings.staging, markers=settings.markers, rules=settings.rules)
@@ -207,6 +208,21 @@ class Persister:
         await self._tools.recorded()
         return resumed
 
+    async def retry(self, ino: InodeNo) -> int:
+        """Try again now what was refused, or not answered, at or below `ino`; return how many tasks that are."""
+        count = 0
+        async for page in pages(self._ns.tables, self._ns.database.seq):
+            refused = [task for task in page if (task.stuck or task.attempts) and self._paths.is_within(task, ino)]
+            self._ns.drain.retried(refused, now_ns=self._tools.wall_ns())
+            count += len(refused)
+        self.ring()
+        return count
+
+    def tune(self, *, max_uploads: int) -> None:
+        """Allow so many uploads at once from now on; those under way go on."""
+        self._tools.slots.total_tokens = max_uploads
+        self.ring()
+
     # --- planning ---
 
     async def _plan_for_ever(self, nursery: trio.Nursery) -> None:
@@ -234,7 +250,7 @@ class Persister:
         plan = self._planner.plan(
             now_ns=now_ns,
             synced_seq=self._ns.database.synced_seq,
-            capacity=self._tools.settings.max_uploads - len(self._jobs),
+            capacity=int(self._tools.slots.total_tokens) - len(self._jobs),
             may_delete=len(self._batches) < _MAX_BATCHES,
         )
         drain = self._ns.drain
@@ -299,12 +315,16 @@ class Persister:
                     await self._marker.run(job)
         except Exception as exc:
             self._failed([job.task], exc)
+        else:
+            self._tools.finished.add()
 
     async def _delete(self, tasks: Sequence[Task]) -> None:
         try:
             await self._tools.recorded()
-            for task, error in await self._deleter.run(tasks):
+            failures = await self._deleter.run(tasks)
+            for task, error in failures:
                 self._failed([task], error)
+            self._tools.finished.add(len(tasks) - len(failures))
         except Exception as exc:
             self._failed(tasks, exc)
         finally:

@@ -10,11 +10,13 @@ from typing import Any
 from fusecache.namespace.pauses import path_of
 from fusecache.namespace.records import Task
 from fusecache.namespace.tasks import PAUSED_NS
+from fusecache.persist.forecast import eta_s
 from fusecache.persist.paths import Paths
 from fusecache.persist.tools import Tools
 from fusecache.persist.waits import Waits
 from fusecache.types import InodeNo
 
+_PAUSED = "a pause, until `fusecache resume`"
 _EXPLAINED = 100
 _SHOWN = 10
 """Of what waits for something else, so many are looked at, and told."""
@@ -79,7 +81,7 @@ class Reporter:
         stuck = tables.tasks.stuck(count=_MAX_STUCK)
         pauses = tools.namespace.pauses
         paused, waiting = pauses.tasks(), self._waiting() if files_dirty else ()
-        moving = files_dirty - stuck_count
+        moving = files_dirty - stuck_count - paused
         return DrainReport(
             files_dirty=files_dirty,
             bytes_dirty=bytes_dirty,
@@ -87,7 +89,7 @@ class Reporter:
             bytes_local=bytes_local,
             oldest_dirty_s=None if oldest_ns is None else max(0.0, (tools.wall_ns() - oldest_ns) / 1e9),
             drain_bytes_per_s=rate,
-            eta_s=self._eta_s(files_dirty, bytes_dirty, rate),
+            eta_s=self._eta_s(moving, bytes_dirty, rate) if files_dirty else 0.0,
             throttled_per_s=tools.refused.per_s(),
             limited_by=self._limited_by(moving, paused, waiting, requests) if files_dirty else None,
             waiting=waiting,
@@ -106,11 +108,11 @@ class Reporter:
             "since_s": since_s,
         }
 
-    def _eta_s(self, files_dirty: int, bytes_dirty: int, rate: float) -> float | None:
+    def _eta_s(self, files: int, size_bytes: int, rate: float) -> float | None:
         """None: nothing is known, or nothing moves."""
-        if not files_dirty:
-            return 0.0
-        return bytes_dirty / rate if rate and bytes_dirty and not self._tools.sent.is_quiet() else None
+        if files <= 0 or (self._tools.finished.is_quiet() and self._tools.sent.is_quiet()):
+            return None
+        return eta_s(files, size_bytes, files_per_s=self._tools.finished.per_s(), bytes_per_s=rate)
 
     def _waiting(self) -> tuple[str, ...]:
         """What is due and waits for something else, in words."""
@@ -121,21 +123,19 @@ class Reporter:
 
     def _limited_by(self, moving: int, paused: int, waiting: tuple[str, ...], requests: int) -> str:
         if moving <= 0:
-            return "stuck files: the store refuses them until somebody acts"
-        if paused >= moving:
-            return "a pause, until `fusecache resume`"
+            return _PAUSED if paused else "stuck files: the store refuses them until somebody acts"
         for pacer in self._tools.pacers.values():
             if reason := pacer.reason():
                 return reason
         if self._tools.refused.per_s() > 0:
             return "the store: it refuses requests, or does not answer"
-        if requests >= self._tools.settings.max_uploads:
+        if requests >= self._tools.slots.total_tokens:
             return "max-uploads"
         if requests:
             return "the store's answers"
         if waiting:
             return f"a dependency: {waiting[0]}"
-        if moving - paused <= len(self._open_for_writing()):
+        if moving <= len(self._open_for_writing()):
             return "files that are open for writing"
         return "the delay before a file is sent (persist-delay)"
 

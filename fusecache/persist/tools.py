@@ -38,6 +38,8 @@ class Tools:
     inflight: InFlight
     sent: Meter
     """Bytes that arrived in the store."""
+    finished: Meter
+    """Changes that the store has."""
     refused: Meter
     """Requests that the store asked us to send later."""
     signer: Signer

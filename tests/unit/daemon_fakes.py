@@ -15,7 +15,7 @@ from fusecache.control.server import listen
 from fusecache.daemon.departure import StillBusy
 from fusecache.daemon.reporting import Starter, Supervisor
 from fusecache.daemon.service import Service
-from fusecache.errors import NotFound
+from fusecache.errors import ConfigError, NotFound
 from fusecache.types import FlushProgress
 
 
@@ -25,6 +25,8 @@ class FakeVolume:
     def __init__(self, files_left: int = 0) -> None:
         self.files_left = files_left
         self.stuck: tuple[dict[str, object], ...] = ()
+        self.paused: list[bytes] = []
+        self.limits: dict[str, object] = {"max_uploads": 16, "upload_limit": None}
         self.flushed: list[bytes] = []
         self.bug: Exception | None = None
         self.crash = trio.Event()
@@ -42,7 +44,8 @@ class FakeVolume:
         raise self.bug or AssertionError("a crash without a bug")
 
     def stat_mount(self) -> dict[str, object]:
-        return {"files_dirty": self.files_left, "bytes_dirty": 0, "stuck": self.stuck, "stores": ["s3://b/p"]}
+        facts = {"files_dirty": self.files_left, "bytes_dirty": 0, "stuck": self.stuck, "stores": ["s3://b/p"]}
+        return facts | {"files_paused": len(self.paused)}
 
     async def stat_path(self, path: bytes) -> dict[str, object]:
         if path == b"absent":
@@ -59,11 +62,41 @@ class FakeVolume:
         progress({"rows": 1})
         return {"healthy": not repair, "path": path.decode()}
 
+    async def pause(self, path: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        if path == b"absent":
+            raise NotFound
+        self.paused.append(path)
+
+    async def resume(self, path: bytes) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        resumed, self.paused = self.paused, []
+        return [each.decode() for each in resumed]
+
+    async def retry(self, path: bytes) -> int:
+        await trio.lowlevel.checkpoint()
+        return len(self.stuck)
+
+    async def export(
+        self, path: bytes, to: Path, *, progress: Callable[[dict[str, object]], None]
+    ) -> dict[str, object]:
+        await trio.lowlevel.checkpoint()
+        if not to.parent.exists():
+            raise FileNotFoundError(2, "No such file or directory")
+        progress({"files": 1})
+        return {"files": 1, "to": str(to)}
+
+    def tune(self, **limits: object) -> dict[str, object]:
+        if limits.get("max_uploads") == 0:
+            raise ConfigError("max_uploads must be between 1 and 256")
+        self.limits |= limits
+        return self.limits
+
     async def flush(self, path: bytes, *, progress: Callable[[FlushProgress], None]) -> FlushProgress:
         self.flushed.append(path)
         self.flushing.set()
         while True:
-            now = FlushProgress(files_left=self.files_left, stuck=self.stuck)
+            now = FlushProgress(files_left=self.files_left, stuck=self.stuck, paused=len(self.paused))
             progress(now)
             if self.files_left == len(self.stuck):
                 await trio.lowlevel.checkpoint()

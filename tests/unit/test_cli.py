@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fusecache.cli import doctor, main, units
-from fusecache.cli.flush import flush_exit, flush_lines
+from fusecache.cli import doctor, export, main, steer, units
+from fusecache.cli.flush import flush_exit, flush_lines, why_left
 from fusecache.cli.progress import ProgressLine, progress_text
 from fusecache.cli.report import headline, mount_report, path_report
 from fusecache.control.protocol import ExitCode
@@ -31,6 +31,15 @@ def test_a_command_imports_nothing_that_is_slow() -> None:
         (["stat", "/proc"], 4, "/proc is not on a fusecache mount"),
         (["flush", "/proc"], 4, "not on a fusecache mount"),
         (["umount", "/proc"], 4, "not on a fusecache mount"),
+        (["pause", "/proc"], 4, "not on a fusecache mount"),
+        (["resume", "/proc"], 4, "not on a fusecache mount"),
+        (["retry", "/proc"], 4, "not on a fusecache mount"),
+        (["export", "/proc", "/tmp/out"], 4, "not on a fusecache mount"),
+        (["export", "s3://b", "/tmp/out"], 2, "--cache-dir"),
+        (["export", "/proc"], 2, "Missing argument"),
+        (["tune", "/proc", "--max-uploads", "many"], 2, "no whole number"),
+        (["tune", "/proc", "--max-uploads", "none"], 2, "no whole number"),
+        (["tune", "/proc", "--upload-limit", "fast"], 2, "no size"),
         (["flush", "--deadline", "soon"], 2, "no duration"),
         (["mount"], 2, "no store"),
         (["mount", "s3://b"], 2, "no mount point"),
@@ -50,7 +59,7 @@ def test_bad_input_ends_with_a_line_and_a_status(arguments: list[str], status: i
 
 def test_version_and_help() -> None:
     assert CliRunner().invoke(main, ["--version"]).output.startswith("fusecache ")
-    for command in ("mount", "umount", "stat", "flush"):
+    for command in ("mount", "umount", "stat", "flush", "pause", "resume", "retry", "tune", "export", "doctor"):
         assert CliRunner().invoke(main, [command, "--help"]).exit_code == 0
 
 
@@ -114,15 +123,20 @@ def test_the_whole_report() -> None:
         "drain_bytes_per_s": 0,
         "eta_s": None,
         "throttled_per_s": 2.0,
-        "limited_by": "the store",
+        "limited_by": "a dependency: t/_SUCCESS waits for t/f",
+        "waiting": ["t/_SUCCESS waits for t/f", "u/_SUCCESS waits for u/f"],
+        "files_paused": 3,
+        "paused": ["/a", "/b"],
         "cache": {"bytes": 1 << 30, "limit": 2 << 30, "hit_ratio": 0.934},
         "stuck": [{"path": "a/b", "error": "denied", "attempts": 4, "since_s": 180}],
     }
     assert mount_report(facts).splitlines() == [
         "1 file, 10 B not yet in s3://b",
         "stuck   a/b: denied (4 attempts, for 3 min)",
+        "paused  /a, /b: 3 changes wait until `fusecache resume`",
         "local   2 files, 2.0 KiB stay here (staging)",
-        "drain   limited by the store · 2.0 refusals a second",
+        "drain   limited by a dependency: t/_SUCCESS waits for t/f · 2.0 refusals a second",
+        "waits   u/_SUCCESS waits for u/f",
         "cache   1.0 GiB of 2.0 GiB · 93% hits",
         "mount   /mnt/x · pyfuse3 · pid 7",
     ]
@@ -149,7 +163,8 @@ def test_a_path() -> None:
     ]
 
 
-def test_stuck_beats_a_deadline() -> None:
+def test_what_needs_somebody_beats_a_deadline() -> None:
+    assert flush_exit({"paused": 2, "deadline_passed": True}) == ExitCode.STUCK
     assert flush_exit({"stuck": [{}], "deadline_passed": True}) == ExitCode.STUCK
     assert flush_exit({"stuck": [], "deadline_passed": True}) == ExitCode.DEADLINE
     assert flush_exit({"stuck": [], "open_files": ["a"], "waiting_open": 1}) == ExitCode.OK
@@ -164,6 +179,34 @@ def test_flush_says_what_it_does_not_cover() -> None:
     ]
 
 
+def test_flush_says_why_something_is_left() -> None:
+    stuck = [{"path": "a", "error": "AccessDenied: no", "attempts": 2, "since_s": 60}]
+    result = {"files_left": 3, "bytes_left": 10, "stuck": stuck, "paused": 2, "elapsed_s": 1.0}
+    assert flush_lines(result, "/m") == [
+        "3 files, 10 B under /m not in the store: 1 file stuck, 2 changes paused, until `fusecache resume`"
+        " · 0 files, 0 B stored in 1 s",
+        "  a: AccessDenied: no (2 attempts, for 60 s)",
+    ]
+    assert why_left({"deadline_passed": True}) == "the deadline passed"
+
+
+def test_limits_are_shown_as_they_are_typed() -> None:
+    told = {"max_uploads": 8, "upload_limit": 100 << 20, "request_rate": None}
+    assert steer.tune_lines(told) == ["max-uploads   8", "upload-limit  100.0 MiB/s", "request-rate  none"]
+
+
+def test_an_export_names_what_could_not_be_had() -> None:
+    failed = [{"path": "a", "error": "File exists"}]
+    result = {"files": 2, "bytes": 2048, "symlinks": 1, "directories": 0, "failures": 30, "failed": failed * 30}
+    lines = export.export_lines(result, "/out")
+    assert lines[:3] == [
+        "saved to /out: 2 files, 2.0 KiB · 1 symbolic links",
+        "30 could not be had whole:",
+        "  a: File exists",
+    ]
+    assert lines[-1] == "  … and 10 more"
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -172,13 +215,17 @@ class Terminal(io.StringIO):
 def test_progress_is_for_terminals_only() -> None:
     told = {"files_left": 3, "bytes_left": 3 << 20, "bytes_done": 1 << 20}
     assert progress_text("flush", told) == "flush ██████░░░░░░░░░░░░░░░░░░  25%  3 files, 3.0 MiB left"
+    rate = {"bytes_per_s": 1 << 20, "eta_s": 3.0}
+    assert progress_text("flush", told | rate).endswith(" 3 files, 3.0 MiB left · 1.0 MiB/s · about 3 s")
+    deletes = {"files_done": 1, "files_left": 1, "bytes_left": 0, "bytes_done": 0, "files_per_s": 2.0}
+    assert progress_text("flush", deletes).endswith(" 50%  1 file, 0 B left · 2.0 files/s")
     terminal, plain = Terminal(), io.StringIO()
     for stream in (terminal, plain):
         with ProgressLine("flush", stream) as line:
             line.show({})
             line.show(told)
     assert "25%" in terminal.getvalue()
-    assert terminal.getvalue().endswith("\r\x1b[K")
+    assert terminal.getvalue().endswith("left\x1b[K\r\x1b[K")
     assert plain.getvalue() == ""
 
 

@@ -203,6 +203,11 @@ async def test_others_may_ask_for_what_they_may_read_and_unmount_nothing(tmp_pat
         {"command": "flush", "path": "secret"},
         {"command": "umount"},
         {"command": "doctor"},
+        {"command": "pause", "path": "a"},
+        {"command": "resume", "path": "a"},
+        {"command": "retry", "path": "a"},
+        {"command": "export", "path": "a", "to": "/tmp/x"},
+        {"command": "tune", "limits": {}},
     ):
         with pytest.raises(ControlError) as caught:
             await commands.answer(stranger, request, told)
@@ -215,3 +220,41 @@ async def test_an_examination_is_asked_for_with_path_and_repair(tmp_path: Path) 
         assert await ask(tmp_path, command="doctor", path="a/b") == {"healthy": True, "path": "a/b"}
         assert (await ask(tmp_path, command="doctor", repair=True))["healthy"] is False
         await mount.unmount()
+
+
+async def test_the_drain_is_steered(tmp_path: Path) -> None:
+    volume, mount = FakeVolume(), FakeMount()
+    async with running(tmp_path, volume, mount):
+        await ask(tmp_path, command="pause", path="a/b")
+        assert (await ask(tmp_path, command="stat"))["files_paused"] == 1
+        with pytest.raises(ControlError, match="absent: no such file"):
+            await ask(tmp_path, command="pause", path="absent")
+        assert await ask(tmp_path, command="resume") == {"resumed": ["a/b"]}
+        assert await ask(tmp_path, command="retry", path="a") == {"retried": 0}
+        assert (await ask(tmp_path, command="tune", limits={"max_uploads": 4}))["max_uploads"] == 4
+        for wrong in ({"max_uploads": 0}, {"max_uploads": "4"}, {"max_uploads": True}, None):
+            with pytest.raises(ControlError) as caught:
+                await ask(tmp_path, command="tune", limits=wrong)
+            assert caught.value.exit_code == ExitCode.USAGE
+        await mount.unmount()
+
+
+async def test_an_export_goes_to_an_absolute_path_that_is_not_on_the_mount(tmp_path: Path) -> None:
+    volume, mount = FakeVolume(), FakeMount()
+    async with running(tmp_path, volume, mount):
+        to = str(tmp_path / "out")
+        assert await ask(tmp_path, command="export", path="a", to=to) == {"files": 1, "to": to}
+        for wrong in (str(tmp_path / "m/d"), str(tmp_path / "absent/out"), None):
+            with pytest.raises(ControlError):
+                await ask(tmp_path, command="export", to=wrong)
+        await mount.unmount()
+
+
+async def test_a_paused_mount_stays_mounted_unless_a_signal_asks(tmp_path: Path) -> None:
+    volume, mount = FakeVolume(files_left=0), FakeMount()
+    async with running(tmp_path, volume, mount) as service:
+        volume.paused = [b""]
+        left = await ask(tmp_path, command="umount")
+        assert (left["unmounted"], left["paused"]) == (False, 1)
+        service.signalled(signal.SIGTERM)
+    assert not mount.mounted
