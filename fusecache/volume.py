@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,11 @@ from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
+from fusecache.fs.pressure import Levels
+from fusecache.fs.pressure import Limits as SpaceLimits
 from fusecache.fs.recovery import Recovery
+from fusecache.fs.release import Releaser
+from fusecache.fs.space import Space
 from fusecache.fs.stale import Pages, TellStale
 from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.xattrs import Xattrs
@@ -85,6 +91,7 @@ class Volume:
                 await nursery.start(self._parts.fetcher.run)
                 nursery.start_soon(self._parts.persister.run)
                 nursery.start_soon(self._parts.upkeep.run)
+                nursery.start_soon(self._parts.releaser.run)
                 nursery.start_soon(self._remember_cache)
 
     def stat_mount(self) -> dict[str, Any]:
@@ -92,10 +99,11 @@ class Volume:
         namespace = self._parts.namespace
         try:
             report, aside = self._parts.persister.report(), self._parts.recovery.asides()
+            space = self._parts.space.report()
         except NamespaceError:  # it cannot be read any more: what is left to say is why
-            report, aside = DrainReport(), []
+            report, aside, space = DrainReport(), [], None
         cache = {"bytes": self._parts.contents.used_bytes(), "limit": self.config.cache_size, "hit_ratio": None}
-        facts = {"stores": [self._backend.url], **report.as_dict(), "cache": cache}
+        facts = {"stores": [self._backend.url], **report.as_dict(), "cache": cache, "pressure": space}
         facts["bytes_written"] = self._parts.files.bytes_written
         return facts | {"read_only": namespace.database.degraded, "set_aside": aside}
 
@@ -233,11 +241,28 @@ class _Parts:
             stale=stale,
         )
         self.upkeep = Upkeep(namespace, self.contents, durability, self.files)
+        self.space = self._space(config)
+        self.releaser = Releaser(namespace, self.contents, durability, wanted=lambda: self.space.look().to_release)
         self.recovery = recovery_of(config, namespace, self.contents)
         self.describer = Describer(
             namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns
         )
         self.filesystem = self._filesystem(config, names, durability, backend.capabilities.max_key_bytes)
+
+    def _space(self, config: Config) -> Space:
+        backlog = self.namespace.tables.backlog
+
+        def levels(free: int) -> Levels:
+            dirty = backlog.dirty().bytes + max(0, self.files.unsaved_bytes)
+            return Levels(free, used=self.contents.used_bytes(), dirty=dirty, local=backlog.local().bytes)
+
+        return Space(
+            SpaceLimits(config.dirty_limit, config.dirty_soft_ratio, config.free_space_ratio),
+            patience_s=config.space_patience_s,
+            disk=partial(os.statvfs, config.cache_dirs[0]),
+            levels=levels,
+            drained=self.persister.drained,
+        )
 
     def _filesystem(self, config: Config, names: Names, durability: Durability, max_key_bytes: int) -> FileSystem:
         nameless = Nameless(self.files.is_open)
@@ -258,7 +283,7 @@ class _Parts:
             durability,
             nameless=nameless,
             xattrs=xattrs,
-            cache_dir=config.cache_dirs[0],
+            space=self.space,
             read_only=config.read_only,
             max_key_bytes=max_key_bytes,
             wall_ns=time.time_ns,

@@ -18,11 +18,12 @@ from fusecache.cache.blocks import BLOCK_BYTES, block_count
 from fusecache.cache.content import Base, Content
 from fusecache.cache.descriptors import Descriptors
 from fusecache.cache.folders import Folders, sync_directory
+from fusecache.cache.hand import Hand
 from fusecache.cache.index import ContentIndex, IndexRow
 from fusecache.cache.ledger import Ledger
 from fusecache.cache.presence import Presence
 from fusecache.cache.sparse import STAT_BLOCK, ContentLost, SparseFile, kept_path
-from fusecache.types import InodeNo, ObjectKey, StoreNo
+from fusecache.types import InodeNo, LowerId, ObjectKey, StoreNo
 
 __all__ = ["Base", "Content", "ContentLost", "Contents"]
 
@@ -71,6 +72,7 @@ class Contents:
         self._block_size = block_size
         self._boot_id = boot_id
         self._open: dict[InodeNo, Content] = {}
+        self._hand = Hand(index)
         self._folders = Folders()
         self._descriptors = Descriptors(max_descriptors)
         self._syncs = trio.CapacityLimiter(_MAX_SYNCS)
@@ -96,6 +98,7 @@ class Contents:
         content = self._open.get(ino)
         if content is not None:
             return content.retain()
+        self._hand.used(ino)
         if base is None:
             content = self._local(ino, size, fresh=create or size == 0)
         elif local_blocks is not None:
@@ -207,6 +210,21 @@ class Contents:
             content.unlink()
             return
         self._delete(self._path(ino))
+
+    def unused(self, count: int) -> list[InodeNo]:
+        """Return some clean contents that were not opened for long; call it again for others. Empty: none, for now."""
+        return [ino for ino in self._hand.turn(count) if ino not in self._open]
+
+    def release(self, ino: InodeNo, label: LowerId) -> int:
+        """Delete the file of a content whose bytes are that version's; return how much of the disk that frees.
+
+        One that is open, or of which the index doesn't say so, stays.
+        """
+        row, used_bytes = self._index.get(ino), self._ledger.used_bytes
+        if ino in self._open or row is None or row.label != label:
+            return 0
+        self.remove(ino)
+        return used_bytes - self._ledger.used_bytes
 
     def exists(self, ino: InodeNo) -> bool:
         """Whether there is a file; an empty new content has none."""

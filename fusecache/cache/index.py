@@ -35,6 +35,7 @@ _SCHEMA = f"""
 _GET = "SELECT store, object_key, etag, size, block_size, bitmap, hashes, boot_id FROM content WHERE ino = ?"
 _PUT = "INSERT OR REPLACE INTO content VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _DELETE = "DELETE FROM content WHERE ino = ?"
+_AFTER = "SELECT ino FROM content WHERE ino > ? ORDER BY ino LIMIT ?"
 _GET_USED = "SELECT value FROM counter WHERE name = 'used_bytes'"
 _PUT_USED = "INSERT OR REPLACE INTO counter VALUES ('used_bytes', ?)"
 
@@ -80,6 +81,14 @@ class ContentIndex:
         store, key, etag, size, block_size, bitmap, hashes, boot_id = found
         label = LowerId(StoreNo(store), ObjectKey(key), ETag(etag))
         return IndexRow(label, size, block_size, bitmap, hashes, boot_id)
+
+    def after(self, ino: InodeNo, *, count: int) -> list[InodeNo]:
+        """Return the numbers of the first `count` rows above `ino`, of those that were flushed."""
+        try:
+            return [row[0] for row in self._db.execute(_AFTER, (ino, count))]
+        except sqlite3.DatabaseError as exc:
+            self._begin_anew(exc)
+            return []
 
     def put(self, ino: InodeNo, row: IndexRow) -> None:
         """Replace the row at the next `flush`."""

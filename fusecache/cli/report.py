@@ -14,7 +14,7 @@ _SHOWN_STUCK = 20
 def mount_report(facts: Facts) -> str:
     """Return the lines for a mount, of the values of `stat --json`."""
     rows = [*_stuck_rows(facts), *_aside_rows(facts), *_paused_rows(facts), *_local_rows(facts)]
-    rows += [*_pace_rows(facts), *_waiting_rows(facts), *_cache_rows(facts)]
+    rows += [*_pace_rows(facts), *_waiting_rows(facts), *_space_rows(facts), *_cache_rows(facts)]
     rows.append(("mount", f"{facts.get('mountpoint')} · {facts.get('transport')} · pid {facts.get('pid')}"))
     return "\n".join([headline(facts), *_aligned(rows)])
 
@@ -81,6 +81,13 @@ _MEANING = {
 }
 
 
+_WRITERS = {
+    "slowed": "writers are slowed to what drains",
+    "waiting": "writers wait until something has drained",
+    "full": "writes are refused (ENOSPC), as nothing drains",
+}
+
+
 def _store_name(store: object) -> str:
     return str(store.get("url") or store.get("store")) if isinstance(store, dict) else str(store)
 
@@ -125,6 +132,23 @@ def _pace_rows(facts: Facts) -> list[tuple[str, str]]:
     limited = [f"limited by {facts['limited_by']}"] if facts.get("limited_by") else []
     told = [*limited, *([f"{throttled:.1f} refusals a second"] if throttled else [])]
     return [("drain", " · ".join(told))] if told else []
+
+
+def _space_rows(facts: Facts) -> list[tuple[str, str]]:
+    """Why writers are slowed, or refused, and what would help."""
+    told = facts.get("pressure") or {}
+    does = _WRITERS.get(str(told.get("state")))
+    if does is None:
+        return []
+    what = f"the cache disk has {size(told.get('free'))} left"
+    if told.get("by") == "dirty_limit":
+        what = f"{size(told.get('dirty'))} are not in the store yet, of {size(told.get('dirty_limit'))} allowed"
+    parts = [f"{what}: {does}"]
+    if not told.get("dirty"):
+        parts.append("nothing is left to drain: delete something, or make the disk larger")
+    if told.get("local") and told.get("by") == "disk":
+        parts.append(f"{size(told['local'])} stay here (staging): no drain makes room for them")
+    return [("space", " · ".join(parts))]
 
 
 def _cache_rows(facts: Facts) -> list[tuple[str, str]]:

@@ -61,6 +61,10 @@ BOUNDS = (
     Bound("aimd_increase_increment", 0.001, 1.0, "a part of the rate"),
     Bound("aimd_reduction_factor", 1.05, 100.0, "it has to make it slower, and not to stop it"),
     Bound("aimd_adjust_window_s", 0.1, 60.0, "shorter, too few answers tell nothing; longer, a store waits for us"),
+    Bound("dirty_limit", MIB, 1 << 60, "below, hardly a file could be written"),
+    Bound("dirty_soft_ratio", 0.0, 1.0, "it is a share of dirty_limit"),
+    Bound("free_space_ratio", 0.0, 0.9, "the rest is all there is for files"),
+    Bound("space_patience_s", 0.0, 86400.0, "an application is waiting meanwhile"),
     Bound("persist_delay_s", 0.0, 7 * 86400.0, "what waits longer is forgotten by people, not by us"),
     Bound("ttl_s", 0.0, 365 * 86400.0, "longer is for ever"),
     Bound("patience_s", 0.1, 3600.0, "an application is waiting meanwhile"),
@@ -90,6 +94,13 @@ class Config:
     cache_size: int | None = None
     """None: no limit; nothing is evicted."""
     block_size: int = MIB
+    dirty_limit: int | None = None
+    """None: what the cache disk holds."""
+    dirty_soft_ratio: float = 0.8
+    free_space_ratio: float | None = None
+    """None: a tenth, at most 32 GiB."""
+    space_patience_s: float = 60.0
+    """How long a writer waits for room while nothing drains, before ENOSPC."""
 
     endpoint_url: str | None = None
     region: str | None = None

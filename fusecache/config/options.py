@@ -39,9 +39,17 @@ def _duration(name: str, help_text: str) -> Option:
     return Option(name, values.duration, help_text, "TIME", f"{name}_s")
 
 
+def _ratio(name: str, help_text: str) -> Option:
+    return Option(name, values.ratio, help_text, "RATIO")
+
+
 OPTIONS = (
     Option("cache_dir", values.paths, "Where cached and not yet persisted bytes live.", "DIR[:DIR…]", "cache_dirs"),
     Option("state_dir", values.path, "Where the namespace lives; DIR/state below --cache-dir DIR.", "DIR"),
+    _size("dirty_limit", "How many bytes the store may lack before writers wait (what the cache disk holds)."),
+    _ratio("dirty_soft_ratio", "The share of --dirty-limit from which on writers are slowed (0.8)."),
+    _ratio("free_space_ratio", "The share of the cache disk that is kept free; at half of it writers wait (0.1)."),
+    _duration("space_patience", "How long writers wait while the disk is full and nothing drains (60s)."),
     _size("block_size", "The piece that is fetched and evicted; a power of two."),
     Option("transport", values.choice("auto", "pyfuse3", "direct"), "auto or pyfuse3.", "NAME"),
     Option("endpoint_url", values.text, "Where the S3 API answers, if it isn't AWS.", "URL"),

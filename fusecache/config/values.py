@@ -10,6 +10,7 @@ from fusecache.errors import ConfigError
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(?:i?B)?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", re.IGNORECASE)
+_RATIO = re.compile(r"(\d+(?:\.\d+)?)\s*(%?)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -67,6 +68,14 @@ def decimal(value: object) -> float:
     if not 0 < found < float("inf"):
         raise ConfigError(f"{value!r} is no number above 0")
     return found
+
+
+def ratio(value: object) -> float:
+    """Return a share of a whole: `0.1` or `10%`."""
+    match = _RATIO.fullmatch(_plain(value).strip())
+    if match is None:
+        raise ConfigError(f"{value!r} is no share: write 0.1 or 10%")
+    return float(match[1]) / (100 if match[2] else 1)
 
 
 def text(value: object) -> str:

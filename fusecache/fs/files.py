@@ -42,6 +42,8 @@ class Files:
         self._wall_ns = wall_ns
         self._changed = changed
         self._handles = Handles()
+        self.unsaved_bytes = 0
+        """So much longer are files than their rows say, those that are being written."""
         self.unsealed = dict.fromkeys(self._ns.tables.seals.unproved())
         """Files that nobody would believe after a power loss: closed, not written in order, not synced."""
         self.carried = dict.fromkeys(self._ns.tables.seals.all_carried())
@@ -87,6 +89,7 @@ class Files:
         if file.handles:
             return None
         file.content.close()
+        self._grew(file, -file.grown)  # not committed: the disk was full
         if not file.unlinked:
             return None
         inode = self._inodes.get(file.ino)
@@ -193,8 +196,10 @@ class Files:
             await self._fetch(content, missing)  # and look again: much may have happened meanwhile
         if not file.dirtied:
             self._begin(file)
+        size = content.size
         written = content.pwrite(offset, data)
         self.bytes_written += written
+        self._grew(file, content.size - size)
         if content.map_unsaved:
             self._save_map(content)
         file.mtime_ns = file.ctime_ns = self._wall_ns()
@@ -256,8 +261,12 @@ class Files:
         self._ns.tree.wrote_blocks(content.ino, blocks=content.block_map(), base_size=content.base.size)
         content.map_saved()
 
+    def _grew(self, file: OpenFile, count: int) -> None:
+        file.grown += count
+        self.unsaved_bytes += count
+
     def _cut(self, file: OpenFile, size: int) -> None:
-        content = file.content
+        content, before = file.content, file.content.size
         if not size and content.base is not None:
             content.truncate(0, kept_as=self._ns.tables.seals.get(file.ino).synced_token)
             content.relabel(None)
@@ -268,6 +277,7 @@ class Files:
         content.truncate(size, kept_as=self._ns.tables.seals.get(file.ino).synced_token if not size else None)
         if content.map_unsaved:
             self._save_map(content)
+        self._grew(file, size - before)
         file.mtime_ns = file.ctime_ns = self._wall_ns()
 
     def _synced(self, file: OpenFile, synced: Synced) -> None:
@@ -295,6 +305,7 @@ class Files:
         if digest is None and held is None:
             self.unsealed[file.ino] = None
         content.map_saved()
+        self._grew(file, -file.grown)
         file.dirtied = False
         self._changed()
 

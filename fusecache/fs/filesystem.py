@@ -10,7 +10,6 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from fusecache.cache.contents import Contents
 from fusecache.errors import AlreadyExists, InvalidArgument, IsADirectory, NotPermitted
@@ -20,6 +19,7 @@ from fusecache.fs.files import Files
 from fusecache.fs.handles import is_for_writing
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Entry, Names
+from fusecache.fs.space import Space
 from fusecache.fs.streams import Stream
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
@@ -54,7 +54,7 @@ class FileSystem:
         *,
         nameless: Nameless,
         xattrs: Xattrs,
-        cache_dir: Path,
+        space: Space,
         read_only: bool,
         max_key_bytes: int,
         wall_ns: Callable[[], int],
@@ -68,7 +68,7 @@ class FileSystem:
         self._durability = durability
         self._nameless = nameless
         self.xattrs = xattrs
-        self._cache_dir = cache_dir
+        self._space = space
         self._checks = Checks(self._t, names, read_only=read_only, max_key_bytes=max_key_bytes)
         self._wall_ns = wall_ns
         self._changed = changed
@@ -105,6 +105,9 @@ class FileSystem:
         if changes.size is not None:
             if inode.is_dir:
                 raise IsADirectory(f"inode {ino}")
+            if changes.size > inode.size:
+                await self._space.room(changes.size - inode.size)
+                inode = (await self.getattr(ino)).inode
             self._files.truncate(inode, changes.size)
             inode = (await self.getattr(ino)).inode
         if not changes.is_size_only:
@@ -234,6 +237,7 @@ class FileSystem:
         """Create and open a file, or open the one that is there, unless O_EXCL."""
         self._checks.writable()
         self._checks.name(place)
+        await self._space.pace()
         present = await self._names.find_any(*place)
         if present is not None and present.ino is not None:
             if flags & os.O_EXCL:
@@ -249,6 +253,8 @@ class FileSystem:
         """Open a file. `drops_set_id`: who asks has no right to keep such bits on what O_TRUNC empties."""
         if is_for_writing(flags) or flags & os.O_TRUNC:
             self._checks.writable()
+        if is_for_writing(flags) and not flags & os.O_TRUNC:  # that makes room
+            await self._space.pace()
         inode = (await self.getattr(ino)).inode
         if inode.is_dir:
             raise IsADirectory(f"inode {ino}")
@@ -262,6 +268,8 @@ class FileSystem:
         return await self._files.read(number, offset, length)
 
     async def write(self, number: HandleNo, offset: int, data: bytes) -> int:
+        if not self._space.admits(len(data)):
+            await self._space.room(len(data))
         return await self._files.write(number, offset, data)
 
     def flush(self, number: HandleNo) -> None:
@@ -277,7 +285,7 @@ class FileSystem:
 
     def statfs(self) -> os.statvfs_result:
         """The cache disk: what may still be written before something has to be persisted."""
-        return os.statvfs(self._cache_dir)
+        return self._space.statvfs()
 
     # --- helpers ---
 

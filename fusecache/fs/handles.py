@@ -25,6 +25,8 @@ class OpenFile:
     """Of the last change, while `dirtied`; or what somebody set it to since."""
     ctime_ns: int = 0
     """Of the last change of the bytes, while `dirtied`: a close is none."""
+    grown: int = 0
+    """Bytes that it has become longer by since the last commit."""
     unlinked: bool = False
 
 

@@ -94,7 +94,9 @@ class Directories:
     def reading(self, store: StoreNo, prefixes: Sequence[str]) -> list[InodeNo]:
         """The directories that read exactly one of these prefixes."""
         marks = ", ".join("?" * len(prefixes))
-        rows = self._db.execute(f"SELECT ino FROM directory WHERE store = ? AND prefix IN ({marks})", (store, *prefixes))
+        rows = self._db.execute(
+            f"SELECT ino FROM directory WHERE store = ? AND prefix IN ({marks})", (store, *prefixes)
+        )
         return [ino for (ino,) in rows]
 
     def redirect(self, root: InodeNo, source: str, target: str, *, but: Set[InodeNo]) -> None:

@@ -15,11 +15,14 @@ class Meter:
     def __init__(self) -> None:
         self._buckets: dict[int, float] = {}
         self._started_s: float | None = None
+        self.total = 0.0
+        """Of all time."""
 
     def add(self, amount: float = 1.0) -> None:
         now_s = int(trio.current_time())
         if self._started_s is None:
             self._started_s = trio.current_time()
+        self.total += amount
         self._buckets[now_s] = self._buckets.get(now_s, 0.0) + amount
         if len(self._buckets) > _WINDOW_S + 1:
             self._buckets = {s: value for s, value in self._buckets.items() if s >= now_s - _WINDOW_S}

@@ -165,6 +165,10 @@ class Persister:
         """Return the inodes whose objects are being written now."""
         return {job.task.ino for job in self._jobs.values() if job.task.ino is not None}
 
+    def drained(self) -> tuple[float, float]:
+        """Return how many bytes the store has taken since the start, and how many a second now."""
+        return self._tools.sent.total, self._tools.sent.per_s()
+
     def report(self) -> DrainReport:
         """Return how far the drain is."""
         return self._reporter.report(requests=self._tools.slots.borrowed_tokens)

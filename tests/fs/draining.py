@@ -24,6 +24,8 @@ from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.fs.recovery import Recovery
+from fusecache.fs.release import Releaser
+from fusecache.fs.space import Space
 from fusecache.fs.stale import Stale
 from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.xattrs import Xattrs
@@ -34,6 +36,7 @@ from fusecache.persist.settings import Settings
 from fusecache.persist.staging import Patterns
 from fusecache.types import DeleteOutcome, ETag, ObjectKey, Seq
 from tests.fs.harness import BLOCK, DEFAULTS, CountedStore, World
+from tests.fs.room import Room, ample_space
 
 MIB = 1 << 20
 
@@ -167,6 +170,8 @@ class Drained(World):
 
     persister: Persister = field(kw_only=True)
     describer: Describer = field(kw_only=True)
+    space: Space = field(kw_only=True)
+    releaser: Releaser = field(kw_only=True)
 
     async def settle(self) -> None:
         """Drain everything, then wait for what only falls due later."""
@@ -189,6 +194,7 @@ async def a_drained_world(
     ttl_s: float = 0.0,
     boot_id: str = "boot",
     reserve_bytes: int = 0,
+    room: Room | None = None,
 ) -> AsyncIterator[Drained]:
     """Mount `store` and drain it, by way of `through` if given. Leaving is a crash: nothing is finished."""
     settings = settings or Settings(staging=STAGING, markers=MARKERS, multipart_threshold=8 * MIB, part_size=5 * MIB)
@@ -221,8 +227,9 @@ async def a_drained_world(
     describer = Describer(ns, names, contents, uploading=persister.uploading, wall_ns=wall_ns)
     nameless = Nameless(files.is_open)
     xattrs = Xattrs(ns, names, nameless, describer.facts, read_only=False, wall_ns=wall_ns, changed=persister.ring)
+    space = ample_space(root) if room is None else room.space(ns, contents, files, persister)
     fs = FileSystem(
-        ns, names, files, contents, durability, nameless=nameless, xattrs=xattrs, cache_dir=root, read_only=False,
+        ns, names, files, contents, durability, nameless=nameless, xattrs=xattrs, space=space, read_only=False,
         max_key_bytes=1024, wall_ns=wall_ns, changed=persister.ring,
     )  # fmt: skip
     Recovery(ns, contents, boot_id=boot_id, delay_ns=int(delay_s * 1e9), wall_ns=wall_ns).run()
@@ -232,7 +239,11 @@ async def a_drained_world(
             nursery.start_soon(persister.run)
             persister.ring()
             upkeep = Upkeep(ns, contents, durability, files)
-            yield Drained(fs, ns, store, contents, persister=persister, describer=describer, upkeep=upkeep, stale=stale)
+            releaser = Releaser(ns, contents, durability, wanted=lambda: space.look().to_release)
+            yield Drained(
+                fs, ns, store, contents, persister=persister, describer=describer, upkeep=upkeep, stale=stale,
+                space=space, releaser=releaser,
+            )  # fmt: skip
             nursery.cancel_scope.cancel()
         assert "0 tasks, 0 keys>, 0 requests, 0 batches" in repr(persister)
     finally:

@@ -35,6 +35,7 @@ from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode, Place
 from fusecache.namespace.tree import Owner
 from fusecache.types import ROOT_INO, ETag, Extent, HandleNo, InodeNo, ListPage, ObjectInfo, ObjectKey
+from tests.fs.room import ample_space
 
 BLOCK = 64 << 10
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
@@ -271,7 +272,7 @@ async def a_world(
         durability,
         nameless=nameless,
         xattrs=xattrs,
-        cache_dir=root,
+        space=ample_space(root),
         read_only=read_only,
         max_key_bytes=1024,
         wall_ns=wall_ns,

@@ -1,0 +1,176 @@
+"""Room for writers: whoever brings bytes asks here first, is slowed in time, and waits when there is none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import trio
+
+from fusecache.errors import NoSpace
+from fusecache.fs.pressure import MAX_PAUSE_S, Levels, Limits, Pressure, delay_s, pressure_of
+
+_LOOK_S = 0.1
+"""How long a look counts where there is room: others may fill the disk, too."""
+_MAX_CREDIT = 64 << 20
+"""Bytes that are let through on one look."""
+_TICK_S = 0.05
+"""How soon a waiting writer notices room."""
+_LEAST_PAUSE_S = 0.001
+"""Shorter ones are added up: a timer takes as long."""
+_NEW_FILE = 4096
+"""What a file takes at least: a create or an open for writing is slowed as if it brought so much."""
+
+
+@dataclass(slots=True)
+class _Clock:
+    """The moment at which what was let through so far has been paid for: shared, so writers share the drain."""
+
+    paid_at: float = 0.0
+
+    def pause_s(self, cost_s: float) -> float:
+        """Take one more's cost on, and return how long that one waits."""
+        now = trio.current_time()
+        self.paid_at = min(max(self.paid_at, now) + cost_s, now + MAX_PAUSE_S)
+        return self.paid_at - now
+
+
+class Space:
+    """Slows writers from the soft mark on, and lets them wait at the hard one. Belongs to the loop.
+
+    Nobody waits here while holding anything; a cancelled caller leaves nothing.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        *,
+        patience_s: float,
+        disk: Callable[[], os.statvfs_result],
+        levels: Callable[[int], Levels],
+        drained: Callable[[], tuple[float, float]],
+    ) -> None:
+        """`levels` adds what is here to the free bytes of the `disk`; `drained` gives the bytes that the store has
+        taken since the start, and a second. All are cheap."""
+        self._limits = limits
+        self._patience_s = patience_s
+        self._disk = disk
+        self._levels = levels
+        self._drained = drained
+        self._credit = 0
+        self._looked_until = 0.0
+        self._clock = _Clock()
+        self._slowed = 0
+        self._waiting = 0
+        self._stalled_at: float | None = None
+        """Since when somebody has waited, without room and without that the drain got on. Who comes later waits no
+        longer: a copy of a thousand files would fail after a thousand times the patience."""
+        self._drained_then = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Space: {self._slowed} slowed, {self._waiting} waiting>"
+
+    def admits(self, count: int) -> bool:
+        """Whether so many bytes may be written at once; else the caller waits for `room`. Microseconds."""
+        self._credit -= count
+        if self._credit >= 0 and trio.current_time() < self._looked_until:
+            return True
+        pressure = self.look()
+        if pressure.strain > 0:
+            return False
+        self._credit = min(pressure.to_soft, _MAX_CREDIT)
+        self._looked_until = trio.current_time() + _LOOK_S
+        return True
+
+    async def room(self, count: int) -> None:
+        """Return when so many bytes may be written: at once, slowed, or after a wait that ends when there is room.
+
+        Raises:
+            NoSpace: there is none, and for the patience neither did the drain get on.
+        """
+        if self.admits(count):
+            return
+        await self._pause(count)
+        self._waiting += 1
+        try:
+            while self.look().strain >= 1.0:
+                if self._stalled_at is None:
+                    self._stalled_at = trio.current_time()
+                if self._is_hopeless():
+                    raise NoSpace(f"no room for {count} bytes: {_told(self.look())}")
+                await trio.sleep(_TICK_S)
+        finally:
+            self._waiting -= 1
+
+    async def pace(self) -> None:
+        """Slow down whoever will bring bytes soon. Never for long: the kernel holds a directory meanwhile."""
+        if not self.admits(_NEW_FILE):
+            await self._pause(_NEW_FILE)
+
+    def look(self) -> Pressure:
+        """Return how full it is now."""
+        disk = self._disk()
+        pressure = pressure_of(self._levels(disk.f_bavail * disk.f_frsize), self._limits)
+        drained, _ = self._drained()
+        if pressure.strain < 1.0 or drained != self._drained_then:
+            self._stalled_at, self._drained_then = None, drained
+        return pressure
+
+    def statvfs(self) -> os.statvfs_result:
+        """The disk, as far as it may be written: what is clean counts as free, what has to stay free does not."""
+        disk, writable = self._disk(), self.look().writable
+        available = min(writable // disk.f_frsize, disk.f_blocks)
+        fields = list(disk)
+        fields[3], fields[4] = max(available, disk.f_bfree), available
+        return os.statvfs_result(fields)
+
+    def report(self) -> dict[str, Any]:
+        """Return what `stat --json` says of it: `state` is free, slowed, waiting, or full: refused; `by` says why."""
+        pressure = self.look()
+        return {
+            "state": self._state(pressure),
+            "by": _cause(pressure),
+            "writers_slowed": self._slowed,
+            "writers_waiting": self._waiting,
+            "free": pressure.levels.free,
+            "soft_free": pressure.soft_free,
+            "hard_free": pressure.hard_free,
+            "dirty": pressure.levels.dirty,
+            "dirty_limit": pressure.dirty_limit,
+            "local": pressure.levels.local,
+        }
+
+    def _state(self, pressure: Pressure) -> str:
+        if pressure.strain >= 1.0:
+            return "full" if self._is_hopeless() else "waiting"
+        return "slowed" if pressure.strain > 0 else "free"
+
+    async def _pause(self, count: int) -> None:
+        strain, (_, drain_per_s), now = self.look().strain, self._drained(), trio.current_time()
+        until = now + self._clock.pause_s(delay_s(count, strain=strain, drain_per_s=drain_per_s))
+        if until - now < _LEAST_PAUSE_S:
+            return
+        self._slowed += 1
+        try:
+            # No event tells of room: others share the disk.
+            while (left_s := until - trio.current_time()) > 0 and self.look().strain > 0:  # noqa: ASYNC110
+                await trio.sleep(min(left_s, _TICK_S))
+        finally:
+            self._slowed -= 1
+
+    def _is_hopeless(self) -> bool:
+        return self._stalled_at is not None and trio.current_time() - self._stalled_at >= self._patience_s
+
+
+def _cause(pressure: Pressure) -> str | None:
+    if not pressure.strain:
+        return None
+    return "dirty_limit" if pressure.by_dirty >= pressure.by_disk else "disk"
+
+
+def _told(pressure: Pressure) -> str:
+    levels = pressure.levels
+    where = f"{levels.free} bytes of the cache disk are free"
+    return f"{where}, {levels.dirty} are not in the store yet, {levels.local} stay here"
