@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from fusecache.cache.base import Base as Base
 from fusecache.cache.blocks import block_count, hash_block, span
-from fusecache.cache.digest import Digest
 from fusecache.cache.index import IndexRow
 from fusecache.cache.ledger import Ledger
 from fusecache.cache.presence import Presence
 from fusecache.cache.sparse import ContentLost, SparseFile
+from fusecache.cache.sums import Sums
 from fusecache.errors import FusecacheError, NoSpace
 from fusecache.types import Extent, InodeNo, ObjectKey, StoreNo
 
@@ -28,8 +28,8 @@ class Content:
     """
 
     __slots__ = (
-        "_clean", "_digest", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_presence", "_reading",
-        "_refs", "_removed", "base", "block_size", "changes", "emptied", "ino", "map_unsaved", "row_unsaved", "size",
+        "_clean", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_presence", "_reading", "_refs",
+        "_removed", "base", "block_size", "changes", "emptied", "ino", "map_unsaved", "row_unsaved", "size", "sums",
     )  # fmt: skip
 
     def __init__(
@@ -61,8 +61,8 @@ class Content:
         self.changes = 0
         """Grows with each change of the bytes, while this is open; `emptied` with each that leaves none of them."""
         self.emptied = 0
+        self.sums = Sums()  # begun with the first change; `cache.summing` knows more
         self._file = file
-        self._digest = Digest(empty=not size)
         self._presence = presence
         self._clean = clean
         self._indexed = indexed
@@ -117,6 +117,7 @@ class Content:
             NoSpace: nothing was written.
         """
         self.fd()
+        self.sums.begin(self.size)
         if self._presence is not None:
             assert not self.missing_for_write(Extent(offset, len(data))), f"{self!r}: written over a hole"
             self._dirtied()
@@ -126,7 +127,7 @@ class Content:
         if offset + written > self.size and written:
             self.size = offset + written
         self.changes += 1
-        self._digest.wrote(offset, memoryview(data)[:written])
+        self.sums.wrote(offset, memoryview(data)[:written])
         return written
 
     def fill(self, block_no: int, data: bytes | memoryview) -> None:
@@ -156,6 +157,7 @@ class Content:
         if size == self.size and (self._file.fd >= 0 or self._file.untouched):
             return
         self.fd()
+        self.sums.begin(self.size)
         self._dirtied()
         if kept_as is not None and not size and self._file.fd >= 0:
             self._file.begin_anew(kept_as)
@@ -164,17 +166,12 @@ class Content:
         self.size = size
         self.changes += 1
         self.emptied += not size
-        self._digest.cut(size)
+        self.sums.cut(size)
         if self.base is not None and self._presence is not None and size < self.base.size:
             self.base = replace(self.base, size=size)
             self._presence.resize(block_count(size, self.block_size))
             self.map_unsaved = True
             self._watch()
-
-    @property
-    def digest(self) -> bytes | None:
-        """The xxh3_64 of all bytes, if they were written in order while this was open."""
-        return self._digest.value(self.size)
 
     @property
     def on_disk(self) -> bool:
@@ -223,6 +220,10 @@ class Content:
         assert self.base is not None
         return min(self.block_size, self.base.size - block_no * self.block_size)
 
+    def hashes_of(self, blocks: Iterable[int]) -> dict[int, int]:
+        """Return what those blocks hash to that are as they were fetched, if it is known."""
+        return {} if self._presence is None else self._presence.hashes_of(blocks)
+
     def block_map(self) -> bytes:
         """Return the present blocks below `base.size`, lowest bit first; empty without a base."""
         return b"" if self._presence is None else self._presence.bits()
@@ -234,8 +235,7 @@ class Content:
     def relabel(self, base: Base | None, *, hashes: bytes = b"") -> None:
         """The same bytes are now this version in the store: clean, and what is missing comes from there.
 
-        `hashes` (8 bytes a block) may come from whoever read the bytes to send them. None makes a whole
-        content local: it belongs to no version.
+        `hashes` may come from whoever read the bytes to send them. None makes a whole content local.
         """
         if base is None:
             assert self.whole, f"{self!r}: missing blocks need a base"
@@ -266,8 +266,8 @@ class Content:
         if not self._presence.size and not self._presence.doubts:
             return None
         boot_id = "" if self._presence.doubts else boot_id  # what was not verified yet is not vouched for
-        bitmap, hashes = self._presence.bits_on_disk(), self._presence.hashes()
-        return IndexRow(self.base.label, self.size, self.block_size, bitmap, hashes, boot_id)
+        bits, hashes = self._presence.bits_on_disk(), self._presence.hashes()
+        return IndexRow(self.base.label, self.size, self.block_size, bits, hashes, boot_id)
 
     # --- life ---
 
@@ -288,11 +288,10 @@ class Content:
         """Count one user less; after the last, the descriptor is closed."""
         self._refs -= 1
         assert self._refs >= 0, f"{self!r}: closed too often"
-        if self._refs:
-            return
-        self._on_last_close(self)
-        self._file.close()
-        self._watch()
+        if not self._refs:
+            self._on_last_close(self)
+            self._file.close()
+            self._watch()
 
     def drop(self) -> None:
         """Nobody wants it any more: the index need not know it."""
@@ -319,6 +318,7 @@ class Content:
         if length > self.size and not self._clean:
             log.warning("%r: the file has %d bytes, more than was told; all are kept", self, length)
             self.size = length
+            self.sums.forget()
         elif length < self.size and self._presence is None:
             self._file.close()
             raise ContentLost(f"{self!r}: only {length} bytes are there, and no store has the others")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import trio
-import xxhash
 
 from fusecache.cache.blocks import BLOCK_BYTES, block_count
 from fusecache.cache.content import Base, Content
@@ -23,6 +22,8 @@ from fusecache.cache.index import ContentIndex, IndexRow
 from fusecache.cache.ledger import Ledger
 from fusecache.cache.presence import Presence
 from fusecache.cache.sparse import STAT_BLOCK, ContentLost, SparseFile, kept_path
+from fusecache.cache.summing import read_sums, unsummed
+from fusecache.cache.sums import differs, fits, is_complete
 from fusecache.types import InodeNo, LowerId, ObjectKey, StoreNo
 
 __all__ = ["Base", "Content", "ContentLost", "Contents"]
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 
 _FAN_OUT = 256
 """Directories, so that none gets so large that its lookups leave the page cache."""
-_READ_BYTES = 1 << 20
 _SMALL_BYTES = 16 << 10
 """What is cheaper to write twice than to wait for: up to here, bytes are synced with their rows."""
 _MAX_SYNCS = 8
@@ -165,17 +165,27 @@ class Contents:
         with open(os.open(self._path(ino), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             file.write(data)
 
-    def digest(self, ino: InodeNo, size: int) -> bytes | None:
-        """Read `size` bytes and return their xxh3_64; None if there are not as many."""
-        state = xxhash.xxh3_64()
-        try:
-            with open(self._path(ino), "rb", buffering=0) as file:
-                while size and (data := file.read(min(size, _READ_BYTES))):
-                    state.update(data)
-                    size -= len(data)
-        except FileNotFoundError:
-            pass
-        return None if size else state.digest()
+    def proves(self, ino: InodeNo, size: int, sums: bytes) -> bool:
+        """Read `size` bytes, and return whether they are all there, known, and as they were."""
+        return fits(sums, size) and is_complete(sums) and not differs(Path(self._path(ino)), size, sums)
+
+    async def sum(self, content: Content) -> None:
+        """Read the blocks that are here and were not written in order, so that they are known, too.
+
+        What changes meanwhile stays unknown. A cancelled caller leaves a thread that comes to its end.
+
+        Raises:
+            ContentLost: the disk refused.
+        """
+        blocks, changes = unsummed(content), content.changes
+        if not blocks or not content.on_disk:
+            return
+        with closing(content.retain()):
+            async with self._turns:
+                with content.held():
+                    found = await trio.to_thread.run_sync(read_sums, content, blocks, limiter=self._syncs)
+        if content.changes == changes:
+            content.sums.put(found)
 
     def cut(self, ino: InodeNo, size: int) -> None:
         """Cut what is on the disk of a content that nobody has open."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fusecache.cache.blocks import UNKNOWN_HASH, BlockHashes, BlockMap, full_map
 
 
@@ -93,6 +95,11 @@ class Presence:
         if self._doubtful is None or block_no not in self._doubtful:
             return None
         return self._hashes.get(block_no)
+
+    def hashes_of(self, blocks: Iterable[int]) -> dict[int, int]:
+        """Return the hashes of those of `blocks` that are present, as far as they are known."""
+        found = {n: self._hashes.get(n) for n in blocks if n < self.count and n in self}
+        return {n: value for n, value in found.items() if value != UNKNOWN_HASH}
 
     def refute(self, block_no: int) -> None:
         """A doubtful block proved wrong: it is absent."""

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import xxhash
-
+from fusecache.cache.sums import differs, fits
 from fusecache.doctor.findings import Finding, Kind, SetAside
 from fusecache.doctor.snapshot import Snapshot
 from fusecache.types import InodeNo
@@ -16,7 +15,6 @@ from fusecache.types import InodeNo
 Look = Callable[[str, int], None]
 """Counts what was looked at; raises when nobody waits for it any more."""
 
-_READ_BYTES = 1 << 20
 _NAME = re.compile(r"([0-9a-f]+)(~[0-9a-f]+)?")
 """The inode's number; `~`: what the file was before it was emptied, kept for a power loss (cache/sparse.py)."""
 _KNOWN = "SELECT 1 FROM inode WHERE ino = :ino UNION ALL SELECT 1 FROM doomed WHERE ino = :ino"
@@ -42,7 +40,7 @@ class Dirty(NamedTuple):
     parked: int
     generation: int
     digest: bytes | None
-    """The xxh3_64 of all its bytes, if they were written in order."""
+    """What is known of its blocks, as `cache.sums` packs them."""
 
     @property
     def needs_file(self) -> bool:
@@ -120,15 +118,6 @@ def _lacks(cache: Path, dirty: Dirty) -> str:
 
 def _differs(cache: Path, dirty: Dirty, look: Look) -> bool:
     """Whether the bytes are others than were written, as far as is known."""
-    if dirty.digest is None or dirty.parked:
+    if dirty.digest is None or dirty.parked or not fits(dirty.digest, dirty.size):
         return False
-    state, left = xxhash.xxh3_64(), dirty.size
-    try:
-        with content_path(cache, dirty.ino).open("rb", buffering=0) as file:
-            while left and (data := file.read(min(left, _READ_BYTES))):
-                state.update(data)
-                left -= len(data)
-                look("bytes", len(data))
-    except FileNotFoundError:
-        pass  # of an empty file there need not be one
-    return bool(left) or state.digest() != dirty.digest
+    return differs(content_path(cache, dirty.ino), dirty.size, dirty.digest, lambda count: look("bytes", count))

@@ -11,6 +11,9 @@ from fusecache.cache.content import Base, Content
 from fusecache.cache.contents import Contents, Synced, carried_bytes
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.readahead import demand
+from fusecache.cache.summing import begin as begin_sums
+from fusecache.cache.summing import packed_sums
+from fusecache.cache.sums import is_complete
 from fusecache.errors import NoSuchObject, PreconditionFailed, Stale
 from fusecache.fs.handles import Handle, Handles, OpenFile, is_for_writing
 from fusecache.namespace.durability import Durability
@@ -44,8 +47,10 @@ class Files:
         self._handles = Handles()
         self.unsaved_bytes = 0
         """So much longer are files than their rows say, those that are being written."""
-        self.unsealed = dict.fromkeys(self._ns.tables.seals.unproved())
-        """Files that nobody would believe after a power loss: closed, not written in order, not synced."""
+        unsynced = self._ns.tables.seals.unsynced()
+        self.unsealed = dict.fromkeys(ino for ino, sums in unsynced if sums is None or not is_complete(sums))
+        """Closed files that were not written in order: nobody would believe them after a power loss, or if their bytes
+        on the cache disk became others."""
         self.carried = dict.fromkeys(self._ns.tables.seals.all_carried())
         """Files whose synced bytes are with the rows, or were: those synced longest ago first."""
         self.bytes_written = 0
@@ -123,7 +128,8 @@ class Files:
         await self._durability.reached(self._ns.database.seq)
 
     async def seal(self, ino: InodeNo) -> None:
-        """Make the bytes of a closed file survive a power loss, by themselves; an open one has it still before it.
+        """Make the bytes of a closed file survive a power loss, by themselves, and find out what they hash to; an open
+        one has it still before it.
 
         Raises:
             Stale: it is gone. ContentLost: the disk refused.
@@ -135,14 +141,17 @@ class Files:
         try:
             if content.clean:
                 return
+            self._believe(content, inode)
             emptied = content.emptied
+            await self._contents.sum(content)
             synced = await self._contents.sync(content)
             if content.emptied != emptied:
                 return  # by somebody who will close it
             current = self._inodes.get(ino)
             is_all = synced.changes == content.changes and current.generation == inode.generation
             generation = current.generation if is_all else -1
-            self._ns.tree.synced(ino, Held(generation, synced.size, synced.blocks, synced.base_size))
+            held = Held(generation, synced.size, synced.blocks, synced.base_size)
+            self._ns.tree.synced(ino, held, sums=content.sums.packed() if is_all else None)
         finally:
             content.close()
 
@@ -244,9 +253,17 @@ class Files:
             base = Base(*inode.base, size=inode.base_size)
         return self._contents.open(inode.ino, size=inode.size, base=base, local_blocks=inode.blocks)
 
+    def _believe(self, content: Content, inode: Inode) -> None:
+        """Before its bytes change, or are read to be summed: what was known of them at the last commit."""
+        if content.sums.is_begun or content.clean or not content.size:
+            begin_sums(content)
+            return
+        begin_sums(content, self._ns.tables.seals.get(inode.ino).sums_of(inode.generation))
+
     def _begin(self, file: OpenFile) -> None:
         """The first change since the last commit: the inode is dirty before its bytes are."""
         content = file.content
+        self._believe(content, self._inodes.get(file.ino))
         if content.base is not None and content.whole:
             content.relabel(None)  # nothing has to come from its object any more
         base_size = content.base.size if content.base is not None else None
@@ -300,9 +317,9 @@ class Files:
             blocks=content.block_map() or None,
             base_size=content.base.size if content.base is not None else None,
         )
-        digest = content.digest if held is None or held.carried is None else None  # bytes that are there need no proof
-        self._ns.tree.closed(inode, now_ns=now_ns, digest=digest, held=held)
-        if digest is None and held is None:
+        sums = packed_sums(content)
+        self._ns.tree.closed(inode, now_ns=now_ns, sums=sums, held=held)
+        if sums is None or not is_complete(sums) or (held is None and content.base is not None):
             self.unsealed[file.ino] = None
         content.map_saved()
         self._grew(file, -file.grown)

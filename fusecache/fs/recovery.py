@@ -105,7 +105,7 @@ class Recovery:
             self._contents.cut(doubt.inode.ino, held.size)
             kept.append((doubt.inode, held))
         proved = {doubt.inode.ino for doubt, is_proved in zip(doubts, proofs, strict=True) if is_proved}
-        self._salvage.kept(kept, as_sent=proved)
+        self._salvage.kept(kept, proved=proved)
         for doubt in lost:
             self._put_aside(doubt)
         if lost:
@@ -126,11 +126,10 @@ class Recovery:
         return self._shortened(doubt.inode, held)
 
     def _proves(self, doubt: Doubt) -> bool:
-        """Whether the file's bytes are those that were written, all of them, in order. For worker threads."""
+        """Whether the file's bytes are those that were written, all of them. For worker threads."""
         inode, seal = doubt.inode, doubt.seal
-        if seal.digest is None or seal.generation != inode.generation:
-            return False
-        return self._contents.digest(inode.ino, inode.size) == seal.digest
+        sums = seal.sums_of(inode.generation)
+        return sums is not None and inode.base is None and self._contents.proves(inode.ino, inode.size, sums)
 
     def _shortened(self, inode: Inode, held: Held) -> Held | None:
         """A later truncation may have reached the disk, and the row that told of it not; None: the file is lost."""

@@ -49,15 +49,18 @@ class Salvage:
                 found.append(Doubt(inode, self._t.seals.get(ino)))
         return found
 
-    def kept(self, files: Iterable[tuple[Inode, Held]], *, as_sent: Collection[InodeNo]) -> None:
+    def kept(self, files: Iterable[tuple[Inode, Held]], *, proved: Collection[InodeNo]) -> None:
         """These files are what the disk holds of them: of their last sync, or all.
 
-        Only those `as_sent` are known to have the bytes of the parts that were sent: other uploads are given up.
+        Only those `proved` are known to have the bytes of their sums, and of the parts that were sent: of the others
+        the sums are forgotten, and the uploads given up.
         """
         with self._t.database.transaction():
-            self._t.uploads.give_up_all_but(as_sent)
+            self._t.uploads.give_up_all_but(proved)
             for inode, held in files:
                 self._keep(inode, held)
+                if inode.ino not in proved:
+                    self._t.seals.doubted(inode.ino)
 
     def put_aside(self, doubt: Doubt, *, now_ns: int) -> list[Aside]:
         """Take the file out of the tree, and show what its names had before; its content file is kept."""

@@ -13,7 +13,7 @@ _GET = """
            good_size, good_etag
       FROM seal WHERE ino = ?"""
 # Only while there is an upload: a file that is in the store, or has no name, needs no seal.
-_CLOSED = """
+_SUMMED = """
     INSERT INTO seal (ino, generation, digest) SELECT :ino, :generation, :digest
      WHERE EXISTS (SELECT 1 FROM task WHERE ino = :ino AND kind = 1)
     ON CONFLICT (ino) DO UPDATE SET generation = excluded.generation, digest = excluded.digest"""
@@ -28,11 +28,10 @@ _CARRIED = """
     INSERT OR REPLACE INTO carried SELECT :ino, :bytes WHERE EXISTS (SELECT 1 FROM seal WHERE ino = :ino)"""
 _DIRTY = "SELECT ino FROM task WHERE kind = 1 ORDER BY ino"
 # As after a crash: of what was open nobody has the hash, and the list of what was to be synced is gone.
-_UNPROVED = """
-    SELECT task.ino FROM task JOIN inode ON inode.ino = task.ino LEFT JOIN seal ON seal.ino = task.ino
-     WHERE task.kind = 1 AND inode.mode & 61440 = 32768
-       AND (seal.digest IS NULL OR seal.generation <> inode.generation)
-       AND synced_generation IS NOT inode.generation"""
+_UNSYNCED = """
+    SELECT task.ino, CASE WHEN seal.generation = inode.generation THEN digest END
+      FROM task JOIN inode ON inode.ino = task.ino LEFT JOIN seal ON seal.ino = task.ino
+     WHERE task.kind = 1 AND inode.mode & 61440 = 32768 AND synced_generation IS NOT inode.generation"""
 _DOOMED = "SELECT ino, token FROM doomed LIMIT ?"
 _SWEPT = "DELETE FROM doomed WHERE ino = ? AND token = ?"
 
@@ -63,6 +62,10 @@ class Seal(NamedTuple):
     good_size: int | None
     good_etag: ETag | None
 
+    def sums_of(self, generation: int) -> bytes | None:
+        """What the blocks of that generation of the bytes hash to, if that is known."""
+        return self.digest if self.generation == generation else None
+
     def held(self) -> Held | None:
         """What was on the disk at the latest sync, if there ever was one."""
         if self.synced_size is None or self.synced_generation is None:
@@ -84,9 +87,13 @@ class Seals:
         row = self._db.execute(_GET, (ino,)).fetchone()
         return NOTHING if row is None else Seal._make(row)
 
-    def closed(self, ino: InodeNo, generation: int, digest: bytes) -> None:
-        """These bytes were written in order, and hash to that."""
-        self._db.execute(_CLOSED, {"ino": ino, "generation": generation, "digest": digest})
+    def summed(self, ino: InodeNo, generation: int, sums: bytes) -> None:
+        """The blocks of that generation hash to these, as far as they are known."""
+        self._db.execute(_SUMMED, {"ino": ino, "generation": generation, "digest": sums})
+
+    def doubted(self, ino: InodeNo) -> None:
+        """Nobody knows any more what the bytes hash to."""
+        self._db.execute("UPDATE seal SET generation = NULL, digest = NULL WHERE ino = ?", (ino,))
 
     def synced(self, ino: InodeNo, held: Held) -> None:
         """So much of the file is on the disk."""
@@ -112,9 +119,9 @@ class Seals:
         """Inodes with bytes that no store has."""
         return (row[0] for row in self._db.execute(_DIRTY))
 
-    def unproved(self) -> list[InodeNo]:
-        """Files with bytes that no store has, and that would not be believed as they are now."""
-        return [row[0] for row in self._db.execute(_UNPROVED)]
+    def unsynced(self) -> Iterator[tuple[InodeNo, bytes | None]]:
+        """Files with bytes that no store has and no sync has made safe; with their sums, as far as they are known."""
+        return iter(self._db.execute(_UNSYNCED))
 
     def doomed(self, count: int) -> list[tuple[InodeNo, int]]:
         """Up to `count` content files that nobody needs: the inode, and 0 or the token of what was kept of it."""

@@ -5,7 +5,7 @@
 CREATE TABLE seal (
     ino              INTEGER PRIMARY KEY,
     generation       INTEGER,      -- of the bytes that `digest` is of
-    digest           BLOB,         -- xxh3_64 of the whole file, if it was written in order
+    digest           BLOB,         -- xxh3_64 of each block, as cache/sums.py packs them; zeros: not known
     synced_generation INTEGER,     -- every byte of this generation is on the disk
     synced_size      INTEGER,      -- so much of the file was, at the latest sync; NULL: never synced
     synced_blocks    BLOB,         -- ... of a partly local one: these blocks, as `inode.blocks`

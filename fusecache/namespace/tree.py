@@ -164,10 +164,10 @@ class Tree:
                 t.inodes.update(inode, base_store=equal.store, base_key=equal.key, base_etag=equal.etag)
         return equal
 
-    def closed(self, inode: Inode, *, now_ns: int, digest: bytes | None = None, held: Held | None = None) -> None:
+    def closed(self, inode: Inode, *, now_ns: int, sums: bytes | None = None, held: Held | None = None) -> None:
         """Size, times and block map of `inode` are final for now: its upload falls due.
 
-        `digest` of its bytes, or what of them is `held` by the disk, makes them believed after a power loss.
+        `sums` of all its bytes, or what of them is `held` by the disk, makes them believed after a power loss.
         """
         t = self._t
         with t.database.transaction():
@@ -175,16 +175,18 @@ class Tree:
             delay_ns = self._policies.delay_ns_of(inode.ino)
             due_ns, cap_ns = now_ns + delay_ns, delay_ns * _MAX_DELAY_FACTOR
             t.tasks.closed(inode.ino, seq=t.database.next_seq(), due_ns=due_ns, cap_ns=cap_ns)
-            if digest is not None:
-                t.seals.closed(inode.ino, inode.generation, digest)
+            if sums is not None:
+                t.seals.summed(inode.ino, inode.generation, sums)
             if held is not None:
                 t.seals.synced(inode.ino, held)
 
-    def synced(self, ino: InodeNo, held: Held) -> None:
-        """So much of a dirty file is on the disk."""
+    def synced(self, ino: InodeNo, held: Held, *, sums: bytes | None = None) -> None:
+        """So much of a dirty file is on the disk; `sums` are of all of that generation."""
         t = self._t
         with t.database.transaction():
             t.seals.synced(ino, held)
+            if sums is not None:
+                t.seals.summed(ino, held.generation, sums)
 
     def set_attributes(self, inode: Inode, *, now_ns: int) -> None:
         """Store mode, owner and times; the object's metadata follows, which knows neither atime nor ctime."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import trio
 
 from fusecache.backends.metadata import UPLOAD_ID
-from fusecache.backends.sources import FileRange
 from fusecache.cache.content import Content
 from fusecache.errors import BackendError, BackendUnavailable, NoSuchObject, PermanentBackendError, StoreRefused
 from fusecache.namespace.drain import Started
@@ -16,6 +15,7 @@ from fusecache.nurseries import unwrapped
 from fusecache.persist.leftovers import Leftovers
 from fusecache.persist.local import Stamp
 from fusecache.persist.overwrite import Condition
+from fusecache.persist.proven import BytesChanged, Proof, ProvenRange
 from fusecache.persist.signature import signed
 from fusecache.persist.tools import Tools
 from fusecache.types import ETag
@@ -32,12 +32,13 @@ class Parts:
         self._leftovers = leftovers
 
     async def send(
-        self, started: Started, content: Content, size: int, before: Stamp | None, metadata: Mapping[str, str]
+        self, started: Started, content: Content, proof: Proof, before: Stamp | None, metadata: Mapping[str, str]
     ) -> ETag | None:
         """Send what is missing and return the object's etag, or None if the file changed: then nothing has appeared.
 
         Raises:
             BackendError: the next attempt goes on from there, if the file has the same bytes then.
+            BytesChanged: the file is not what was written; the upload is given up.
         """
         store, signature = started.task.store, metadata[UPLOAD_ID]
         upload = self._unfinished(started, signature)
@@ -50,16 +51,19 @@ class Parts:
                     started.key,
                     others=others,
                     signature=signature,
-                    part_bytes=_part_bytes(size, self._tools.settings.part_size),
+                    part_bytes=_part_bytes(proof.size, self._tools.settings.part_size),
                 )
         with self._leftovers.held(upload.upload):
             if upload.upload_id is None:
                 upload = await self._begin(upload, metadata)
             try:
-                etags = await self._send_missing(upload, content, size, before)
+                etags = await self._send_missing(upload, content, proof, before)
                 return None if etags is None else await self._complete(started, upload, etags)
             except NoSuchObject:
                 return await self._answer_lost(upload)
+            except BytesChanged:
+                self._give_up(upload)
+                raise
 
     def _unfinished(self, started: Started, signature: str) -> Upload | None:
         """Return what an earlier attempt has begun with these very bytes; anything else of the file is given up."""
@@ -89,14 +93,14 @@ class Parts:
         return upload
 
     async def _send_missing(
-        self, upload: Upload, content: Content, size: int, before: Stamp | None
+        self, upload: Upload, content: Content, proof: Proof, before: Stamp | None
     ) -> list[ETag] | None:
         """Return the etags of all parts; None if the file changed."""
         tools, backend = self._tools, self._tools.backends[upload.store]
         uploads = tools.namespace.tables.uploads
         assert upload.upload_id is not None
         upload_id, etags = upload.upload_id, uploads.parts(upload.upload)
-        starts = enumerate(range(0, size, upload.part_bytes), start=1)
+        starts = enumerate(range(0, proof.size, upload.part_bytes), start=1)
         missing = [(number, offset) for number, offset in starts if number not in etags]
 
         failures: list[BackendError] = []
@@ -104,7 +108,7 @@ class Parts:
         def is_same() -> bool:
             return before == Stamp.of(content.fd()) and uploads.is_live(upload.upload)
 
-        async def send(number: int, source: FileRange) -> None:
+        async def send(number: int, source: ProvenRange) -> None:
             try:
                 etags[number] = await backend.put_part(upload.key, upload_id, number, source)
             except BackendError as exc:
@@ -119,7 +123,8 @@ class Parts:
         with unwrapped():
             async with trio.open_nursery() as nursery:
                 for number, offset in missing:
-                    source = FileRange(content.fd(), offset, min(upload.part_bytes, size - offset))
+                    length = min(upload.part_bytes, proof.size - offset)
+                    source = ProvenRange(content.fd(), offset, length, proof)
                     # Taken here, so that a large file has no more tasks than requests.
                     await tools.slots.acquire_on_behalf_of(source)
                     if failures or not is_same():

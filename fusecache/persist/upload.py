@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from fusecache.backends.base import Backend, Source
 from fusecache.backends.metadata import UPLOAD_ID, metadata_of
-from fusecache.backends.sources import BytesSource, FileRange, SourceTruncated
+from fusecache.backends.sources import BytesSource, SourceTruncated
 from fusecache.cache.contents import Base, Content
 from fusecache.namespace.drain import Started
 from fusecache.namespace.records import Inode
@@ -15,6 +15,7 @@ from fusecache.persist.local import Stamp, attributes, make_whole, open_content
 from fusecache.persist.overwrite import Condition
 from fusecache.persist.parts import Parts
 from fusecache.persist.plan import Job
+from fusecache.persist.proven import BytesChanged, Proof, ProvenRange
 from fusecache.persist.start import begin
 from fusecache.persist.tools import Tools
 from fusecache.types import ETag, LowerId
@@ -84,15 +85,22 @@ class Uploader:
                 await self._finish(started, inode, self._source(content, inode), content)
         except SourceTruncated:
             self._again(started)
+        except BytesChanged:
+            if tools.namespace.tables.inodes.get(inode.ino).generation == inode.generation:
+                raise
+            self._again(started)  # somebody writes through the mount
 
     def _source(self, content: Content, inode: Inode) -> Source:
         """A small body is read at once: no write of this process can come between, and none while it is sent."""
-        if inode.size > _AT_ONCE_BYTES:
-            return FileRange(content.fd(), 0, inode.size)
-        body = content.pread(0, inode.size)
-        if len(body) < inode.size:
-            raise SourceTruncated(f"inode {inode.ino}: its file has {len(body)} of {inode.size} bytes")
-        return BytesSource(body)
+        if not inode.size:
+            return BytesSource(b"")
+        source = ProvenRange(content.fd(), 0, inode.size, self._proof(inode))
+        return source if inode.size > _AT_ONCE_BYTES else BytesSource(b"".join(source))
+
+    def _proof(self, inode: Inode) -> Proof:
+        """What is known of the bytes that `inode` has just now."""
+        seal = self._tools.namespace.tables.seals.get(inode.ino)
+        return Proof(inode.ino, inode.size, seal.sums_of(inode.generation))
 
     async def _finish(self, started: Started, inode: Inode, source: Source, content: Content | None = None) -> None:
         tools = self._tools
@@ -100,7 +108,7 @@ class Uploader:
         signature = tools.signer.upload(started.key, inode, source.length, before)
         metadata = metadata_of(attributes(inode), upload_id=signature)
         if content is not None and source.length > tools.settings.multipart_threshold:
-            etag = await self._parts.send(started, content, source.length, before, metadata)
+            etag = await self._parts.send(started, content, self._proof(inode), before, metadata)
         else:
             etag = await self._put(started, source, metadata)
         if etag is None or (content is not None and before is not None and before != Stamp.of(content.fd())):

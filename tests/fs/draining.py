@@ -17,6 +17,7 @@ from fusecache.cache.contents import Content, Contents, Synced, present_bytes
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
+from fusecache.cache.summing import read_sums, unsummed
 from fusecache.config.model import MARKERS, STAGING
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
@@ -157,6 +158,10 @@ class PromptContents(Contents):
             content.fd()
             content.sync()
         return synced
+
+    async def sum(self, content: Content) -> None:
+        await trio.lowlevel.checkpoint()
+        content.sums.put(read_sums(content, unsummed(content)))
 
     async def sync_name(self, content: Content) -> None:
         await trio.lowlevel.checkpoint()
