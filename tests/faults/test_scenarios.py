@@ -1,0 +1,138 @@
+"""Jobs over a store that throttles, fails, loses connections or is away, and a daemon that is killed meanwhile.
+
+No call of an application fails, no reader of the bucket ever believes a commit marker wrongly, and in the end the
+bucket equals the tree. How fast it gets there is measured by `bench.pace`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from fusecache.control.protocol import ExitCode
+from tests.amounts import IS_SOAK, amount
+from tests.faults.jobs import MARKER, etag_of, insert_as_hive, write_table
+from tests.faults.rules import Dark, Do, Fault, Limit, Rules
+from tests.faults.server import FaultServer
+from tests.faults.watcher import Watcher, watching
+from tests.mount.harness import Mount, Mounts, Store, tree
+
+pytestmark = [pytest.mark.mount, pytest.mark.slow]
+
+TABLES = amount("FUSECACHE_TABLES", usual=3, soak=20)
+PARTS = amount("FUSECACHE_PARTS", usual=30, soak=240)
+DARK_S = amount("FUSECACHE_DARK_S", usual=4, soak=60)
+DRAIN_S = 240.0
+BUSY_REQUESTS, BUSY_S = 10, 2.0
+"""When a drain is in full swing: after so many requests, or so long if none is answered."""
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong with the store, one after the other; at the end of it all is well, or well enough."""
+
+    name: str
+    stages: tuple[tuple[Rules, float], ...]
+    """Rules, and for how long they hold; the last ones hold until everything is drained."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _one_in(n: int, do: Do) -> Rules:
+    return Rules(faults=(Fault(do=do, every=n, is_drawn=True),))
+
+
+def _writes(per_s: float) -> Rules:
+    """Limits of writes, copies and deletes each by themselves, as AWS has them together; reads are let through."""
+    return Rules(limits=(Limit(per_s=per_s, burst=per_s / 4, kinds=("write", "copy", "delete")),))
+
+
+WELL = Rules()
+TROUBLES = (
+    Trouble("throttled", ((_writes(50), 0.0),)),
+    Trouble("throttled more, then less", ((_writes(100), 2.0), (_writes(20), 3.0), (_writes(1000), 0.0))),
+    Trouble("refuses", ((Rules(dark=Dark.REFUSES), DARK_S), (WELL, 0.0))),
+    Trouble("swallows", ((Rules(dark=Dark.SWALLOWS), DARK_S), (WELL, 0.0))),
+    Trouble("all fail", ((_one_in(1, Do.ANSWER), DARK_S), (WELL, 0.0))),
+    Trouble("one in 2 fails", ((_one_in(2, Do.ANSWER), 4 * DARK_S), (WELL, 0.0))),
+    Trouble("one in 3 is not answered", ((_one_in(3, Do.DROP_AFTER), 0.0),)),
+    Trouble("one in 5 is cut off", ((_one_in(5, Do.CUT_REQUEST), 0.0),)),
+)
+
+
+def _told(is_killed: bool) -> str:
+    return "killed" if is_killed else "left alone"
+
+
+@pytest.fixture
+def watcher(faults: FaultServer, store: Store) -> Iterator[Watcher]:
+    with watching(faults.store, store) as watcher:
+        yield watcher
+
+
+@pytest.mark.parametrize("is_killed", [False, True] if IS_SOAK else [True], ids=_told)
+@pytest.mark.parametrize("trouble", TROUBLES, ids=str)
+def test_jobs_over_a_store_in_trouble(
+    mounts: Mounts, store: Store, faults: FaultServer, watcher: Watcher, trouble: Trouble, is_killed: bool
+) -> None:
+    mount = mounts(store, "--persist-delay", "200ms")
+    for number in range(TABLES):
+        write_table(mount.path / f"old{number}", 1, PARTS)
+    drain(mount)
+    expected = {(f"old{number}/", _marker_of(mount, f"old{number}")) for number in range(TABLES)}
+    faults.news()
+
+    faults.follow(trouble.stages[0][0])
+    _work(mount)
+    after = tree(mount.path)
+    for rules, lasts_s in trouble.stages:
+        faults.follow(rules)
+        if is_killed:
+            _kill_while_it_drains(mount, faults)
+        time.sleep(lasts_s)
+    drain(mount)
+    faults.heal()
+    assert tree(mount.path) == after
+    assert store.objects() == after
+    expected |= {(f"{name}/", _marker_of(mount, name)) for name in ("old0", "new0", "moved")}
+    watcher.look()
+    assert watcher.believed >= expected
+
+
+def drain(mount: Mount) -> None:
+    """Flush until all is in the store, however long the store takes."""
+    until = time.monotonic() + DRAIN_S
+    while (done := mount.run("flush", "--deadline", "20s", mount.path)).returncode == ExitCode.DEADLINE:
+        assert time.monotonic() < until, done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _work(mount: Mount) -> None:
+    """Overwrite a finished table, write others, move one, add to one as Hive does, and write many small files."""
+    root = mount.path
+    write_table(root / "old0", 2, PARTS)
+    write_table(root / "new0", 1, PARTS)
+    (root / "old1").rename(root / "moved")
+    (root / "hive").mkdir()
+    insert_as_hive(root / "hive", 1, PARTS)
+    (root / "small").mkdir()
+    for number in range(PARTS):
+        (root / "small" / f"{number}").write_bytes(b"%d" % number)
+    write_table(root / "old0", 3, PARTS)
+
+
+def _kill_while_it_drains(mount: Mount, faults: FaultServer) -> None:
+    until = time.monotonic() + BUSY_S
+    faults.news()
+    while len(faults.news()) < BUSY_REQUESTS and time.monotonic() < until:
+        time.sleep(0.02)
+    mount.kill()
+    mount.mount()
+
+
+def _marker_of(mount: Mount, table: str) -> str:
+    return f'"{etag_of((mount.path / table / MARKER).read_bytes())}"'
