@@ -41,6 +41,7 @@ from fusecache.fs.release import Releaser
 from fusecache.fs.space import Space
 from fusecache.fs.stale import Pages, TellStale
 from fusecache.fs.upkeep import Upkeep
+from fusecache.fs.waiting import Waiting
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.lower import Defaults
@@ -288,6 +289,7 @@ class _Parts:
             max_key_bytes=max_key_bytes,
             wall_ns=time.time_ns,
             changed=self.persister.changed,
+            waiting=Waiting(self.namespace, self.persister.through),
         )
 
 

@@ -86,6 +86,11 @@ class Files:
         if handle.writable and handle.file.dirtied:
             self._commit(handle.file)
 
+    def written(self, number: HandleNo) -> InodeNo | None:
+        """The inode that a descriptor may write; None: it may not, or the inode has no name."""
+        handle = self._handles.get(number)
+        return handle.file.ino if handle.writable and not handle.file.unlinked else None
+
     def release(self, number: HandleNo) -> Inode | None:
         """The last descriptor of an open(2) is gone. Returns the inode as it was, if that was all that kept it."""
         file = self._handles.remove(number)

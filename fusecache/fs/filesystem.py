@@ -21,6 +21,7 @@ from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Entry, Names
 from fusecache.fs.space import Space
 from fusecache.fs.streams import Stream
+from fusecache.fs.waiting import Waiting
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
@@ -59,6 +60,7 @@ class FileSystem:
         max_key_bytes: int,
         wall_ns: Callable[[], int],
         changed: Callable[[], None],
+        waiting: Waiting,
     ) -> None:
         self._ns = namespace
         self._t = namespace.tables
@@ -72,6 +74,7 @@ class FileSystem:
         self._checks = Checks(self._t, names, read_only=read_only, max_key_bytes=max_key_bytes)
         self._wall_ns = wall_ns
         self._changed = changed
+        self._waiting = waiting
         self._streams: dict[HandleNo, Stream] = {}
         self._last_stream = 0
 
@@ -173,7 +176,13 @@ class FileSystem:
         self._changed()
 
     async def rename(self, old: Place, new: Place, *, replace: bool = True) -> None:
-        """Move a name in one transaction, whatever is below it."""
+        """Move a name in one transaction, whatever is below it.
+
+        Out of staging to a path whose closes wait for the store, so does this.
+
+        Raises:
+            StoreUnreachable: it is there by its new name, and not in the store within the patience.
+        """
         self._checks.writable()
         self._checks.name(new)
         moved = await self._names.find(*old)
@@ -189,6 +198,7 @@ class FileSystem:
         if replaced is not None:
             self._lost_name(replaced, keep)
         self._changed()
+        await self._waiting.renamed(moved.inode_no, new, is_dir=self._t.directories.find(moved.inode_no) is not None)
 
     async def exchange(self, one: Place, other: Place) -> None:
         """Swap two names, whatever they are, in one transaction."""
@@ -274,6 +284,16 @@ class FileSystem:
 
     def flush(self, number: HandleNo) -> None:
         self._files.flush(number)
+
+    async def arrived(self, number: HandleNo) -> None:
+        """After `flush` or `fsync`: where the path says so, return when the store has what was written.
+
+        Raises:
+            StoreUnreachable: not within the patience. The file is as it was left, and goes on being retried.
+        """
+        ino = self._files.written(number)
+        if ino is not None:
+            await self._waiting.closed(ino)
 
     def release(self, number: HandleNo) -> None:
         reaped = self._files.release(number)

@@ -172,6 +172,7 @@ class FuseOperations(pyfuse3.Operations):
     async def flush(self, fh: FileHandleT) -> None:
         with errno_reply("flush", fh):
             self._fs.flush(HandleNo(fh))
+            await self._fs.arrived(HandleNo(fh))
 
     async def release(self, fh: FileHandleT) -> None:
         with errno_reply("release", fh):
@@ -180,6 +181,7 @@ class FuseOperations(pyfuse3.Operations):
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
         with errno_reply("fsync", fh):
             await self._fs.fsync(HandleNo(fh))
+            await self._fs.arrived(HandleNo(fh))
 
     # --- extended attributes ---
 

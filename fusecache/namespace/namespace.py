@@ -47,7 +47,7 @@ class Namespace:
         self.tables = Tables.of(self.database)
         self.url = url
         self.store = self.database.bind_store(url)
-        self.policies = Policies(self.tables, rules, delay_ns=delay_ns)
+        self.policies = Policies(self.tables, rules, delay_ns=delay_ns, is_staging=is_staging)
         self.tree = Tree(self.tables, self.policies, delay_ns=delay_ns, is_staging=is_staging)
         self.lower = Lower(self.tables, defaults)
         self.drain = Drain(self.tables, self.policies, delay_ns=delay_ns)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fusecache.config.rules import Rules
-from fusecache.namespace.records import Place
+from fusecache.namespace.records import Dentry, Place
 from fusecache.namespace.tables import Tables
 from fusecache.types import ROOT_INO, InodeNo
 
@@ -11,9 +13,12 @@ from fusecache.types import ROOT_INO, InodeNo
 class Policies:
     """Answers from rows, and without a look at them where no rule says anything of the kind."""
 
-    def __init__(self, tables: Tables, rules: Rules | None, *, delay_ns: int) -> None:
+    def __init__(
+        self, tables: Tables, rules: Rules | None, *, delay_ns: int, is_staging: Callable[[list[bytes]], bool]
+    ) -> None:
         """`delay_ns` is the delay where no rule sets another."""
         self._t = tables
+        self._is_staging = is_staging
         self._rules = rules or Rules()
         self._delay_ns = delay_ns
         self._has_delays = self._rules.has_delays
@@ -29,7 +34,28 @@ class Policies:
         """The same for an inode: of several names the one that waits least decides; without any, the mount."""
         if not self._has_delays:
             return self._delay_ns
-        return min((self.delay_ns(row.place) for row in self._t.dentries.of_inode(ino)), default=self._delay_ns)
+        return min((self.delay_ns(row.place) for row in self._rows(ino)), default=self._delay_ns)
+
+    def waits_for_store(self, ino: InodeNo) -> bool:
+        """Whether the close of a file returns when the object is in the store: by any of its names."""
+        return self._rules.waits_for_store and any(self.is_through(row.place) for row in self._rows(ino))
+
+    def is_through(self, place: Place) -> bool:
+        """Whether what is closed there is in the store; not what stays here until it is renamed."""
+        if not self._rules.waits_for_store:
+            return False
+        names = self._t.directories.names(place)
+        return self._rules.of(names).waits_for_store and not self._is_staging(names)
+
+    def passes_through(self, ino: InodeNo) -> bool:
+        """Whether the bytes of a file do not stay here once they are in the store."""
+        if not self._rules.waits_for_store:
+            return False
+        modes = [self._rules.of(self._t.directories.names(row.place)).write_mode for row in self._rows(ino)]
+        return bool(modes) and all(mode == "through" for mode in modes)
+
+    def _rows(self, ino: InodeNo) -> list[Dentry]:
+        return self._t.dentries.of_inode(ino)
 
     def may_keep_below(self, names: list[bytes]) -> bool:
         """Whether something in a directory of that path, or further below, may be local by a rule."""

@@ -49,6 +49,7 @@ from fusecache.persist.report import DrainReport, Reporter
 from fusecache.persist.settings import Settings
 from fusecache.persist.signature import Signer
 from fusecache.persist.staging import Patterns
+from fusecache.persist.through import Through
 from fusecache.persist.tools import Tools
 from fusecache.persist.upload import Uploader
 from fusecache.persist.waits import Waits
@@ -132,6 +133,8 @@ class Persister:
         )  # fmt: skip
         self._paths = Paths(namespace.tables)
 
+        self.through = Through(self._tools, barriers, self._flush_for, ring=self.ring, patience_s=settings.patience_s)
+
     def __repr__(self) -> str:
         requests, batches = self._tools.slots.borrowed_tokens, len(self._batches)
         return f"<Persister {self._inflight!r}, {requests} requests, {batches} batches>"
@@ -144,6 +147,7 @@ class Persister:
                     nursery.start_soon(self._keep_synced)
                     nursery.start_soon(self._keep_checkpointed)
                     nursery.start_soon(self._leftovers.run)
+                    nursery.start_soon(self.through.let_go)
                     await self._plan_for_ever(nursery)
         except (NamespaceError, ReadOnly) as exc:
             if self._ns.database.degraded is None:
@@ -179,6 +183,9 @@ class Persister:
         Not waited for: what is open for writing, below a staging name, or stuck; the answer lists it.
         """
         return await self._flusher.flush(ino, progress=progress)
+
+    async def _flush_for(self, ino: InodeNo, progress: Callable[[FlushProgress], None]) -> FlushProgress:
+        return await self.flush(ino, progress=progress)
 
     async def drain(self) -> FlushProgress:
         """Flush everything."""
@@ -303,6 +310,7 @@ class Persister:
             del self._jobs[job.task.task], self._scopes[job.task.task]
             self._inflight.release(job.task.task)
             self._planner.forget(job.task.task)
+            self.through.ended(job.task.inode_no)
             self.ring()
 
     async def _guarded(self, job: Job) -> None:

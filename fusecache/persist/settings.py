@@ -25,6 +25,8 @@ class Settings:
     """What else holds, by path."""
     backoff_base_s: float = 0.2
     backoff_cap_s: float = 30.0
+    patience_s: float = 60.0
+    """How long a close that waits for the store does, while that takes nothing."""
     stuck_retry_s: float = 60.0
     """A refused task is tried again after this, doubling to `stuck_retry_cap_s`: somebody may have acted."""
     stuck_retry_cap_s: float = 600.0
@@ -39,4 +41,5 @@ def settings_of(config: Config) -> Settings:
         staging=config.staging,
         markers=config.markers,
         rules=config.by_path(),
+        patience_s=config.patience_s,
     )

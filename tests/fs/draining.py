@@ -13,6 +13,7 @@ from pathlib import Path
 import trio
 
 from fusecache.backends.base import Backend, Source
+from fusecache.backends.pace import Pacer
 from fusecache.cache.contents import Content, Contents, Synced, present_bytes
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
@@ -29,6 +30,7 @@ from fusecache.fs.release import Releaser
 from fusecache.fs.space import Space
 from fusecache.fs.stale import Stale
 from fusecache.fs.upkeep import Upkeep
+from fusecache.fs.waiting import Waiting
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
@@ -200,6 +202,7 @@ async def a_drained_world(
     boot_id: str = "boot",
     reserve_bytes: int = 0,
     room: Room | None = None,
+    pacer: Pacer | None = None,
 ) -> AsyncIterator[Drained]:
     """Mount `store` and drain it, by way of `through` if given. Leaving is a crash: nothing is finished."""
     settings = settings or Settings(staging=STAGING, markers=MARKERS, multipart_threshold=8 * MIB, part_size=5 * MIB)
@@ -221,7 +224,8 @@ async def a_drained_world(
     listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
     persister = Persister(
         ns, durability, contents, fetcher, {ns.store: through or store}, settings, wall_ns=wall_ns,
-        rng=random.Random(seed), open_for_writing=lambda: files.open_for_writing(), pacers={},
+        rng=random.Random(seed), open_for_writing=lambda: files.open_for_writing(),
+        pacers={} if pacer is None else {ns.store: pacer},
     )  # fmt: skip
     files = Files(ns, durability, contents, fetcher, wall_ns=wall_ns, changed=persister.ring)
     stale: list[Stale] = []
@@ -235,7 +239,7 @@ async def a_drained_world(
     space = ample_space(root) if room is None else room.space(ns, contents, files, persister)
     fs = FileSystem(
         ns, names, files, contents, durability, nameless=nameless, xattrs=xattrs, space=space, read_only=False,
-        max_key_bytes=1024, wall_ns=wall_ns, changed=persister.ring,
+        max_key_bytes=1024, wall_ns=wall_ns, changed=persister.ring, waiting=Waiting(ns, persister.through),
     )  # fmt: skip
     Recovery(ns, contents, boot_id=boot_id, delay_ns=int(delay_s * 1e9), wall_ns=wall_ns).run()
     try:

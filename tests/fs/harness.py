@@ -28,6 +28,7 @@ from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.fs.stale import Stale
 from fusecache.fs.upkeep import Upkeep
+from fusecache.fs.waiting import Waiting
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.lower import Defaults
@@ -203,8 +204,11 @@ class World:
 
     async def close(self, number: HandleNo) -> None:
         self.fs.flush(number)
-        self.fs.release(number)
-        del self.kernel[number]
+        try:
+            await self.fs.arrived(number)
+        finally:
+            self.fs.release(number)
+            del self.kernel[number]
 
     async def write_file(self, path: str, data: bytes) -> None:
         number = await self.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -228,6 +232,14 @@ class World:
 
     async def setattr(self, path: str, **changes: int) -> Inode:
         return (await self.fs.setattr((await self.stat(path)).ino, Changes(**changes))).inode
+
+
+class _NoDrain:
+    async def file(self, ino: InodeNo) -> None:
+        raise AssertionError("no path waits for a store here")
+
+    async def tree(self, ino: InodeNo) -> None:
+        raise AssertionError("no path waits for a store here")
 
 
 @asynccontextmanager
@@ -277,6 +289,7 @@ async def a_world(
         max_key_bytes=1024,
         wall_ns=wall_ns,
         changed=lambda: None,
+        waiting=Waiting(ns, _NoDrain()),
     )
     async with trio.open_nursery() as nursery:
         await nursery.start(fetcher.run)

@@ -61,7 +61,7 @@ class Pacer:
         self._lanes: dict[RequestClass, _Lane] = {}
         self._outage = Outage()
         self._reached = trio.Event()
-        self._refused_s = self._held_s = self._held_by_bytes_s = float("-inf")
+        self._refused_s = self._held_s = self._held_by_bytes_s = self._answered_s = float("-inf")
 
     def __repr__(self) -> str:
         flying = {kind.value: lane.in_flight for kind, lane in self._lanes.items() if lane.in_flight}
@@ -70,6 +70,11 @@ class Pacer:
     @property
     def limits(self) -> Limits:
         return Limits(upload_bytes_per_s=self._bytes.per_s, requests_per_s=self._requests.per_s)
+
+    @property
+    def quiet_s(self) -> float:
+        """How long ago a request was answered as it should be."""
+        return self._clock() - self._answered_s
 
     def tune(self, limits: Limits) -> None:
         """Allow something else from now on."""
@@ -169,6 +174,7 @@ class Pacer:
     # --- after ---
 
     def _answered(self, lane: _Lane, key: str) -> None:
+        self._answered_s = self._clock()
         lane.rates.accepted(key, self._clock())
         lane.window.answered(lane.in_flight)
         lane.resize()
