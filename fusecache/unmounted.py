@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fusecache.backends.factory import open_backend
 from fusecache.backends.retry import RetryingReader
+from fusecache.building import contents_of, doctor_of, namespace_of, namespace_path, recovery_of, store_options
 from fusecache.config import Config
 from fusecache.doctor.doctor import Doctor
 from fusecache.doctor.repair import Repairer
@@ -18,7 +19,6 @@ from fusecache.errors import NamespaceError
 from fusecache.namespace.durability import Durability
 from fusecache.persist.export import Exporter
 from fusecache.types import Extent, InodeNo
-from fusecache.volume import contents_of, doctor_of, namespace_of, namespace_path, recovery_of, store_options
 
 
 @asynccontextmanager

@@ -18,15 +18,23 @@ import trio
 
 from fusecache.backends.base import Backend
 from fusecache.backends.factory import open_backend
-from fusecache.backends.options import StoreOptions
-from fusecache.backends.pace import Aimd, Limits, Paced, Pacer, Priority
+from fusecache.backends.pace import Paced, Pacer, Priority
 from fusecache.backends.retry import RetryingReader
-from fusecache.cache.contents import Contents
+from fusecache.building import (
+    MAX_GETS,
+    contents_of,
+    defaults_of,
+    doctor_of,
+    limits_of,
+    namespace_of,
+    namespace_path,
+    pacer_of,
+    recovery_of,
+    store_options,
+)
 from fusecache.cache.fetch import Fetcher
-from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
 from fusecache.config import Config
-from fusecache.doctor.doctor import Doctor
 from fusecache.doctor.repair import Repairer
 from fusecache.errors import ConfigError, NamespaceError, TransientBackendError
 from fusecache.fs.describe import Describer
@@ -36,7 +44,6 @@ from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.fs.pressure import Levels
 from fusecache.fs.pressure import Limits as SpaceLimits
-from fusecache.fs.recovery import Recovery
 from fusecache.fs.release import Releaser
 from fusecache.fs.space import Space
 from fusecache.fs.stale import Pages, TellStale
@@ -44,7 +51,6 @@ from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.waiting import Waiting
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
-from fusecache.namespace.lower import Defaults
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.pauses import key_of, path_of
 from fusecache.nurseries import unwrapped
@@ -52,7 +58,6 @@ from fusecache.persist.export import Exporter
 from fusecache.persist.persister import Persister
 from fusecache.persist.report import DrainReport
 from fusecache.persist.settings import settings_of
-from fusecache.persist.staging import Patterns
 from fusecache.persist.steady import Steady
 from fusecache.types import FlushProgress
 
@@ -60,17 +65,8 @@ log = logging.getLogger(__name__)
 
 _INDEX_EVERY_S = 1.0
 """How much of what was fetched a crash may forget: it is fetched again."""
-_MAX_GETS = 16
-"""Ranged GETs in flight, up to 8 MiB each in memory."""
-
-_BALLAST_BYTES = 16 << 20
-"""Of the disk, for the namespace's journal and for its database: some 10,000 changes go on when it is full."""
-
 _CHECK_S = 5.0
 """How long a mount waits for a store that was there before; whoever restarts daemons has little patience."""
-
-_METADATA_REQUESTS = 32
-"""Connections beside those of uploads and GETs, so that a lookup waits for neither."""
 
 TUNABLE = ("max_uploads", "upload_limit", "request_rate")
 """What of the configuration may change while it is mounted."""
@@ -183,7 +179,7 @@ class Volume:
         if limits:
             self.config = config = replace(self.config, **limits)
             self._parts.persister.tune(max_uploads=config.max_uploads)
-            self._parts.pacer.tune(_limits(config))
+            self._parts.pacer.tune(limits_of(config))
         return {name: getattr(self.config, name) for name in TUNABLE}
 
     async def _remember_cache(self) -> None:
@@ -199,7 +195,7 @@ class _Parts:
         self, config: Config, backend: Backend, pacer: Pacer, reader: Backend, namespace: Namespace, stale: TellStale
     ) -> None:
         cache_dir = config.cache_dirs[0]
-        defaults = _defaults(config)
+        defaults = defaults_of(config)
         self.namespace = namespace
         self.reader = reader
         self.pacer = pacer
@@ -207,7 +203,7 @@ class _Parts:
         readers = {namespace.store: reader}
         durability = Durability(namespace.database)
         self.contents = contents_of(config)
-        self.fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(_MAX_GETS))
+        self.fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(MAX_GETS))
         self.listings = Listings(
             readers, PageStore(cache_dir / "listings", tag=str(config.mountpoint)), ttl_s=config.ttl_s, clock=time.time
         )
@@ -307,7 +303,7 @@ async def open_volume(config: Config, *, stale: TellStale) -> AsyncIterator[Volu
         backend = await stack.enter_async_context(open_backend(config.store, store_options(config)))
         await _check(backend, is_known=namespace_path(config).exists())
         namespace = stack.enter_context(contextlib.closing(namespace_of(config, backend.url)))
-        pacer = _pacer(config)
+        pacer = pacer_of(config)
         paced = Paced(backend, pacer, Priority.READER)
         reader = RetryingReader(paced, patience_s=config.patience_s, rng=random.Random())
         parts = _Parts(config, backend, pacer, reader, namespace, stale)
@@ -330,95 +326,3 @@ async def _check(backend: Backend, *, is_known: bool) -> None:
     except (TransientBackendError, trio.TooSlowError) as exc:
         why = str(exc) or f"no answer within {_CHECK_S:g} s"
         log.warning("%s is away, and mounted nevertheless: what is here is drained later (%s)", backend.url, why)
-
-
-def doctor_of(config: Config, reader: Backend, repairer: Repairer | None, *, is_mounted: bool) -> Doctor:
-    """Return what examines a mount, mounted or not."""
-    return Doctor(
-        namespace_db=namespace_path(config),
-        cache=config.cache_dirs[0],
-        backend=reader,
-        wall_ns=time.time_ns,
-        is_mounted=is_mounted,
-        repairer=repairer,
-    )
-
-
-def namespace_path(config: Config) -> Path:
-    """Return where the namespace of a mount is."""
-    return config.state_dir / "namespace.db"
-
-
-def contents_of(config: Config) -> Contents:
-    """Open the content store of a mount."""
-    cache_dir = config.cache_dirs[0]
-    return Contents(cache_dir, ContentIndex(cache_dir / "index.db"), block_size=config.block_size, boot_id=_boot_id())
-
-
-def namespace_of(config: Config, url: str) -> Namespace:
-    """Open the namespace of a mount over the store `url`. Raises NamespaceError."""
-    rules = config.by_path()
-    patterns = Patterns(staging=config.staging, markers=config.markers, rules=rules)
-    return Namespace(
-        namespace_path(config),
-        url=url,
-        boot_id=_boot_id(),
-        delay_ns=int(config.persist_delay_s * 1e9),
-        defaults=_defaults(config),
-        is_staging=patterns.is_staging,
-        rules=rules,
-        now_ns=time.time_ns(),
-        ballast_bytes=_BALLAST_BYTES,
-    )
-
-
-def recovery_of(config: Config, namespace: Namespace, contents: Contents) -> Recovery:
-    """Return what makes a namespace and its contents agree before they are used."""
-    return Recovery(
-        namespace,
-        contents,
-        boot_id=_boot_id(),
-        delay_ns=int(config.persist_delay_s * 1e9),
-        wall_ns=time.time_ns,
-    )
-
-
-def _defaults(config: Config) -> Defaults:
-    return Defaults(uid=config.uid, gid=config.gid, file_mode=config.file_mode, dir_mode=config.dir_mode)
-
-
-def _pacer(config: Config) -> Pacer:
-    return Pacer(
-        Aimd(
-            enabled=config.aimd_enabled,
-            initial_rate=config.aimd_initial_rate,
-            min_rate=config.aimd_min_rate,
-            increase_increment=config.aimd_increase_increment,
-            reduction_factor=config.aimd_reduction_factor,
-            adjust_window_s=config.aimd_adjust_window_s,
-        ),
-        _limits(config),
-    )
-
-
-def _limits(config: Config) -> Limits:
-    return Limits(upload_bytes_per_s=config.upload_limit, requests_per_s=config.request_rate)
-
-
-def store_options(config: Config) -> StoreOptions:
-    """Return how the store of a mount is asked."""
-    return StoreOptions(
-        endpoint_url=config.endpoint_url,
-        region=config.region,
-        profile=config.profile,
-        force_path_style=config.force_path_style,
-        sse=config.sse,
-        sse_kms_key_id=config.sse_kms_key_id,
-        storage_class=config.storage_class,
-        requester_pays=config.requester_pays,
-        max_connections=config.max_uploads + _MAX_GETS + _METADATA_REQUESTS,
-    )
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

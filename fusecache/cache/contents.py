@@ -90,10 +90,9 @@ class Contents:
     ) -> Content:
         """Return the content of `ino`, to be closed once for each opening. Touches no file yet.
 
-        An open one is returned as it is: it knows better than the arguments. `base` None: everything is
-        local. `local_blocks` is the map that the namespace kept of a partly local dirty file; without it
-        a content with a base is clean, and only what the index vouches for is present. `create`: nothing
-        of it is on disk yet.
+        An open one is returned as it is: it knows better than the arguments. `base` None: everything is local.
+        `local_blocks` is the map that the namespace kept of a partly local dirty file; without it a content with a
+        base is clean, and only what the index vouches for is present. `create`: nothing of it is on disk yet.
         """
         content = self._open.get(ino)
         if content is not None:
@@ -248,11 +247,7 @@ class Contents:
             return None
 
     def stamp(self, content: Content, mtime_ns: int) -> None:
-        """Have `stat` tell this time of the last write, until the next one.
-
-        Raises:
-            ContentLost: the disk refused.
-        """
+        """Have `stat` tell this time of the last write, until the next one. Raises ContentLost: the disk refused."""
         if not content.on_disk:
             return
         try:

@@ -8,6 +8,7 @@ from fusecache.namespace.backlog import Backlog
 from fusecache.namespace.database import Database
 from fusecache.namespace.dentries import Dentries
 from fusecache.namespace.directories import Directories
+from fusecache.namespace.flows import Flows
 from fusecache.namespace.inodes import Inodes
 from fusecache.namespace.seals import Seals
 from fusecache.namespace.tasks import Tasks
@@ -26,6 +27,7 @@ class Tables:
     seals: Seals
     backlog: Backlog
     uploads: Uploads
+    flows: Flows
 
     @classmethod
     def of(cls, database: Database) -> Tables:
@@ -38,4 +40,5 @@ class Tables:
             Seals(database),
             Backlog(database),
             Uploads(database),
+            Flows(database),
         )

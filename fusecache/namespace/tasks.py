@@ -17,10 +17,6 @@ _COLUMNS = ", ".join(Task._fields)
 _DUE = f"""
     SELECT {_COLUMNS} FROM task
      WHERE due_ns <= :now_ns AND kind <> 5 AND seq <= :synced_seq ORDER BY due_ns"""
-_NEXT_FLOW = "SELECT flow FROM task WHERE flow > ? AND due_ns IS NOT NULL AND kind <> 5 ORDER BY flow LIMIT 1"
-_DUE_IN = f"""
-    SELECT {_COLUMNS} FROM task
-     WHERE flow = :flow AND due_ns <= :now_ns AND kind <> 5 AND seq <= :synced_seq ORDER BY due_ns LIMIT :count"""
 _DELETES_DUE = f"""
     SELECT {_COLUMNS} FROM task
      WHERE due_ns <= :now_ns AND kind = 5 AND seq <= :synced_seq ORDER BY due_ns"""
@@ -102,16 +98,6 @@ class Tasks:
         To be finished with before anything is changed.
         """
         return map(Task._make, self._db.execute(_DUE, {"now_ns": now_ns, "synced_seq": synced_seq}))
-
-    def flow_after(self, flow: InodeNo) -> InodeNo | None:
-        """The next directory, by number, with tasks that are not parked; None after the last."""
-        row = self._db.execute(_NEXT_FLOW, (flow,)).fetchone()
-        return None if row is None else row[0]
-
-    def due_in(self, flow: InodeNo, *, now_ns: int, synced_seq: Seq, count: int) -> list[Task]:
-        """Of a directory's tasks, the first `count` of those that `due` would give."""
-        row = {"flow": flow, "now_ns": now_ns, "synced_seq": synced_seq, "count": count}
-        return [Task._make(each) for each in self._db.execute(_DUE_IN, row)]
 
     def deletes_due(self, *, now_ns: int, synced_seq: Seq) -> Iterable[Task]:
         """The deletes that may be carried out now, likewise."""

@@ -84,7 +84,7 @@ class Planner:
         self._policies = policies
         self._pauses = pauses
         self._held: dict[int, int] = {}
-        self._queue = Queue(tables.tasks, inflight)
+        self._queue = Queue(tables.tasks, tables.flows, inflight)
 
     def plan(self, *, now_ns: int, synced_seq: Seq, capacity: int, may_delete: bool) -> Plan:
         """Return what to do now: at most `capacity` jobs, and a batch of deletes if there may be one."""

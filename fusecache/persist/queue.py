@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fusecache.namespace.flows import Flows
 from fusecache.namespace.records import Task
 from fusecache.namespace.tasks import Tasks
 from fusecache.persist.inflight import InFlight
@@ -22,8 +23,9 @@ class Queue:
     lose at most half of theirs. What a flush waits for is due before all else, and goes first.
     """
 
-    def __init__(self, tasks: Tasks, inflight: InFlight) -> None:
+    def __init__(self, tasks: Tasks, flows: Flows, inflight: InFlight) -> None:
         self._tasks = tasks
+        self._flows = flows
         self._inflight = inflight
         self._flow = InodeNo(0)
 
@@ -47,12 +49,12 @@ class Queue:
 
     def _next_turn(self, given: set[int], *, now_ns: int, synced_seq: Seq) -> Task | None:
         for _ in range(_LOOKED_AT):
-            flow = self._tasks.flow_after(self._flow)
+            flow = self._flows.after(self._flow)
             if flow is None:
                 self._flow = InodeNo(0)
                 continue
             self._flow = flow
-            for task in self._tasks.due_in(flow, now_ns=now_ns, synced_seq=synced_seq, count=_AHEAD):
+            for task in self._flows.due(flow, now_ns=now_ns, synced_seq=synced_seq, count=_AHEAD):
                 if task.task not in given and task.task not in self._inflight:
                     return task
         return None

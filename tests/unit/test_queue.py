@@ -10,6 +10,10 @@ from fusecache.persist.queue import Queue
 from tests.unit.builders import Upper
 
 
+def queue_of(upper: Upper, inflight: InFlight) -> Queue:
+    return Queue(upper.ns.tables.tasks, upper.ns.tables.flows, inflight)
+
+
 def order(upper: Upper, queue: Queue, count: int) -> list[str]:
     """The directories of the first tasks, as they are looked at."""
     due = queue.due(now_ns=upper.now_ns + 3600 * 10**9, synced_seq=upper.ns.database.seq)
@@ -32,7 +36,7 @@ def test_every_second_task_is_of_the_next_directory(upper: Upper) -> None:
     burst(upper, "big", 50)
     burst(upper, "late", 5)
     burst(upper, "later", 5)
-    seen = order(upper, Queue(upper.ns.tables.tasks, InFlight()), 24)
+    seen = order(upper, queue_of(upper, InFlight()), 24)
     assert seen[0] == "big"
     assert seen.count("big") <= 16
     assert seen.count("late") >= 4
@@ -42,7 +46,7 @@ def test_every_second_task_is_of_the_next_directory(upper: Upper) -> None:
 def test_each_task_is_given_once(upper: Upper) -> None:
     burst(upper, "a", 20)
     burst(upper, "b", 3)
-    queue = Queue(upper.ns.tables.tasks, InFlight())
+    queue = queue_of(upper, InFlight())
     due = list(queue.due(now_ns=upper.now_ns + 3600 * 10**9, synced_seq=upper.ns.database.seq))
     assert len(due) == len({task.task for task in due}) == len(upper.tasks())
 
@@ -52,9 +56,7 @@ def test_what_is_in_flight_is_not_given(upper: Upper) -> None:
     inflight = InFlight()
     (first, *_) = upper.tasks()
     inflight.claim(first.task, first.store)
-    due = Queue(upper.ns.tables.tasks, inflight).due(
-        now_ns=upper.now_ns + 3600 * 10**9, synced_seq=upper.ns.database.seq
-    )
+    due = queue_of(upper, inflight).due(now_ns=upper.now_ns + 3600 * 10**9, synced_seq=upper.ns.database.seq)
     assert first.task not in [task.task for task in due]
 
 
@@ -64,7 +66,7 @@ def test_what_a_flush_waits_for_goes_before_any_turn(upper: Upper) -> None:
     ns = upper.ns
     wanted = [task for task in upper.tasks() if task.kind == TaskKind.UPLOAD and directory_of(upper, task) == "wanted"]
     ns.drain.hurried(wanted)
-    assert order(upper, Queue(ns.tables.tasks, InFlight()), 6) == ["wanted"] * 6
+    assert order(upper, queue_of(upper, InFlight()), 6) == ["wanted"] * 6
 
 
 def test_one_seek_finds_a_turn(upper: Upper) -> None:
@@ -73,7 +75,7 @@ def test_one_seek_finds_a_turn(upper: Upper) -> None:
     db.set_trace_callback(asked.append)
     burst(upper, "a", 3)
     asked.clear()
-    order(upper, Queue(upper.ns.tables.tasks, InFlight()), 3)
+    order(upper, queue_of(upper, InFlight()), 3)
     db.set_trace_callback(None)
     flows = [each for each in asked if "flow" in each]
     assert flows

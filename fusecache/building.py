@@ -1,0 +1,124 @@
+"""What the configuration of a mount makes of each part: for a mount, and for its state while nobody has mounted it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from fusecache.backends.base import Backend
+from fusecache.backends.options import StoreOptions
+from fusecache.backends.pace import Aimd, Limits, Pacer
+from fusecache.cache.contents import Contents
+from fusecache.cache.index import ContentIndex
+from fusecache.config import Config
+from fusecache.doctor.doctor import Doctor
+from fusecache.doctor.repair import Repairer
+from fusecache.fs.recovery import Recovery
+from fusecache.namespace.lower import Defaults
+from fusecache.namespace.namespace import Namespace
+from fusecache.persist.staging import Patterns
+
+MAX_GETS = 16
+"""Ranged GETs in flight, up to 8 MiB each in memory."""
+
+_BALLAST_BYTES = 16 << 20
+"""Of the disk, for the namespace's journal and for its database: some 10,000 changes go on when it is full."""
+
+_METADATA_REQUESTS = 32
+"""Connections beside those of uploads and GETs, so that a lookup waits for neither."""
+
+
+def doctor_of(config: Config, reader: Backend, repairer: Repairer | None, *, is_mounted: bool) -> Doctor:
+    """Return what examines a mount, mounted or not."""
+    return Doctor(
+        namespace_db=namespace_path(config),
+        cache=config.cache_dirs[0],
+        backend=reader,
+        wall_ns=time.time_ns,
+        is_mounted=is_mounted,
+        repairer=repairer,
+    )
+
+
+def namespace_path(config: Config) -> Path:
+    """Return where the namespace of a mount is."""
+    return config.state_dir / "namespace.db"
+
+
+def contents_of(config: Config) -> Contents:
+    """Open the content store of a mount."""
+    cache_dir = config.cache_dirs[0]
+    return Contents(cache_dir, ContentIndex(cache_dir / "index.db"), block_size=config.block_size, boot_id=boot_id())
+
+
+def namespace_of(config: Config, url: str) -> Namespace:
+    """Open the namespace of a mount over the store `url`. Raises NamespaceError."""
+    rules = config.by_path()
+    patterns = Patterns(staging=config.staging, markers=config.markers, rules=rules)
+    return Namespace(
+        namespace_path(config),
+        url=url,
+        boot_id=boot_id(),
+        delay_ns=int(config.persist_delay_s * 1e9),
+        defaults=defaults_of(config),
+        is_staging=patterns.is_staging,
+        rules=rules,
+        now_ns=time.time_ns(),
+        ballast_bytes=_BALLAST_BYTES,
+    )
+
+
+def recovery_of(config: Config, namespace: Namespace, contents: Contents) -> Recovery:
+    """Return what makes a namespace and its contents agree before they are used."""
+    return Recovery(
+        namespace,
+        contents,
+        boot_id=boot_id(),
+        delay_ns=int(config.persist_delay_s * 1e9),
+        wall_ns=time.time_ns,
+    )
+
+
+def defaults_of(config: Config) -> Defaults:
+    """Return the attributes of what carries none."""
+    return Defaults(uid=config.uid, gid=config.gid, file_mode=config.file_mode, dir_mode=config.dir_mode)
+
+
+def pacer_of(config: Config) -> Pacer:
+    """Return what sets the pace of the store of a mount."""
+    return Pacer(
+        Aimd(
+            enabled=config.aimd_enabled,
+            initial_rate=config.aimd_initial_rate,
+            min_rate=config.aimd_min_rate,
+            increase_increment=config.aimd_increase_increment,
+            reduction_factor=config.aimd_reduction_factor,
+            adjust_window_s=config.aimd_adjust_window_s,
+        ),
+        limits_of(config),
+    )
+
+
+def limits_of(config: Config) -> Limits:
+    """Return what a person allows the store to get."""
+    return Limits(upload_bytes_per_s=config.upload_limit, requests_per_s=config.request_rate)
+
+
+def store_options(config: Config) -> StoreOptions:
+    """Return how the store of a mount is asked."""
+    return StoreOptions(
+        endpoint_url=config.endpoint_url,
+        region=config.region,
+        profile=config.profile,
+        force_path_style=config.force_path_style,
+        sse=config.sse,
+        sse_kms_key_id=config.sse_kms_key_id,
+        storage_class=config.storage_class,
+        requester_pays=config.requester_pays,
+        max_connections=config.max_uploads + MAX_GETS + _METADATA_REQUESTS,
+    )
+
+
+def boot_id() -> str:
+    """Return what changes with each start of this machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
