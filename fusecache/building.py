@@ -22,7 +22,7 @@ MAX_GETS = 16
 """Ranged GETs in flight, up to 8 MiB each in memory."""
 
 _BALLAST_BYTES = 16 << 20
-"""Of the disk, for the namespace's journal and for its database: some 10,000 changes go on when it is full."""
+"""Of the disk, for the namespace's journal and for its database: a thousand changes and more go on when it is full."""
 
 _METADATA_REQUESTS = 32
 """Connections beside those of uploads and GETs, so that a lookup waits for neither."""

@@ -65,8 +65,7 @@ class ContentIndex:
         try:
             self._db = _opened(path)
         except sqlite3.DatabaseError as exc:
-            _moved_aside(path, exc)
-            self._db = _opened(path)
+            self._db = self._anew(exc)
 
     def __repr__(self) -> str:
         return f"<ContentIndex {self._path}: {len(self._pending)} unwritten>"
@@ -147,12 +146,15 @@ class ContentIndex:
     def _begin_anew(self, reason: Exception) -> None:
         """Go on with an empty index: all clean contents will be fetched again, none is shown wrong."""
         self._db.close()
+        self._db = self._anew(reason)
+
+    def _anew(self, reason: Exception) -> sqlite3.Connection:
         _moved_aside(self._path, reason)
         try:
-            self._db = _opened(self._path)
+            return _opened(self._path)
         except sqlite3.DatabaseError as exc:
             log.warning("%s: cannot be made (%s); the cache is not remembered over a restart", self._path, exc)
-            self._db = _opened(Path(":memory:"))
+            return _opened(Path(":memory:"))
 
 
 def _opened(path: Path) -> sqlite3.Connection:

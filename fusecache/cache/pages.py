@@ -76,15 +76,12 @@ class PageStore:
         self._keep_s = keep_s
         self._decoded: OrderedDict[tuple[str, int], Page] = OrderedDict()
         self._decoded_count = 0
-        try:
-            self._disk = self._opened()
-        except (sqlite3.Error, diskcache.Timeout) as exc:
-            log.warning("%s: begun anew: %s", root, exc)
-            shutil.rmtree(root)
-            self._disk = self._opened()
+        self._disk = self._opened_or_anew()
 
     def get(self, name: str) -> Any:
         """Return the record; None if there is none."""
+        if self._disk is None:
+            return None
         try:
             return self._disk.get(name)
         except _RECORD_ERRORS as exc:
@@ -92,12 +89,16 @@ class PageStore:
             return None
 
     def put(self, name: str, value: Any) -> None:
+        if self._disk is None:
+            return
         try:
             self._disk.set(name, value, expire=self._keep_s, tag=self._tag)
         except _RECORD_ERRORS as exc:
             log.warning("listing record %s is not kept: %s", name, exc)
 
     def delete(self, name: str) -> None:
+        if self._disk is None:
+            return
         try:
             self._disk.delete(name)
         except _RECORD_ERRORS as exc:
@@ -121,7 +122,21 @@ class PageStore:
         self._remember(listing_id, page_no, page)
 
     def close(self) -> None:
-        self._disk.close()
+        if self._disk is not None:
+            self._disk.close()
+
+    def _opened_or_anew(self) -> diskcache.Cache | None:
+        """None: not even an empty one can be made, as on a full disk, which a mount is needed to drain."""
+        try:
+            return self._opened()
+        except (sqlite3.Error, diskcache.Timeout) as exc:
+            log.warning("%s: begun anew: %s", self._root, exc)
+        try:
+            shutil.rmtree(self._root)
+            return self._opened()
+        except (sqlite3.Error, diskcache.Timeout, OSError) as exc:
+            log.warning("%s: cannot be made (%s); listings are kept in memory only", self._root, exc)
+            return None
 
     def _opened(self) -> diskcache.Cache:
         return diskcache.Cache(
