@@ -94,6 +94,8 @@ class Database:
         """Why a sync failed. The next one would succeed, without the pages that this one lost: there is none."""
         self._has_grown = False
         """The journal, since the reserve behind its end was taken."""
+        self._is_full = False
+        """The disk, when a commit was refused last: the journal is to begin anew, however short."""
         self._on_rollback: list[Callable[[], None]] = []
         self._transaction = Transaction(self)
         self.boot_id = ""
@@ -199,7 +201,7 @@ class Database:
             self._ballast.reserve()
 
     def checkpoint(self) -> None:
-        """Move the WAL into the database if it has grown. Blocks: call it in a thread.
+        """Move the WAL into the database if it has grown, or can grow no more. Blocks: call it in a thread.
 
         On a full disk it stays where it is, and is moved when there is room.
         """
@@ -221,6 +223,7 @@ class Database:
         if self._is_wal_long():
             with contextlib.suppress(FusecacheError):  # said by the next commit
                 self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        self._is_full = False
 
     def made_whole(self, boot_id: str) -> None:
         """What a power loss may have left behind has been dealt with: from now on it is this boot's."""
@@ -236,7 +239,7 @@ class Database:
 
     def _is_wal_long(self) -> bool:
         frames, moved = _WAL_INDEX.unpack(os.pread(self._shm_fd, _WAL_INDEX.size, 0))
-        return bool(moved < frames and frames * _FRAME_BYTES >= _CHECKPOINT_BYTES)
+        return bool(moved < frames and (self._is_full or frames * _FRAME_BYTES >= _CHECKPOINT_BYTES))
 
     def _connect(self) -> GuardedConnection:
         try:
@@ -302,6 +305,7 @@ class Database:
         """Return what a refusal of SQLite means; damage makes the volume read-only."""
         code = getattr(exc, "sqlite_errorcode", 0)
         if code in _FULL:
+            self._is_full = True
             return NoSpace("the disk of the namespace is full")
         is_damage = isinstance(exc, sqlite3.DatabaseError) and code & 0xFF != sqlite3.SQLITE_BUSY
         if is_damage and not isinstance(exc, sqlite3.IntegrityError | sqlite3.ProgrammingError):

@@ -45,6 +45,13 @@ def commits(namespace: Database, count: int) -> None:
             db.execute("INSERT INTO aside VALUES (?, ?, 0)", (namespace.next_seq(), os.urandom(900)))
 
 
+def changes(namespace: Database, count: int) -> None:
+    """Commits that make the journal longer, and the database hardly."""
+    for _ in range(count):
+        with namespace.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO aside VALUES (0, ?, 0)", (os.urandom(900),))
+
+
 @pytest.mark.slow
 def test_commits_go_on_when_contents_have_filled_the_disk(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_CHECKPOINT_BYTES", MIB)
@@ -54,6 +61,20 @@ def test_commits_go_on_when_contents_have_filled_the_disk(disk: Path, monkeypatc
         commits(namespace, 500)
         namespace.sync()
         namespace.checkpoint()
+    assert namespace.degraded is None
+    namespace.close()
+
+
+@pytest.mark.slow
+def test_a_journal_that_has_used_up_its_reserve_begins_anew(disk: Path) -> None:
+    """However short it is: else nothing could be removed, and nothing recorded as sent."""
+    namespace = Database(disk / "namespace.db", boot_id="boot", ballast_bytes=4 * MIB)
+    fill(disk)
+    with pytest.raises(NoSpace):
+        changes(namespace, 20_000)
+    namespace.checkpoint()
+    namespace.end_checkpoint()
+    changes(namespace, 500)
     assert namespace.degraded is None
     namespace.close()
 
