@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from tests.conformance.crates import CargoMissing, crate_program
 from tests.mount.conftest import any_store, mounts
-from tests.mount.harness import Mounts, watched
+from tests.mount.harness import Mounts, open_directory, watched
 
 __all__ = ["any_store", "mounts"]
 
@@ -28,10 +27,8 @@ def pjdfstest_program() -> Path:
 
 @pytest.fixture
 def open_mounts() -> Iterator[Mounts]:
-    """Mounts that other users reach, at paths short enough for sockets: pytest's directories are neither."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, watched(Mounts(Path(name))) as made:
-        for folder in (made.root, made.root.parent):
-            folder.chmod(folder.stat().st_mode & 0o7777 | 0o011)
+    """Mounts that other users reach."""
+    with open_directory() as root, watched(Mounts(root)) as made:
         yield made
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -166,6 +167,15 @@ class Mounts:
     def cut_off(self) -> None:
         for mount in self.made:
             mount.cut_off()
+
+
+@contextmanager
+def open_directory() -> Iterator[Path]:
+    """A directory that other users reach, at a path short enough for sockets: pytest's are neither."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        for folder in (Path(name), Path(name).parent):
+            folder.chmod(folder.stat().st_mode & 0o7777 | 0o011)
+        yield Path(name)
 
 
 @contextmanager
