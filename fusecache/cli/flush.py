@@ -73,7 +73,8 @@ def flush_lines(result: dict[str, Any], path: str) -> list[str]:
         lines += [f"{files(len(result['open_files']))} open for writing, not covered until closed:"]
         lines += _indented(list(result["open_files"]))
     if result.get("waiting_open"):
-        lines += [f"{result['waiting_open']:,} changes wait for the last close of a file"]
+        end = "what is stuck, or the last close of a file" if result.get("stuck") else "the last close of a file"
+        lines += [f"{result['waiting_open']:,} changes wait for {end}"]
     return lines
 
 

@@ -27,7 +27,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
-        subprocess.run(["umount", path], check=True)
+        subprocess.run(["umount", "--lazy", path], check=True)  # a test that failed has files open on it
 
 
 def fill(disk: Path) -> None:

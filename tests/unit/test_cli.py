@@ -179,6 +179,14 @@ def test_flush_says_what_it_does_not_cover() -> None:
     ]
 
 
+@pytest.mark.parametrize("stuck", [[], [{"path": "a", "error": "refused"}]])
+def test_flush_says_for_what_a_commit_marker_waits(stuck: list[dict[str, str]]) -> None:
+    """It may be for a file that is open, or for one that is stuck."""
+    last = flush_lines({"stuck": stuck, "waiting_open": 1}, "/m")[-1]
+    assert "last close" in last
+    assert ("stuck" in last) == bool(stuck)
+
+
 def test_flush_says_why_something_is_left() -> None:
     stuck = [{"path": "a", "error": "AccessDenied: no", "attempts": 2, "since_s": 60}]
     result = {"files_left": 3, "bytes_left": 10, "stuck": stuck, "paused": 2, "elapsed_s": 1.0}
