@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -165,6 +165,34 @@ async def test_copies_keep_what_the_source_has(moto: S3Server) -> None:
         assert {name: head[name] for name in kept} == kept
         assert (head["Metadata"], head["ServerSideEncryption"]) == ({"m": "1"}, "AES256")
         assert client.get_object_tagging(Bucket="copies", Key="b")["TagSet"] == [{"Key": "k", "Value": "v w"}]
+
+
+async def test_a_copy_of_what_was_just_put_is_like_any_other(s3_server: S3Server, bucket: str) -> None:
+    """The one made without a HEAD of the source, and the one made by somebody who has to ask."""
+    wishes = {"storage_class": "STANDARD_IA", "sse": "AES256"} if s3_server.name == "moto" else {}
+    described = replace(options(s3_server, bucket), **wishes)
+    async with open_s3(described) as store, open_s3(described) as other:
+        etag = await store.put(key("a"), BytesSource(b"x"), metadata={"mode": "33188"})
+        await store.copy(key("a"), key("b"), if_match=etag, size=1, metadata={"m": "1"})
+        await other.copy(key("a"), key("c"), if_match=etag, size=1, metadata={"m": "1"})
+    with closing(s3_server.client()) as client:
+        heads = [client.head_object(Bucket=bucket, Key=each) for each in "bc"]
+        for head in heads:
+            for varying in ("LastModified", "ResponseMetadata"):
+                del head[varying]
+        assert heads[0] == heads[1]
+
+
+async def test_what_was_put_and_then_replaced_by_somebody_else_is_not_copied(moto: S3Server) -> None:
+    """By a server that would do so, as it ignores the condition on the source of a copy."""
+    moto.create_bucket("replaced")
+    async with open_s3(options(moto, "replaced")) as store:
+        etag = await store.put(key("a"), BytesSource(b"ours"), metadata={})
+        with closing(moto.client()) as client:
+            client.put_object(Bucket="replaced", Key="a", Body=b"theirs")
+        with pytest.raises(PreconditionFailed):
+            await store.copy(key("a"), key("b"), if_match=etag, size=4, metadata={"m": "1"})
+        assert [info.key for info in (await store.list("", delimiter=None)).objects] == ["a"]
 
 
 async def test_new_objects_get_what_the_user_wants(moto: S3Server) -> None:

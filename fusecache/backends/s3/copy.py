@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
@@ -12,6 +12,8 @@ import trio
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.errors import translated
 from fusecache.backends.s3.headers import content_of, etag_of, metadata_of, placement_of, quoted
+from fusecache.backends.s3.latest import Latest
+from fusecache.backends.s3.probe import Probes, Trust
 from fusecache.errors import BackendError, PreconditionFailed, StoreRefused
 from fusecache.types import ETag, Extent, ObjectKey
 
@@ -26,10 +28,11 @@ ABORT_TIMEOUT_S = 10
 class S3Copier:
     """CopyObject, and above `max_copy_bytes` UploadPartCopy."""
 
-    def __init__(self, bucket: S3Bucket, *, max_copy_bytes: int, on_no_part_copy: Callable[[], None]) -> None:
+    def __init__(self, bucket: S3Bucket, probes: Probes, latest: Latest, *, max_copy_bytes: int) -> None:
         self._bucket = bucket
+        self._probes = probes
+        self._latest = latest
         self._max_copy_bytes = max_copy_bytes
-        self._on_no_part_copy = on_no_part_copy
 
     async def copy(
         self, source: ObjectKey, target: ObjectKey, *, if_match: ETag | None, metadata: Mapping[str, str] | None
@@ -38,8 +41,9 @@ class S3Copier:
 
         A HEAD comes first: S3 gives a copy the default class and, with new metadata, no content type;
         and a server that ignores the condition on a copy's source (moto) is caught by it mostly.
+        Of what we have just put it would tell nothing, and is spared if the server keeps the condition.
         """
-        head = await self._bucket.head(source)
+        head = await self._known(source, if_match) or await self._bucket.head(source)
         if if_match is not None and etag_of(head) != if_match:
             raise PreconditionFailed(f"{source}: holds {etag_of(head)}, {if_match} was to be copied")
         if source.endswith("/"):
@@ -47,6 +51,11 @@ class S3Copier:
         if head["ContentLength"] > self._max_copy_bytes:
             return await self._by_parts(source, target, head, metadata)
         return await self._at_once(source, target, head, if_match, metadata)
+
+    async def _known(self, source: ObjectKey, if_match: ETag | None) -> Mapping[str, Any] | None:
+        head = self._latest.head(source, if_match) if if_match is not None else None
+        is_kept = head is not None and await self._probes.copy_conditions(source) is Trust.KEPT
+        return head if is_kept else None
 
     async def _marker(self, target: ObjectKey, head: Mapping[str, Any], metadata: Mapping[str, str] | None) -> ETag:
         """Put the marker anew: versitygw cannot copy one, and there is nothing in it to copy."""
@@ -148,7 +157,7 @@ class S3Copier:
         if etag := etag_of(answer.get("CopyPartResult", {})):
             return etag
         # rclone takes the request for an upload of an empty part, and says nothing of an etag.
-        self._on_no_part_copy()
+        self._probes.part_copies_are_ignored()
         raise StoreRefused(f"{self._bucket.url}: this server cannot copy parts of objects; {source} is too large")
 
 

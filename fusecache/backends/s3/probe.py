@@ -16,7 +16,7 @@ import trio
 from fusecache.backends.s3.body import NO_BYTES_CRC32
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.errors import translated
-from fusecache.backends.s3.headers import etag_of, for_new_object, write_condition
+from fusecache.backends.s3.headers import etag_of, for_new_object, quoted, write_condition
 from fusecache.errors import AccessDenied, NoSuchObject, PreconditionFailed, StoreRefused
 from fusecache.types import Capabilities, ETag, ObjectKey
 
@@ -43,6 +43,7 @@ class Probes:
         self._max_copy_bytes = max_copy_bytes
         self._read_conditions = Trust.UNKNOWN
         self._write_conditions = Trust.UNKNOWN
+        self._copy_conditions = Trust.UNKNOWN
         self._probing = trio.Lock()
         self._markers = Trust.UNKNOWN
         self._part_copy = Trust.UNKNOWN
@@ -84,6 +85,14 @@ class Probes:
             if self._write_conditions is Trust.UNKNOWN:
                 await self._probe_writes()
         return self._write_conditions
+
+    async def copy_conditions(self, key: ObjectKey) -> Trust:
+        """Find out with a copy of `key`, if it exists, whether the condition on a source is kept."""
+        async with self._probing:
+            if self._copy_conditions is Trust.UNKNOWN:
+                with suppress(NoSuchObject, AccessDenied, StoreRefused):  # the copy itself shows which
+                    await self._probe_copies(key)
+        return self._copy_conditions
 
     async def check_put(self, key: ObjectKey, if_match: ETag | None, if_none_match: bool) -> None:
         """Before a conditional PUT, look ourselves where the server is not known to.
@@ -148,6 +157,18 @@ class Probes:
             self._write_conditions = Trust.IGNORED
         with suppress(NoSuchObject):
             await self._bucket.delete(SCRATCH)
+
+    async def _probe_copies(self, key: ObjectKey) -> None:
+        """Copy `key` to where nobody looks, but under a condition that cannot hold."""
+        source = {"CopySource": self._bucket.copy_source(key), "CopySourceIfMatch": quoted(NO_VERSION)}
+        try:
+            with translated(self._bucket.what("COPY", key)):
+                await self._bucket.client.copy_object(**self._bucket.args(SCRATCH, **source))
+        except PreconditionFailed:
+            self._copy_conditions = Trust.KEPT
+            return
+        self._copy_conditions = Trust.IGNORED
+        await self._bucket.delete(SCRATCH)
 
     async def _put_scratch(self) -> None:
         """Put an empty object as any other of ours, but under a condition that cannot hold."""

@@ -22,9 +22,11 @@ from fusecache.backends.s3.headers import (
     etag_of,
     for_new_object,
     info_of_head,
+    placement_of,
     quoted,
     write_condition,
 )
+from fusecache.backends.s3.latest import Latest
 from fusecache.backends.s3.listing import list_page, list_parts, list_uploads
 from fusecache.backends.s3.probe import Probes
 from fusecache.errors import (
@@ -71,9 +73,8 @@ class S3Backend:
         self._options = options
         self._bucket = S3Bucket(client, options)
         self._probes = Probes(self._bucket, max_copy_bytes=max_copy_bytes)
-        self._copier = S3Copier(
-            self._bucket, max_copy_bytes=max_copy_bytes, on_no_part_copy=self._probes.part_copies_are_ignored
-        )
+        self._latest = Latest(trio.current_time)
+        self._copier = S3Copier(self._bucket, self._probes, self._latest, max_copy_bytes=max_copy_bytes)
         self._deleter = S3Deleter(self._bucket)
         self._readers = trio.CapacityLimiter(READER_THREADS)
 
@@ -147,6 +148,7 @@ class S3Backend:
                 metadata=metadata, if_match=if_match, if_none_match=if_none_match,
             )  # fmt: skip
             if etag is not None:
+                self._note(key, source, metadata, {"ETag": quoted(etag)})
                 return etag
         args = self._bucket.args(
             key,
@@ -158,7 +160,9 @@ class S3Backend:
         )
         if key.endswith("/"):
             return await self._put_marker(key, args)
-        return await self._send(key, args)
+        answer = await self._send(key, args)
+        self._note(key, source, metadata, answer)
+        return etag_of(answer)
 
     async def copy(
         self,
@@ -221,16 +225,20 @@ class S3Backend:
     async def aclose(self) -> None:
         await self._client.close()
 
-    async def _send(self, key: ObjectKey, args: Mapping[str, Any]) -> ETag:
+    def _note(self, key: ObjectKey, source: Source, metadata: Mapping[str, str], answer: Mapping[str, Any]) -> None:
+        placement = {**for_new_object(self._options), **placement_of(answer)}
+        self._latest.note(key, etag_of(answer), source.length, metadata, placement)
+
+    async def _send(self, key: ObjectKey, args: Mapping[str, Any]) -> dict[str, Any]:
         try:
             with translated(self._bucket.what("PUT", key)):
-                return etag_of(await self._client.put_object(**args))
+                return await self._client.put_object(**args)
         except NoSuchObject as exc:  # what a PUT with If-Match says of an absent key
             raise PreconditionFailed(str(exc)) from exc
 
     async def _put_marker(self, key: ObjectKey, args: Mapping[str, Any]) -> ETag:
         watched = await self._probes.marker_stands_alone(key)
-        etag = await self._send(key, args)
+        etag = etag_of(await self._send(key, args))
         if watched:
             await self._probes.check_marker(key)
         return etag
