@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import botocore.exceptions as boto
@@ -158,3 +159,24 @@ def test_exceptions(raised: Exception, error: type[Exception]) -> None:
     with pytest.raises(Exception) as caught, translated("GET s3://b/k"):
         raise raised
     assert type(caught.value) is error
+
+
+def test_what_was_being_handled_is_not_the_cause() -> None:
+    """A request that is made because another one was refused has its own reasons to fail."""
+
+    def lose_connection() -> None:
+        with translated("HEAD a"):
+            try:
+                raise httpx2.ReadError("reset")
+            except httpx2.ReadError as exc:
+                raise boto.ConnectionClosedError(endpoint_url="http://127.0.0.1:1", error=exc) from exc
+
+    with pytest.raises(BackendUnavailable):
+        _while_handling(PreconditionFailed("a PUT"), lose_connection)
+
+
+def _while_handling(refused: Exception, request: Callable[[], None]) -> None:
+    try:
+        raise refused
+    except PreconditionFailed:
+        request()

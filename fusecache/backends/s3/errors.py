@@ -6,6 +6,7 @@ Codes: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#Error
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -80,12 +81,13 @@ _NO_CREDENTIALS = (
 @contextmanager
 def translated(what: str) -> Iterator[None]:
     """Turn what a request raises into our errors; `what` names the request and begins the message."""
+    handled = sys.exception()
     try:
         yield
     except boto.ClientError as exc:
         raise from_response(what, exc.response) from exc
     except (boto.BotoCoreError, httpx2.HTTPError, httpx2.StreamError) as exc:
-        raise _from_client(what, exc) from exc
+        raise _from_client(what, exc, handled) from exc
     except ResponseParserError as exc:
         raise BackendUnavailable(f"{what}: the answer ended early, or is not S3's: {exc}") from exc
     except RuntimeError as exc:
@@ -144,9 +146,9 @@ def _by_status(status: int, text: str, retry_after_s: float) -> BackendError:
     return StoreRefused(text)
 
 
-def _from_client(what: str, exc: Exception) -> Exception:
+def _from_client(what: str, exc: Exception, handled: BaseException | None) -> Exception:
     """Classify what never became an answer."""
-    cause = _root_cause(exc)
+    cause = _root_cause(exc, handled)
     if isinstance(cause, FusecacheError):
         return cause  # our own source, read while the body was sent
     if isinstance(exc, _NO_CREDENTIALS):
@@ -177,12 +179,15 @@ def _is_connection_trouble(exc: Exception, cause: Exception) -> bool:
     return isinstance(exc, troubles) or isinstance(cause, httpx2.HTTPError | httpx2.StreamError | OSError)
 
 
-def _root_cause(exc: Exception) -> Exception:
-    """Return what botocore's HTTPClientError and its kin were made from, or `exc` itself."""
+def _root_cause(exc: Exception, handled: BaseException | None) -> Exception:
+    """Return what botocore's HTTPClientError and its kin were made from, or `exc` itself.
+
+    What was being `handled` when the request was made is in the context of all that it raises, and no cause of it.
+    """
     inner = getattr(exc, "kwargs", {}).get("error")
     found = inner if isinstance(inner, Exception) else exc
     seen: BaseException | None = found
-    while seen is not None:
+    while seen is not None and seen is not handled:
         if isinstance(seen, ssl.SSLCertVerificationError | FusecacheError):
             return seen
         seen = seen.__cause__ or seen.__context__
