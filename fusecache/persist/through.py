@@ -8,7 +8,7 @@ import trio
 
 from fusecache.errors import Stale, StoreUnreachable
 from fusecache.namespace.records import Task, TaskKind
-from fusecache.namespace.tasks import HURRIED_NS
+from fusecache.namespace.tasks import HURRIED_NS, PAUSED_NS
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.tools import Tools
 from fusecache.types import FlushProgress, InodeNo, Seq
@@ -53,7 +53,7 @@ class Through:
                 moved_s = trio.current_time()
             elif trio.current_time() - moved_s >= self._patience_s:
                 raise StoreUnreachable(f"inode {ino} is not in the store, and kept: {task.error or 'no answer'}")
-            if not task.attempts and task.due_ns != HURRIED_NS:
+            if not task.attempts and task.due_ns not in (HURRIED_NS, PAUSED_NS):
                 ns.drain.hurried([task])
             self._ring()
             if self._barriers.blocker_of(task.task) is not None:
@@ -114,7 +114,7 @@ class Through:
     def _moves(self, task: Task) -> bool:
         """Whether the store takes something, and not just what goes before a marker that waits for an application."""
         pacer = self._tools.pacers.get(task.store)
-        if task.attempts or task.stuck or pacer is None:
+        if task.attempts or task.stuck or task.due_ns == PAUSED_NS or pacer is None:
             return False
         blocker = self._barriers.blocker_of(task.task)
         if blocker is not None and (blocker.stuck or blocker.due_ns is None):

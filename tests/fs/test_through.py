@@ -151,6 +151,30 @@ class FailingPuts(FaultyBackend):
         return await super().put(*args, **kwargs)  # type: ignore[arg-type]
 
 
+async def test_what_is_paused_fails_after_the_patience_whatever_else_the_store_takes(
+    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
+) -> None:
+    pacer = Pacer(Aimd(), Limits())
+    async with waiting(tmp_path, store, through=Paced(store, pacer, Priority.DRAIN), pacer=pacer) as world:
+        await world.mkdir("w/p")
+        await world.persister.pause(ObjectKey("w/p"))
+        failed = trio.Event()
+
+        async def write() -> None:
+            with pytest.raises(StoreUnreachable):
+                await world.write_file("w/p/a", b"1")
+            failed.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            for n in range(1000):
+                await world.write_file(f"w/{n}", b"1")
+                await trio.sleep(0.2)
+                if failed.is_set():
+                    break
+        assert PATIENCE_S <= trio.current_time() < PATIENCE_S + 5
+
+
 async def test_what_is_removed_meanwhile_is_not_waited_for(
     autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
 ) -> None:
