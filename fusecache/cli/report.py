@@ -15,6 +15,8 @@ def mount_report(facts: Facts) -> str:
     """Return the lines for a mount, of the values of `stat --json`."""
     rows = [*_stuck_rows(facts), *_aside_rows(facts), *_paused_rows(facts), *_local_rows(facts)]
     rows += [*_pace_rows(facts), *_waiting_rows(facts), *_space_rows(facts), *_cache_rows(facts)]
+    if facts.get("bytes_spared"):
+        rows.append(("spared", f"{size(facts['bytes_spared'])} never had to be sent"))
     rows.append(("mount", f"{facts.get('mountpoint')} · {facts.get('transport')} · pid {facts.get('pid')}"))
     return "\n".join([headline(facts), *_aligned(rows)])
 

@@ -66,6 +66,7 @@ BOUNDS = (
     Bound("free_space_ratio", 0.0, 0.9, "the rest is all there is for files"),
     Bound("space_patience_s", 0.0, 86400.0, "an application is waiting meanwhile"),
     Bound("persist_delay_s", 0.0, 7 * 86400.0, "what waits longer is forgotten by people, not by us"),
+    Bound("stop_deadline_s", 0.0, 7 * 86400.0, "a machine that shuts down waits meanwhile"),
     Bound("ttl_s", 0.0, 365 * 86400.0, "longer is for ever"),
     Bound("patience_s", 0.1, 3600.0, "an application is waiting meanwhile"),
     Bound("attr_timeout_s", 0.0, 86400.0, "the kernel asks again after it"),
@@ -113,6 +114,8 @@ class Config:
 
     read_only: bool = False
     persist_delay_s: float = 1.0
+    stop_deadline_s: float = 840.0
+    """How long a SIGTERM drains: below what systemd grants a service that it stops (systemd/fusecache@.service)."""
     max_uploads: int = 16
     max_connections: int = 64
     upload_limit: int | None = None

@@ -62,6 +62,7 @@ OPTIONS = (
     _flag("requester_pays", "Pay for the requests to somebody else's bucket."),
     _flag("read_only", "Refuse every change."),
     _duration("persist_delay", "How long after its last close a file is uploaded (1s)."),
+    _duration("stop_deadline", "How long SIGTERM and a shutdown drain before it is unmounted (14m)."),
     Option("max_uploads", values.number, "How many uploads run at once (16).", "N"),
     _size("upload_limit", "How many bytes are uploaded in a second at most (no limit)."),
     Option("request_rate", values.decimal, "How many requests a second the store gets at most (no limit).", "N"),

@@ -74,8 +74,9 @@ class Supervisor:
     def ready(self, mountpoint: str, store: str) -> None:
         self._tell(f"READY=1\nSTATUS={store} on {mountpoint}")
 
-    def stopping(self) -> None:
-        self._tell("STOPPING=1")
+    def stopping(self, within_s: float) -> None:
+        """It ends within so long, whatever the unit's TimeoutStopSec says."""
+        self._tell(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int(within_s * 1e6)}")
 
     def draining(self, progress: FlushProgress) -> None:
         self._tell(f"STATUS=draining: {progress.files_left} files, {progress.bytes_left} bytes left")

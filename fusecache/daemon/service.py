@@ -14,13 +14,16 @@ import trio
 from fusecache.config import Config
 from fusecache.control.server import ControlServer
 from fusecache.daemon.commands import Commands, Inspectable
-from fusecache.daemon.departure import Departure
+from fusecache.daemon.departure import Departure, Drained
 from fusecache.daemon.reporting import Starter, Supervisor
 from fusecache.errors import FusecacheError
 from fusecache.nurseries import unwrapped
+from fusecache.types import FlushProgress
 
 log = logging.getLogger(__name__)
 _LAST_WORDS_S = 2.0  # for the answers of commands that ended with the mount
+
+_DETACH_S = 60.0  # to unmount, and to close what is open
 
 Transport = Callable[[Callable[[], None]], Awaitable[None]]
 """Mounts, calls back once the kernel is answered, and serves until unmounted or cancelled."""
@@ -33,8 +36,8 @@ class Runnable(Inspectable, Protocol):
 class Service:
     """Runs a volume behind a transport until somebody unmounts it, or a signal asks for it.
 
-    The first SIGTERM or SIGINT drains, then unmounts; the second unmounts at once. Whatever is
-    not persisted then stays in the cache and goes on with the next mount.
+    The first SIGTERM or SIGINT drains, for as long as `stop_deadline` says, then unmounts; the second
+    unmounts at once. Whatever is not persisted then stays in the cache and goes on with the next mount.
     """
 
     def __init__(
@@ -103,18 +106,19 @@ class Service:
         await self._leave()
 
     async def _leave(self) -> None:
-        """Drain and unmount as a signal asks for it: stuck or open files do not keep the mount up."""
-        self._supervisor.stopping()
+        """Drain and unmount as a signal asks for it: what is stuck, open or late does not keep the mount up."""
+        deadline_s = self._config.stop_deadline_s
+        self._supervisor.stopping(deadline_s + _DETACH_S)
         try:
             drained, unmounted = await self._departure.leave(
-                flush=True, deadline_s=None, tell=self._supervisor.draining
+                flush=True, deadline_s=deadline_s, tell=self._supervisor.draining
             )
+            if not unmounted:
+                log.warning("%s", _what_is_left(drained))
+                _, unmounted = await self._departure.leave(flush=False, deadline_s=None, tell=_tell_nobody)
         except FusecacheError as exc:
             log.warning("unmounting without a complete drain: %s", exc)
             unmounted = False
-        else:
-            if drained.progress.stuck:
-                log.warning("%d files are stuck; the next mount goes on with them", len(drained.progress.stuck))
         if not unmounted:
             self._serving.cancel()  # the transport detaches: open files fail, what they wrote is kept
 
@@ -126,3 +130,16 @@ class Service:
         with trio.move_on_after(_LAST_WORDS_S):
             await self._server.idle()
         log.info("%s is unmounted", self._config.mountpoint)
+
+
+def _what_is_left(drained: Drained) -> str:
+    left = drained.progress
+    why = "the deadline passed" if drained.deadline_passed else f"{len(left.stuck)} stuck, {left.paused} paused"
+    return (
+        f"unmounting with {left.files_left} changes, {left.bytes_left} bytes not in the store ({why}): "
+        "they are kept, and the next mount goes on with them"
+    )
+
+
+def _tell_nobody(_: FlushProgress) -> None:
+    """Nothing is drained."""

@@ -30,6 +30,7 @@ class Departures:
                 )
             if not left:
                 t.tasks.drop(task.task)
+                t.spared.add(inode.size if task.kind == TaskKind.UPLOAD else 0)
         stays = bool(left) and self._heirs.hand_over(dentry, left, seq=seq, now_ns=now_ns, due_ns=due_ns)
         if left:
             self._drop_staged(inode, left)

@@ -4,7 +4,8 @@
 
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,     -- schema_version; seq_reserved (no seq above it was ever given out); boot_id; id;
-                                --   paused: keys below which nothing is changed, as a JSON list
+                                --   paused: keys below which nothing is changed, as a JSON list; bytes_spared: as spared.py
+                                --   counts them
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -11,6 +11,7 @@ from fusecache.namespace.directories import Directories
 from fusecache.namespace.flows import Flows
 from fusecache.namespace.inodes import Inodes
 from fusecache.namespace.seals import Seals
+from fusecache.namespace.spared import Spared
 from fusecache.namespace.tasks import Tasks
 from fusecache.namespace.uploads import Uploads
 
@@ -28,6 +29,7 @@ class Tables:
     backlog: Backlog
     uploads: Uploads
     flows: Flows
+    spared: Spared
 
     @classmethod
     def of(cls, database: Database) -> Tables:
@@ -41,4 +43,5 @@ class Tables:
             Backlog(database),
             Uploads(database),
             Flows(database),
+            Spared(database),
         )

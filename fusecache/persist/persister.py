@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 
 import trio
 
@@ -298,6 +299,8 @@ class Persister:
     async def _keep_checkpointed(self) -> None:
         while True:
             await trio.sleep(_CHECKPOINT_S)
+            with suppress(NoSpace):
+                self._ns.tables.spared.save()
             await self._durability.checkpoint()
 
     # --- workers ---

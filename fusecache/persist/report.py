@@ -47,6 +47,8 @@ class DrainReport:
     """Paths below which nothing is changed in the store until they are resumed."""
     pace: tuple[dict[str, Any], ...] = ()
     stuck: tuple[dict[str, Any], ...] = ()
+    bytes_spared: int = 0
+    """Written, and never sent: removed, or written anew, before the upload. Over all mounts of this state."""
 
     def as_dict(self) -> dict[str, Any]:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
@@ -97,6 +99,7 @@ class Reporter:
             paused=tuple(map(path_of, pauses.keys())),
             pace=tuple(self._pace()),
             stuck=tuple(self.stuck_entry(task) for task in stuck),
+            bytes_spared=tables.spared.bytes,
         )
 
     def stuck_entry(self, task: Task) -> dict[str, object]:

@@ -88,3 +88,29 @@ async def test_what_is_flushed_goes_before_a_backlog_of_others(
         arrived = [key.removeprefix("put ") for key in store.writes]
         assert {"d/f", "d/_SUCCESS"} <= store.objects().keys()
         assert len(arrived) < 40, "the backlog went first"
+
+
+async def test_what_never_has_to_be_sent_is_counted(
+    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
+) -> None:
+    async with a_drained_world(tmp_path, store, delay_s=60.0) as world:
+        spared = lambda: world.persister.report().bytes_spared  # noqa: E731
+        await world.write_file("f", b"12345")
+        assert spared() == 0
+        await world.write_file("f", b"123")  # anew, before it was sent
+        assert spared() == 5
+        await world.write_at("f", 0, b"x")
+        assert spared() == 8
+        await world.settle()
+        await world.write_file("f", b"1")
+        await world.rename("f", "g")
+        assert spared() == 8
+        await world.unlink("g")
+        await world.mkdir("_temporary")
+        await world.write_file("_temporary/t", b"1234")
+        await world.write_file("_temporary/u", b"1234")
+        await world.rename("_temporary/u", "_temporary/t")
+        assert spared() == 8 + 1 + 4
+        await trio.sleep(10)
+    async with a_drained_world(tmp_path, store, delay_s=60.0) as world:
+        assert world.persister.report().bytes_spared == 13

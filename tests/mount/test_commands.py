@@ -23,12 +23,14 @@ MOUNT_KEYS = {
     *("mountpoint", "transport", "stores", "files_dirty", "bytes_dirty", "files_local", "bytes_local"),
     *("oldest_dirty_s", "drain_bytes_per_s", "eta_s", "throttled_per_s", "limited_by", "pace", "cache", "stuck"),
 }
+STEERING_KEYS = {"waiting", "files_paused", "paused", "bytes_spared"}
 PATH_KEYS = {
     *("path", "type", "size", "state", "store", "key", "etag", "cached_bytes", "dirty_bytes"),
     *("pinned", "replicas", "attempts", "last_error"),
 }
 FLUSH_KEYS = {
     *("files_done", "bytes_done", "files_left", "bytes_left", "stuck", "open_files", "waiting_open", "elapsed_s"),
+    *("paused", "bytes_per_s", "files_per_s"),
 }
 
 
@@ -57,7 +59,7 @@ def test_a_mount_answers_when_the_command_returns(mountpoint: Path, store: Path)
 def test_the_keys_of_the_contract(mountpoint: Path) -> None:
     (mountpoint / "a").write_bytes(b"12345")
     of_mount, of_path = facts(mountpoint), facts(mountpoint / "a")
-    assert of_mount.keys() == MOUNT_KEYS | {"pid", "read_only", "set_aside", "bytes_written"}
+    assert of_mount.keys() == MOUNT_KEYS | {"pid", "read_only", "set_aside", "bytes_written"} | STEERING_KEYS
     assert (of_mount["read_only"], of_mount["set_aside"]) == (None, [])
     assert of_path.keys() == PATH_KEYS
     assert (of_mount["files_dirty"], of_mount["bytes_dirty"], of_mount["bytes_written"]) == (1, 5, 5)

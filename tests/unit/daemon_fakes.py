@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -138,7 +139,7 @@ def make_config(directory: Path) -> Config:
     )
 
 
-def make_service(directory: Path, volume: FakeVolume, mount: FakeMount) -> Service:
+def make_service(directory: Path, volume: FakeVolume, mount: FakeMount, *, stop_deadline_s: float = 60.0) -> Service:
     """Return a service on a control socket at `directory`/s."""
 
     @contextmanager
@@ -147,7 +148,7 @@ def make_service(directory: Path, volume: FakeVolume, mount: FakeMount) -> Servi
             yield listener
 
     return Service(
-        make_config(directory),
+        replace(make_config(directory), stop_deadline_s=stop_deadline_s),
         volume,
         transport=mount.serve,
         unmount=mount.unmount,

@@ -127,6 +127,7 @@ def test_the_whole_report() -> None:
         "waiting": ["t/_SUCCESS waits for t/f", "u/_SUCCESS waits for u/f"],
         "files_paused": 3,
         "paused": ["/a", "/b"],
+        "bytes_spared": 3 << 30,
         "cache": {"bytes": 1 << 30, "limit": 2 << 30, "hit_ratio": 0.934},
         "stuck": [{"path": "a/b", "error": "denied", "attempts": 4, "since_s": 180}],
     }
@@ -138,6 +139,7 @@ def test_the_whole_report() -> None:
         "drain   limited by a dependency: t/_SUCCESS waits for t/f · 2.0 refusals a second",
         "waits   u/_SUCCESS waits for u/f",
         "cache   1.0 GiB of 2.0 GiB · 93% hits",
+        "spared  3.0 GiB never had to be sent",
         "mount   /mnt/x · pyfuse3 · pid 7",
     ]
 
