@@ -126,11 +126,9 @@ class Tree:
         """
         t = self._t
         with t.database.transaction():
-            before = t.inodes.get(ino)
-            inode = t.inodes.dirtied(before, blocks=blocks, base_size=base_size)
+            inode = t.inodes.dirtied(t.inodes.get(ino), blocks=blocks, base_size=base_size)
             if inode.nlink:
-                if before.size and (upload := t.tasks.of_inode(ino, TaskKind.UPLOAD)) and upload.due_ns is not None:
-                    t.spared.add(before.size)
+                self._wants.instead(inode)
                 store = t.directories.get(t.dentries.of_inode(ino)[0].parent).store
                 seq = t.database.next_seq()
                 t.tasks.want(TaskKind.UPLOAD, ino, store, seq=seq, due_ns=None, now_ns=now_ns)

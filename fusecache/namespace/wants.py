@@ -35,6 +35,12 @@ class Wants:
         elif upload is not None:
             t.tasks.stands_for(upload.task, seq)
 
+    def instead(self, inode: Inode) -> None:
+        """Its bytes change again: if it was closed and not sent yet, that upload is never made."""
+        upload = self._t.tasks.of_inode(inode.ino, TaskKind.UPLOAD) if inode.size else None
+        if upload is not None and upload.due_ns is not None:
+            self._t.spared.add(inode.size)
+
     def left_staging(self, inode: Inode, *, seq: Seq, now_ns: int) -> None:
         """What was local, this file or all below this directory, is for the store now."""
         t = self._t
