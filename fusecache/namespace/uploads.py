@@ -17,6 +17,10 @@ _UNWANTED = f"SELECT {_COLUMNS} FROM upload WHERE ino IS NULL OR upload_id IS NU
 _KNOWN = "SELECT upload_id FROM upload WHERE store = ? AND key = ? AND upload_id IS NOT NULL"
 
 
+_SENT = """
+    SELECT coalesce(sum(part_bytes), 0) FROM upload JOIN part ON part.upload = upload.upload WHERE upload.ino = ?"""
+
+
 class Upload(NamedTuple):
     """A row of `upload`."""
 
@@ -61,6 +65,10 @@ class Uploads:
     def parts(self, upload: int) -> dict[int, ETag]:
         """The parts that the store has, by number."""
         return dict(self._db.execute("SELECT number, etag FROM part WHERE upload = ?", (upload,)))
+
+    def sent_bytes(self, ino: InodeNo) -> int:
+        """How much of the inode's bytes is in parts that the store has; the last may count for more than it has."""
+        return int(self._db.execute(_SENT, (ino,)).fetchone()[0])
 
     def intend(
         self,

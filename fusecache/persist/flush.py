@@ -135,7 +135,7 @@ class Flusher:
     def _add(self, census: _Census, task: Task) -> None:
         census.files += 1
         if task.kind == TaskKind.UPLOAD and task.ino is not None:
-            census.bytes += self._size(task.ino)
+            census.bytes += self._unsent(task.ino)
         if task.stuck:
             census.stuck.append(self._reporter.stuck_entry(task))
         elif task.kind == TaskKind.DELETE and task.key and self._tools.contents.readers_of(task.store, task.key):
@@ -162,11 +162,15 @@ class Flusher:
             return False
         return bool(blocker.stuck) or (blocker.kind == TaskKind.UPLOAD and blocker.due_ns is None)
 
-    def _size(self, ino: InodeNo) -> int:
+    def _unsent(self, ino: InodeNo) -> int:
+        tables = self._tools.namespace.tables
         try:
-            return self._tools.namespace.tables.inodes.get(ino).size
+            size = tables.inodes.get(ino).size
         except Stale:
             return 0
+        if size <= self._tools.settings.multipart_threshold:
+            return size
+        return max(0, size - tables.uploads.sent_bytes(ino))
 
     def _progress(
         self, ino: InodeNo, first: _Census, now: _Census, forecast: Forecast, elapsed_s: float

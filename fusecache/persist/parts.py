@@ -116,6 +116,7 @@ class Parts:
                 return
             finally:
                 tools.slots.release_on_behalf_of(source)
+            tools.sent.add(source.length)
             if is_same():
                 with tools.namespace.database.transaction():
                     uploads.sent(upload.upload, number, etags[number])

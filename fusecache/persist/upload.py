@@ -111,10 +111,10 @@ class Uploader:
             etag = await self._parts.send(started, content, self._proof(inode), before, metadata)
         else:
             etag = await self._put(started, source, metadata)
+            tools.sent.add(source.length)
         if etag is None or (content is not None and before is not None and before != Stamp.of(content.fd())):
             self._again(started)
             return
-        tools.sent.add(source.length)
         lower = LowerId(started.task.store, started.key, etag)
         clean = tools.namespace.drain.uploaded(started, lower, inode, now_ns=tools.wall_ns())
         if clean and content is not None:

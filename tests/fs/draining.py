@@ -57,6 +57,8 @@ class RecordedStore(CountedStore):
         self.gates: dict[str, trio.Event] = {}
         self.parts: list[str] = []
         """The parts that were sent: "big 1"."""
+        self.part_s = 0.0
+        """How long a part takes."""
         self.pause_s = 0.0
         """How long a write takes on its way, and its answer likewise."""
 
@@ -106,6 +108,7 @@ class RecordedStore(CountedStore):
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         if (gate := self.gates.get("part")) is not None:
             await gate.wait()
+        await trio.sleep(self.part_s)
         etag = await super().put_part(key, upload_id, number, source)
         self.parts.append(f"{key} {number}")
         await trio.sleep(self.pause_s)

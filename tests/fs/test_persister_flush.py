@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from fusecache.config.model import MARKERS, STAGING
 from fusecache.persist.settings import Settings
 from fusecache.types import ROOT_INO, FlushProgress
-from tests.fs.draining import Drained, RecordedStore, a_drained_world
+from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
 from tests.fs.harness import pattern
 
 
@@ -114,3 +114,18 @@ async def test_what_never_has_to_be_sent_is_counted(
         await trio.sleep(10)
     async with a_drained_world(tmp_path, store, delay_s=60.0) as world:
         assert world.persister.report().bytes_spared == 13
+
+
+async def test_the_parts_of_a_large_file_are_progress(
+    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
+) -> None:
+    settings = Settings(multipart_threshold=8 * MIB, part_size=5 * MIB, max_uploads=1)
+    async with a_drained_world(tmp_path, store, settings=settings) as world:
+        await world.write_file("f", pattern(20 * MIB))
+        told: list[FlushProgress] = []
+        store.part_s = 10.0
+        await world.persister.flush(ROOT_INO, progress=told.append)
+        seen = list(dict.fromkeys(each.bytes_left for each in told))
+        assert seen == [20 * MIB, 15 * MIB, 10 * MIB, 5 * MIB, 0]
+        assert any(each.eta_s is not None and 0 < each.eta_s < 60 for each in told)
+        assert world.persister.report().drain_bytes_per_s > 0
