@@ -42,10 +42,9 @@ from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
-from fusecache.fs.pressure import Levels
 from fusecache.fs.pressure import Limits as SpaceLimits
 from fusecache.fs.release import Releaser
-from fusecache.fs.space import Space
+from fusecache.fs.space import space_of
 from fusecache.fs.stale import Pages, TellStale
 from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.waiting import Waiting
@@ -203,7 +202,9 @@ class _Parts:
         readers = {namespace.store: reader}
         durability = Durability(namespace.database)
         self.contents = contents_of(config)
-        self.fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(MAX_GETS))
+        self.fetcher = Fetcher(
+            readers, limiter=trio.CapacityLimiter(MAX_GETS), make_room=lambda: self.releaser.make_room()
+        )
         self.listings = Listings(
             readers, PageStore(cache_dir / "listings", tag=str(config.mountpoint)), ttl_s=config.ttl_s, clock=time.time
         )
@@ -238,28 +239,21 @@ class _Parts:
             stale=stale,
         )
         self.upkeep = Upkeep(namespace, self.contents, durability, self.files)
-        self.space = self._space(config)
-        self.releaser = Releaser(namespace, self.contents, durability, wanted=lambda: self.space.look().to_release)
+        self.space = space_of(
+            namespace,
+            self.contents,
+            self.files,
+            SpaceLimits(config.dirty_limit, config.dirty_soft_ratio, config.free_space_ratio),
+            patience_s=config.space_patience_s,
+            disk=partial(os.statvfs, cache_dir),
+            drained=self.persister.drained,
+        )
+        self.releaser = Releaser(namespace, self.contents, durability, wanted=self.space.to_release)
         self.recovery = recovery_of(config, namespace, self.contents)
         self.describer = Describer(
             namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns
         )
         self.filesystem = self._filesystem(config, names, durability, backend.capabilities.max_key_bytes)
-
-    def _space(self, config: Config) -> Space:
-        backlog = self.namespace.tables.backlog
-
-        def levels(free: int) -> Levels:
-            dirty = backlog.dirty().bytes + max(0, self.files.unsaved_bytes)
-            return Levels(free, used=self.contents.used_bytes(), dirty=dirty, local=backlog.local().bytes)
-
-        return Space(
-            SpaceLimits(config.dirty_limit, config.dirty_soft_ratio, config.free_space_ratio),
-            patience_s=config.space_patience_s,
-            disk=partial(os.statvfs, config.cache_dirs[0]),
-            levels=levels,
-            drained=self.persister.drained,
-        )
 
     def _filesystem(self, config: Config, names: Names, durability: Durability, max_key_bytes: int) -> FileSystem:
         nameless = Nameless(self.files.is_open)

@@ -256,7 +256,7 @@ class Contents:
             raise ContentLost(f"{content!r}: its time could not be set: {exc.strerror}") from exc
 
     def used_bytes(self) -> int:
-        """Return the disk space of all contents; what open ones grew by is counted at `flush_index`."""
+        """Return the disk space of all contents; what was written to open ones is guessed until `flush_index`."""
         return self._ledger.used_bytes
 
     def bad_blocks(self) -> int:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
 import trio
 
 from fusecache.backends.base import Backend
 from fusecache.cache.content import Base, Content
-from fusecache.errors import BackendUnavailable, FusecacheError
+from fusecache.errors import BackendUnavailable, FusecacheError, NoSpace
 from fusecache.types import Extent, InodeNo, StoreNo
 
 log = logging.getLogger(__name__)
@@ -50,12 +50,26 @@ class _Fetch:
         return base is not None and base.label == self.base.label and base.size <= self.base.size
 
 
+async def _no_room() -> int:
+    """Nothing can be given up for what is fetched."""
+    await trio.lowlevel.checkpoint()
+    return 0
+
+
 class Fetcher:
     """Makes blocks present. Its requests run inside `run`, so a reader may leave at any time."""
 
-    def __init__(self, backends: Mapping[StoreNo, Backend], *, limiter: trio.CapacityLimiter) -> None:
-        """`limiter` bounds the GETs in flight, and with them `REQUEST_BYTES` each of memory."""
+    def __init__(
+        self,
+        backends: Mapping[StoreNo, Backend],
+        *,
+        limiter: trio.CapacityLimiter,
+        make_room: Callable[[], Awaitable[int]] = _no_room,
+    ) -> None:
+        """`limiter` bounds the GETs in flight, and with them `REQUEST_BYTES` each of memory. On a full disk
+        `make_room` returns how many bytes it has freed; 0: there are none to be had."""
         self._backends = backends
+        self._make_room = make_room
         self._limiter = limiter
         self._flying: dict[tuple[InodeNo, int], _Fetch] = {}
         self._prefetch_count = 0
@@ -151,7 +165,7 @@ class Fetcher:
             with fetch.scope:
                 async with self._limiter:
                     body = await self._body(fetch)
-                await _store(fetch, body)
+                await self._store(fetch, body)
                 fetch.error = None
             if fetch.scope.cancelled_caught:
                 fetch.error = None  # nobody is left to hear of it
@@ -167,6 +181,24 @@ class Fetcher:
             raise BackendUnavailable(f"{base.key}: {len(body)} bytes came instead of {extent.length}")
         return body
 
+    async def _store(self, fetch: _Fetch, body: bytes) -> None:
+        """Fill block by block, letting requests through in between, while these are the bytes the content asks for."""
+        size = fetch.content.block_size
+        view = memoryview(body)
+        for nth, block_no in enumerate(fetch.blocks):
+            await self._fill(fetch, block_no, view[nth * size : (nth + 1) * size])
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def _fill(self, fetch: _Fetch, block_no: int, data: memoryview) -> None:
+        while fetch.current:
+            try:
+                fetch.content.fill(block_no, data)
+            except NoSpace:
+                if not await self._make_room():
+                    raise
+            else:
+                return
+
     def _finish(self, fetch: _Fetch) -> None:
         self._forget(fetch)
         self._prefetch_count -= fetch.kept
@@ -180,17 +212,6 @@ class Fetcher:
         for block_no in fetch.blocks:
             if self._flying.get((fetch.content.ino, block_no)) is fetch:
                 del self._flying[fetch.content.ino, block_no]
-
-
-async def _store(fetch: _Fetch, body: bytes) -> None:
-    """Fill block by block, letting requests through in between, while these are the bytes the content asks for."""
-    size = fetch.content.block_size
-    view = memoryview(body)
-    for nth, block_no in enumerate(fetch.blocks):
-        if not fetch.current:
-            return
-        fetch.content.fill(block_no, view[nth * size : (nth + 1) * size])
-        await trio.lowlevel.cancel_shielded_checkpoint()
 
 
 def _longest(content: Content) -> int:

@@ -116,9 +116,12 @@ class SparseFile:
             NoSpace: nothing was written.
         """
         try:
-            return os.pwrite(self.fd, data, offset)
+            written = os.pwrite(self.fd, data, offset)
         except OSError as exc:
             raise self.translated(exc) from exc
+        self._charged += written  # as if all of it took new blocks, until `charge` looks
+        self._ledger.used_bytes += written
+        return written
 
     def fill(self, offset: int, data: bytes | memoryview) -> int:
         """Write what belonged there all the time: when something was written last, a recovery asks its times.

@@ -9,8 +9,11 @@ from typing import Any
 
 import trio
 
+from fusecache.cache.contents import Contents
 from fusecache.errors import NoSpace
+from fusecache.fs.files import Files
 from fusecache.fs.pressure import MAX_PAUSE_S, Levels, Limits, Pressure, delay_s, pressure_of
+from fusecache.namespace.namespace import Namespace
 
 _LOOK_S = 0.1
 """How long a look counts where there is room: others may fill the disk, too."""
@@ -118,6 +121,10 @@ class Space:
             self._stalled_at, self._drained_then = None, drained
         return pressure
 
+    def to_release(self) -> int:
+        """Return how many bytes of clean files should go."""
+        return self.look().to_release
+
     def statvfs(self) -> os.statvfs_result:
         """The disk, as far as it may be written: what is clean counts as free, what has to stay free does not."""
         disk, writable = self._disk(), self.look().writable
@@ -162,6 +169,26 @@ class Space:
 
     def _is_hopeless(self) -> bool:
         return self._stalled_at is not None and trio.current_time() - self._stalled_at >= self._patience_s
+
+
+def space_of(
+    namespace: Namespace,
+    contents: Contents,
+    files: Files,
+    limits: Limits,
+    *,
+    patience_s: float,
+    disk: Callable[[], os.statvfs_result],
+    drained: Callable[[], tuple[float, float]],
+) -> Space:
+    """Return the space of one mount: what is dirty are its rows, and what its open files have grown by since."""
+    backlog = namespace.tables.backlog
+
+    def levels(free: int) -> Levels:
+        dirty = max(0, backlog.dirty().bytes + files.unsaved_bytes)
+        return Levels(free, used=contents.used_bytes(), dirty=dirty, local=backlog.local().bytes)
+
+    return Space(limits, patience_s=patience_s, disk=disk, levels=levels, drained=drained)
 
 
 def _cause(pressure: Pressure) -> str | None:

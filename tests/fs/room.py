@@ -9,7 +9,7 @@ from pathlib import Path
 from fusecache.cache.contents import Contents
 from fusecache.fs.files import Files
 from fusecache.fs.pressure import Levels, Limits
-from fusecache.fs.space import Space
+from fusecache.fs.space import Space, space_of
 from fusecache.namespace.namespace import Namespace
 from fusecache.persist.persister import Persister
 
@@ -39,19 +39,10 @@ class Room:
 
     def space(self, ns: Namespace, contents: Contents, files: Files, persister: Persister) -> Space:
         """Tie it to the parts of a mount, as a volume does."""
-
-        def levels(free: int) -> Levels:
-            backlog = ns.tables.backlog
-            dirty = backlog.dirty().bytes + files.unsaved_bytes
-            return Levels(free, used=contents.used_bytes(), dirty=dirty, local=backlog.local().bytes)
-
-        return Space(
-            self.limits,
-            patience_s=self.patience_s,
-            disk=lambda: self.disk.statvfs(contents),
-            levels=levels,
-            drained=persister.drained,
-        )
+        return space_of(
+            ns, contents, files, self.limits, patience_s=self.patience_s,
+            disk=lambda: self.disk.statvfs(contents), drained=persister.drained,
+        )  # fmt: skip
 
 
 def ample_space(root: Path) -> Space:

@@ -286,6 +286,20 @@ def test_a_row_that_was_not_written_yet_is_forgotten_too(tmp_path: Path) -> None
     assert again.missing(Extent(0, 40)) == [0, 1, 2]
 
 
+def test_what_is_being_written_counts_at_once(tmp_path: Path) -> None:
+    """Who asks how full the disk is compares it with what is free: between the two nothing may be missing."""
+    contents = open_contents(tmp_path)
+    content = contents.open(INO, size=0, base=None, create=True)
+    content.pwrite(0, bytes(100_000))
+    assert contents.used_bytes() == 100_000
+    content.pwrite(0, bytes(100_000))
+    contents.flush_index()
+    assert contents.used_bytes() == -(-100_000 // 4096) * 4096
+    content.truncate(0)
+    content.close()
+    assert contents.used_bytes() == 0
+
+
 def test_used_bytes_follow_the_disk(tmp_path: Path) -> None:
     contents = open_contents(tmp_path)
     content = contents.open(INO, size=0, base=None, create=True)

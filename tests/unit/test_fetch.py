@@ -14,7 +14,7 @@ from fusecache.backends.memory import MemoryBackend
 from fusecache.cache.contents import Base, Content, Contents
 from fusecache.cache.fetch import MAX_PREFETCHES, REQUEST_BYTES, Fetcher
 from fusecache.cache.index import ContentIndex
-from fusecache.errors import BackendUnavailable, NoSuchObject, PreconditionFailed
+from fusecache.errors import BackendUnavailable, NoSpace, NoSuchObject, PreconditionFailed
 from fusecache.types import ETag, Extent, InodeNo, ObjectKey, StoreNo
 
 BLOCK = 16
@@ -277,3 +277,38 @@ async def test_when_it_stops_waiters_are_told(tmp_path: Path) -> None:
         with pytest.raises(BackendUnavailable):
             await fetcher.ensure(content, [0])
         content.close()
+
+
+@pytest.mark.parametrize("can_be_given_up", [0, 1, 3])
+async def test_on_a_full_disk_room_is_made_for_what_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_be_given_up: int
+) -> None:
+    """As long as there is something to give up, and what came already is not asked for again."""
+    fill, left = Content.fill, can_be_given_up
+
+    async def make_room() -> int:
+        nonlocal left
+        await trio.lowlevel.checkpoint()
+        left -= 1
+        return int(left >= 0)
+
+    def short(content: Content, block_no: int, data: memoryview) -> None:
+        if left > 0 or not can_be_given_up:
+            raise NoSpace("full")
+        fill(content, block_no, data)
+
+    monkeypatch.setattr(Content, "fill", short)
+    async with open_rig(tmp_path) as rig, trio.open_nursery() as nursery:
+        content = rig.open()
+        fetcher = Fetcher({STORE: rig.backend}, limiter=trio.CapacityLimiter(1), make_room=make_room)
+        await nursery.start(fetcher.run)
+        rig.backend.gate.set()
+        if can_be_given_up:
+            await fetcher.ensure(content, [0, 1, 2])
+            assert content.pread(0, 3 * BLOCK) == BODY[: 3 * BLOCK]
+        else:
+            with pytest.raises(NoSpace):
+                await fetcher.ensure(content, [0, 1, 2])
+        assert len(rig.backend.extents) == 1
+        content.close()
+        nursery.cancel_scope.cancel()
