@@ -208,18 +208,7 @@ class _Parts:
         self.listings = Listings(
             readers, PageStore(cache_dir / "listings", tag=str(config.mountpoint)), ttl_s=config.ttl_s, clock=time.time
         )
-        self.persister = Persister(
-            namespace,
-            durability,
-            self.contents,
-            self.fetcher,
-            {namespace.store: Paced(backend, pacer, Priority.DRAIN)},
-            settings_of(config),
-            wall_ns=Steady(wall_ns=time.time_ns, monotonic_ns=time.monotonic_ns),
-            rng=random.Random(),
-            open_for_writing=lambda: self.files.open_for_writing(),
-            pacers={namespace.store: pacer},
-        )
+        self.persister = self._persister(config, Paced(backend, pacer, Priority.DRAIN), durability)
         self.files = Files(
             namespace,
             durability,
@@ -254,6 +243,21 @@ class _Parts:
             namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns
         )
         self.filesystem = self._filesystem(config, names, durability, backend.capabilities.max_key_bytes)
+
+    def _persister(self, config: Config, backend: Backend, durability: Durability) -> Persister:
+        store = self.namespace.store
+        return Persister(
+            self.namespace,
+            durability,
+            self.contents,
+            self.fetcher,
+            {store: backend},
+            settings_of(config),
+            wall_ns=Steady(wall_ns=time.time_ns, monotonic_ns=time.monotonic_ns),
+            rng=random.Random(),
+            open_for_writing=lambda: self.files.open_for_writing(),
+            pacers={store: self.pacer},
+        )
 
     def _filesystem(self, config: Config, names: Names, durability: Durability, max_key_bytes: int) -> FileSystem:
         nameless = Nameless(self.files.is_open)
