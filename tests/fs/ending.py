@@ -103,7 +103,8 @@ async def state_of(world: Drained, path: str) -> bytes:
 
 
 def tasks_of(world: Drained) -> list[Task]:
-    return [Task._make(row) for row in world.ns.database.connection.execute("SELECT * FROM task")]
+    columns = ", ".join(Task._fields)
+    return [Task._make(row) for row in world.ns.database.connection.execute(f"SELECT {columns} FROM task")]
 
 
 def has_lost(world: Drained) -> bool:
