@@ -117,6 +117,20 @@ async def test_a_store_that_does_not_answer_is_asked_by_one(autojump_clock: Mock
     assert "no answer" not in (set_pace.reason() or "")
 
 
+async def test_who_was_promised_a_turn_far_ahead_goes_when_the_store_takes_more(autojump_clock: MockClock) -> None:
+    store, knobs = Store(), Aimd()
+    paced = Paced(store, pacer(), Priority.DRAIN)
+    store.failure = Throttled("all of it")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(many, 10_000, lambda _: paced.head(key("absent")))
+        await trio.sleep(60.0)
+        store.failure = None
+        await trio.sleep(1 / knobs.min_rate + 10.0)
+        asked = [at_s for at_s in store.asked_at if at_s > trio.current_time() - 1.0]
+        nursery.cancel_scope.cancel()
+    assert len(asked) >= 100
+
+
 async def test_concurrency_begins_small_grows_and_shrinks(autojump_clock: MockClock) -> None:
     store = Store(takes_s=1.0)
     set_pace = pacer(initial_rate=1e5)

@@ -52,19 +52,23 @@ class Run:
                 answer_s = max(now_s, sender_s) + LATENCY_S * self._rng.uniform(0.5, 1.5)
                 follow = (answer_s, next(order), "answer", key, asked_s)
             else:
-                self._answer(key, now_s, asked_s)
+                if self._answer(key, now_s, asked_s):
+                    queue = [(now_s, nth, "ask", *rest) if do == "send" else (s, nth, do, *rest)
+                             for s, nth, do, *rest in queue]  # fmt: skip
+                    heapq.heapify(queue)
                 follow = (now_s, next(order), "ask", key, now_s)
             heapq.heappush(queue, follow)
         return self
 
-    def _answer(self, key: str, now_s: float, asked_s: float) -> None:
+    def _answer(self, key: str, now_s: float, asked_s: float) -> bool:
+        """Returns whether whoever waits has to take another turn."""
         if all(self._takes(prefix, now_s) for prefix in self._limits if key.startswith(prefix)):
             self.accepted[int(now_s)] += 1
             self.by_prefix[key.rpartition("/")[0]] += 1
-            self._rates.accepted(key, now_s)
-        else:
-            self.refused[int(now_s)] += 1
-            self._rates.refused(key, now_s, asked_s=asked_s)
+            return self._rates.accepted(key, now_s)
+        self.refused[int(now_s)] += 1
+        self._rates.refused(key, now_s, asked_s=asked_s)
+        return False
 
     def _takes(self, prefix: str, now_s: float) -> bool:
         limit = self._limits[prefix](now_s)
@@ -95,6 +99,15 @@ def test_a_limit_that_changes_is_found_within_seconds(burst_s: float) -> None:
     run = Run(rates(), limits, burst_s=burst_s).until(80.0, ["t/a"])
     assert run.mean(30, 50) >= 0.8 * 50
     assert run.mean(60, 80) >= 0.8 * MACHINE_PER_S
+
+
+@pytest.mark.parametrize("for_s", [2.0, 30.0, 300.0])
+def test_a_store_that_refused_everything_is_soon_used_again(for_s: float) -> None:
+    """Although the rate fell to the least, and everybody has a turn that is many times its distance ahead."""
+    limits: dict[str, Limit] = {"": lambda s: 0.0 if 20 <= s < 20 + for_s else 200.0}
+    run = Run(rates(), limits, burst_s=0.5).until(60.0 + for_s, ["t/a"])
+    again_s = int(20 + for_s + 1 / KNOBS.min_rate)
+    assert run.mean(again_s + 10, again_s + 30) >= 0.8 * 200
 
 
 def test_without_a_limit_nothing_holds_it_up() -> None:

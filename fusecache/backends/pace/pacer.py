@@ -93,8 +93,7 @@ class Pacer:
             if not is_first:
                 await self._reachable()
                 await stack.enter_async_context(lane.limiter)
-            asked_s = self._clock()
-            await self._wait(lane, key, upload_bytes, is_first=is_first)
+            asked_s = await self._wait(lane, key, upload_bytes, is_first=is_first)
             lane.in_flight += 1
             try:
                 yield
@@ -157,25 +156,31 @@ class Pacer:
             with trio.move_on_after(probe_s - now_s):
                 await self._reached.wait()
 
-    async def _wait(self, lane: _Lane, key: str, upload_bytes: int, *, is_first: bool) -> None:
+    async def _wait(self, lane: _Lane, key: str, upload_bytes: int, *, is_first: bool) -> float:
+        """Wait for our turn, and return when it was promised."""
         now_s = self._clock()
         by_bytes_s = self._bytes.take(now_s, amount=upload_bytes) if upload_bytes else now_s
-        at_s = self._requests.take(now_s, is_first=is_first)
-        if self._knobs.enabled:
-            at_s = max(at_s, lane.rates.turn(key, now_s, is_first=is_first))
-        if max(at_s, by_bytes_s) <= now_s:
-            return
-        if by_bytes_s > at_s:
-            self._held_by_bytes_s = now_s
-        elif not is_first:
-            self._held_s = now_s
-        await trio.sleep(max(at_s, by_bytes_s) - now_s)
+        by_requests_s = self._requests.take(now_s, is_first=is_first)
+        while True:
+            asked_s = self._clock()
+            by_rate_s = lane.rates.turn(key, asked_s, is_first=is_first) if self._knobs.enabled else asked_s
+            at_s = max(by_rate_s, by_requests_s)
+            if by_bytes_s > max(at_s, asked_s):
+                self._held_by_bytes_s = asked_s
+            elif at_s > asked_s and not is_first:
+                self._held_s = asked_s
+            if not await lane.raised_before(by_rate_s, asked_s):
+                break
+        if (left_s := max(by_requests_s, by_bytes_s) - self._clock()) > 0:
+            await trio.sleep(left_s)
+        return asked_s
 
     # --- after ---
 
     def _answered(self, lane: _Lane, key: str) -> None:
         self._answered_s = self._clock()
-        lane.rates.accepted(key, self._clock())
+        if lane.rates.accepted(key, self._clock()):
+            lane.raise_rates()
         lane.window.answered(lane.in_flight)
         lane.resize()
         self._alive()
@@ -205,6 +210,22 @@ class _Lane:
         self.window = Window()
         self.limiter = trio.CapacityLimiter(self.window.size)
         self.in_flight = 0
+        self._raised = trio.Event()
+
+    async def raised_before(self, at_s: float, now_s: float) -> bool:
+        """Wait until a turn is due. Returns whether the rates were raised before: then it is nobody's."""
+        if at_s <= now_s:
+            return False
+        raised = self._raised
+        with trio.move_on_after(at_s - now_s):
+            await raised.wait()
+            return True
+        return False
+
+    def raise_rates(self) -> None:
+        """Let everybody who waits take another turn."""
+        self._raised.set()
+        self._raised = trio.Event()
 
     def resize(self) -> None:
         if self.limiter.total_tokens != self.window.size:

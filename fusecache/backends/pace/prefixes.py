@@ -31,16 +31,24 @@ class Prefixes:
         """Take a turn for a request about `key` and return when it is: of its prefix's rate and of those above."""
         return max(node.rate.turn(now_s, is_first=is_first) for _, node in self._over(key))
 
-    def accepted(self, key: str, now_s: float) -> None:
-        """The store has answered a request about `key`, whatever it said."""
-        path = list(self._over(key))
+    def accepted(self, key: str, now_s: float) -> bool:
+        """The store has answered a request about `key`, whatever it said.
+
+        Returns whether a rate was raised for it. Then turns that are not yet due are nobody's: they were as far ahead
+        as the rate was low, and whoever has one takes another.
+        """
+        path, is_raised = list(self._over(key)), False
         for prefix, node in path:
-            node.rate.accepted(now_s)
+            is_raised = node.rate.accepted(now_s) or is_raised
             node.elsewhere += node.bursts and _below(prefix, key) != node.suspect
         for prefix, node in path[1:]:
             if node.rate.calm_s(now_s) > _CALM_S:
                 self._forget(prefix)
                 break
+        if is_raised:
+            for node in self._nodes.values():
+                node.rate.recall(now_s)
+        return is_raised
 
     def refused(self, key: str, now_s: float, *, asked_s: float) -> bool:
         """The store has refused a request about `key` that asked for its turn at `asked_s`.

@@ -9,6 +9,8 @@ _MAX_RATE = 1e6
 """Beyond it nothing is paced."""
 _QUARTER = 4
 """Steps in a window while a rate comes back, and the part of one in which all refusals are one burst."""
+_LEAST_STEP = 1.0
+"""Requests a second: a part of hardly any is too small to come back from a store that refused everything."""
 _SHARE_BACK = 0.5
 """Of the way back to the knee, in one such step."""
 _WINDOWS = 2
@@ -53,17 +55,23 @@ class Rate:
         self._is_short = self._is_short or at_s > now_s
         return at_s
 
-    def accepted(self, now_s: float) -> None:
-        """An answer came that was no refusal: time to go faster, maybe."""
+    def accepted(self, now_s: float) -> bool:
+        """An answer came that was no refusal: time to go faster, maybe. Returns whether it is."""
         self._goodput.add(now_s)
         window_s = self._knobs.adjust_window_s
         is_below = self._knee is not None and self._per_s < self._knee
         if now_s - self._adjusted_s < (window_s / _QUARTER if is_below else window_s):
-            return
+            return False
         self._adjusted_s = now_s
-        if self._is_short:
-            self._is_short = False
-            self._set(min(_MAX_RATE, self._grown()))
+        if not self._is_short:
+            return False
+        self._is_short = False
+        self._set(min(_MAX_RATE, self._grown()))
+        return True
+
+    def recall(self, now_s: float) -> None:
+        """Nobody has a turn later than now any more."""
+        self._turns.recall(now_s)
 
     def refused(self, now_s: float, *, asked_s: float) -> bool:
         """The store asked for less, of a request that asked for its turn at `asked_s`. Returns whether that is news.
@@ -96,7 +104,7 @@ class Rate:
             return self._per_s + _SHARE_BACK * (self._knee - self._per_s)
         if self._per_s < self._knee:
             return self._knee
-        self._step = 2 * self._step or self._knobs.increase_increment * self._knee
+        self._step = 2 * self._step or max(_LEAST_STEP, self._knobs.increase_increment * self._knee)
         return self._per_s + self._step
 
 
