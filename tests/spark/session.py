@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from tests.spark.install import TOOLS
 
 DRIVER = Path(__file__).with_name("driver.py")
 ANSWER_TIMEOUT_S = 120.0
@@ -153,14 +152,15 @@ def spark(directory: Path, work: Path, settings: dict[str, str]) -> Iterator[Spa
         "spark.eventLog.dir": f"file://{work}/events",
     }
     environment = os.environ | {
-        "PYTHONPATH": str(directory),
         "SPARK_CONF_DIR": str(work / "conf"),
         "SPARK_LOCAL_DIRS": str(work / "tmp"),
         "SPARK_LOCAL_IP": "127.0.0.1",
         "TMPDIR": str(work / "tmp"),
         "HOME": str(work),
     }
-    command = [_python(environment, user), str(DRIVER), str(work), json.dumps(_SETTINGS | places | settings)]
+    python, environment["PYTHONPATH"] = _python(directory, work, user)
+    driver = shutil.copy(DRIVER, work)
+    command = [python, driver, str(work), json.dumps(_SETTINGS | places | settings)]
     with (work / "driver.log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=work, env=environment, text=True, start_new_session=True, **_as(user),
@@ -176,16 +176,22 @@ def _as(user: pwd.struct_passwd) -> dict[str, Any]:
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
-def _python(environment: dict[str, str], user: pwd.struct_passwd) -> str:
-    for python in PYTHONS:
-        command = [python, "-c", f"import pyspark; open({str(DRIVER)!r})"]
-        try:
-            done = subprocess.run(command, cwd="/", env=environment, capture_output=True, timeout=60, **_as(user))
-        except PermissionError:
-            continue
-        if done.returncode == 0:
-            return python
-    raise NoPython(f"{user.pw_name} can run none of {', '.join(PYTHONS)} with what is in {TOOLS}")
+def _python(directory: Path, work: Path, user: pwd.struct_passwd) -> tuple[str, str]:
+    """Return a Python that `user` can run, and where that finds pyspark: in a copy, if the checkout is out of reach."""
+    for place in (directory, work / "spark"):
+        if not place.exists():
+            shutil.copytree(directory, place)
+        environment = os.environ | {"PYTHONPATH": str(place)}
+        for python in PYTHONS:
+            try:
+                subprocess.run(
+                    [python, "-c", "import pyspark"], cwd="/", env=environment, check=True, timeout=60, **_as(user),
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+            except (PermissionError, FileNotFoundError, subprocess.CalledProcessError):
+                continue
+            return python, str(place)
+    raise NoPython(f"{user.pw_name} can run none of {', '.join(PYTHONS)}")
 
 
 def _end(process: subprocess.Popen[str]) -> None:
