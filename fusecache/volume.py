@@ -257,6 +257,7 @@ class _Parts:
             rng=random.Random(),
             open_for_writing=lambda: self.files.open_for_writing(),
             pacers={store: self.pacer},
+            stale=self.stale,
         )
 
     def _filesystem(self, config: Config, names: Names, durability: Durability, max_key_bytes: int) -> FileSystem:

@@ -41,6 +41,7 @@ class Copier:
 
         Raises:
             BaseChanged: the object is another one by now, and not all of its bytes are local.
+            TheirsStays: somebody else's is where it was to go.
             BackendError: nothing is recorded but the target.
         """
         tools, dentry = self._tools, job.dentry
@@ -68,7 +69,7 @@ class Copier:
             signature = tools.signer.copy(job.key, size, inode.ino, dentry.generation)
             metadata = copied_metadata(inode, signature, onto_itself=source.key == job.key)
             if source.key != job.key:
-                await tools.overwriter.clear(source.store, job.key, is_retry=started.is_retry)
+                await tools.overwriter.clear(source.store, job.key, is_retry=started.is_retry, may_yield=True)
             async with tools.slots:
                 etag = await copy_signed(tools.backends[source.store], source, job.key, size=size, metadata=metadata)
         except (NoSuchObject, PreconditionFailed) as exc:

@@ -2,6 +2,7 @@
 
 Design §6: requests are conditional on the version that we believe is there. Where the store refuses, a HEAD
 tells: our own object, whose answer was lost; or a foreign one, which is copied to `<key>.conflict-<etag>` first.
+Unless a rule says that ours goes over it, or that theirs stays.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ import trio
 
 from fusecache.backends.base import Backend
 from fusecache.backends.metadata import UPLOAD_ID
-from fusecache.errors import BackendUnavailable, NoSuchObject, PreconditionFailed, StoreRefused
+from fusecache.config.rules import Rules
+from fusecache.errors import (
+    BackendUnavailable,
+    NoSuchObject,
+    PermanentBackendError,
+    PreconditionFailed,
+    StoreRefused,
+)
 from fusecache.namespace.keys import MAX_NAME_BYTES, ancestors
 from fusecache.namespace.tables import Tables
 from fusecache.persist.signature import Signer, signed
@@ -25,6 +33,14 @@ log = logging.getLogger(__name__)
 
 _ATTEMPTS = 5
 """Of one write while somebody else keeps writing the same key; then it is tried again later."""
+
+
+class TheirsStays(PermanentBackendError):
+    """Somebody else's version is where ours was to go, and has the right of way. Nothing was sent."""
+
+    def __init__(self, found: ObjectInfo) -> None:
+        super().__init__(f"{found.key} was changed by somebody else, whose version stays")
+        self.found = found
 
 
 class Condition(NamedTuple):
@@ -48,9 +64,16 @@ class Overwriter:
     """Makes way for what we write. Holds nothing between calls."""
 
     def __init__(
-        self, tables: Tables, backends: Mapping[StoreNo, Backend], slots: trio.CapacityLimiter, signer: Signer
+        self,
+        tables: Tables,
+        backends: Mapping[StoreNo, Backend],
+        slots: trio.CapacityLimiter,
+        signer: Signer,
+        rules: Rules,
     ) -> None:
+        """`rules` say which version stays where somebody else's is in the way."""
         self._t = tables
+        self._rules = rules
         self._backends = backends
         self._slots = slots
         self._signer = signer
@@ -69,6 +92,7 @@ class Overwriter:
         `is_retry`: an earlier request to the key, whose answer is not known, may have been carried out. If it has made
         the very object, that is all. A cancellation leaves the key as `send` does, and what was kept aside.
         Raises:
+            TheirsStays: what is there is somebody else's, and is to stay.
             BackendError: of `send`, of the HEAD or of the copy. Transient, too, if the key keeps changing.
         """
         condition = Condition(next(iter(known_versions(self._t, store, key)), None))
@@ -80,7 +104,7 @@ class Overwriter:
                 found = await self.look(store, key)
             if found is not None and is_retry and self._signer.is_ours(found) and signed(found) == signature:
                 return found.etag
-            condition = await self._make_way(store, key, found, is_retry=is_retry)
+            condition = await self._make_way(store, key, found, is_retry=is_retry, may_yield=True)
         raise BackendUnavailable(f"{key}: somebody else changes it faster than it can be replaced")
 
     async def look(self, store: StoreNo, key: ObjectKey) -> ObjectInfo | None:
@@ -91,16 +115,28 @@ class Overwriter:
         except NoSuchObject:
             return None
 
-    async def clear(self, store: StoreNo, key: ObjectKey, *, is_retry: bool) -> None:
-        """Keep aside what `key` holds, if it is not ours: before a write that can have no condition."""
-        await self._make_way(store, key, await self.look(store, key), is_retry=is_retry)
+    async def clear(self, store: StoreNo, key: ObjectKey, *, is_retry: bool, may_yield: bool) -> None:
+        """Make way for a write that can have no condition: what `key` holds is kept aside, if it is not ours.
 
-    async def _make_way(self, store: StoreNo, key: ObjectKey, found: ObjectInfo | None, *, is_retry: bool) -> Condition:
+        Raises:
+            TheirsStays: if it `may_yield`, and what is there is to stay.
+        """
+        await self._make_way(store, key, await self.look(store, key), is_retry=is_retry, may_yield=may_yield)
+
+    async def _make_way(
+        self, store: StoreNo, key: ObjectKey, found: ObjectInfo | None, *, is_retry: bool, may_yield: bool
+    ) -> Condition:
         if found is None:
             return Condition(None)
         is_unsure = is_retry or self._is_unsure(store, key)
         if found.etag not in known_versions(self._t, store, key) and not (is_unsure and self._signer.is_ours(found)):
-            await self._keep_aside(store, found)
+            match self._rules.of([component.encode() for component in key.split("/")]).on_conflict:
+                case "ours":
+                    log.warning("%s was changed by somebody else and here: theirs is overwritten", key)
+                case "theirs" if may_yield:
+                    raise TheirsStays(found)
+                case _:
+                    await self._keep_aside(store, found)
         return Condition(found.etag)
 
     def _is_unsure(self, store: StoreNo, key: ObjectKey) -> bool:

@@ -27,7 +27,7 @@ from fusecache.errors import (
 )
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
-from fusecache.namespace.records import Stuck, Task, TaskKind
+from fusecache.namespace.records import Place, Stuck, Task, TaskKind
 from fusecache.nurseries import unwrapped
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.copy import Copier
@@ -39,7 +39,7 @@ from fusecache.persist.leftovers import Leftovers
 from fusecache.persist.local import BaseChanged
 from fusecache.persist.mark import Marker
 from fusecache.persist.meter import Meter
-from fusecache.persist.overwrite import Overwriter
+from fusecache.persist.overwrite import Overwriter, TheirsStays
 from fusecache.persist.pages import pages
 from fusecache.persist.parts import Parts
 from fusecache.persist.paths import Paths
@@ -54,6 +54,7 @@ from fusecache.persist.through import Through
 from fusecache.persist.tools import Tools
 from fusecache.persist.upload import Uploader
 from fusecache.persist.waits import Waits
+from fusecache.persist.yielding import Yielder
 from fusecache.types import ROOT_INO, FlushProgress, InodeNo, StoreNo
 
 log = logging.getLogger(__name__)
@@ -91,8 +92,12 @@ class Persister:
         rng: random.Random,
         open_for_writing: Callable[[], Collection[InodeNo]],
         pacers: Mapping[StoreNo, Pacer],
+        stale: Callable[[Place], None],
     ) -> None:
-        """`open_for_writing` gives the inodes whose latest bytes wait for a close."""
+        """`open_for_writing` gives the inodes whose latest bytes wait for a close.
+
+        `stale` is told of names that lead elsewhere since somebody else's version stays where ours was to go.
+        """
         self._ns = namespace
         self._durability = durability
         self._inflight = InFlight()
@@ -108,7 +113,7 @@ class Persister:
         self._tools = Tools(
             namespace, durability, contents, fetcher, backends, settings, slots, pacers, self._inflight,
             sent=Meter(), finished=Meter(), refused=Meter(), signer=signer,
-            overwriter=Overwriter(namespace.tables, backends, slots, signer), wall_ns=wall_ns, rng=rng,
+            overwriter=Overwriter(namespace.tables, backends, slots, signer, settings.rules), wall_ns=wall_ns, rng=rng,
         )  # fmt: skip
         patterns = Patterns(staging=settings.staging, markers=settings.markers, rules=settings.rules)
         holds = Holds(namespace.tables, namespace.policies, self._inflight, is_read=contents.readers_of)
@@ -120,6 +125,7 @@ class Persister:
         self._leftovers = Leftovers(self._tools)
         self._uploader = Uploader(self._tools, Parts(self._tools, self._leftovers))
         self._copier = Copier(self._tools)
+        self._yielder = Yielder(self._tools, stale)
         self._relocator, self._marker, self._deleter = (
             Relocator(self._tools, barriers, patterns),
             Marker(self._tools),
@@ -134,7 +140,7 @@ class Persister:
         )  # fmt: skip
         self._paths = Paths(namespace.tables)
 
-        self.through = Through(self._tools, barriers, self._flush_for, ring=self.ring, patience_s=settings.patience_s)
+        self.through = Through(self._tools, barriers, self._flusher, ring=self.ring, patience_s=settings.patience_s)
 
     def __repr__(self) -> str:
         requests, batches = self._tools.slots.borrowed_tokens, len(self._batches)
@@ -184,9 +190,6 @@ class Persister:
         Not waited for: what is open for writing, below a staging name, or stuck; the answer lists it.
         """
         return await self._flusher.flush(ino, progress=progress)
-
-    async def _flush_for(self, ino: InodeNo, progress: Callable[[FlushProgress], None]) -> FlushProgress:
-        return await self.flush(ino, progress=progress)
 
     async def drain(self) -> FlushProgress:
         """Flush everything."""
@@ -328,6 +331,8 @@ class Persister:
                     await self._relocator.run(job)
                 case _:
                     await self._marker.run(job)
+        except TheirsStays:
+            self._yielder.give_way(job)
         except Exception as exc:
             self._failed([job.task], exc)
         else:

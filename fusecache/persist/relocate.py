@@ -186,7 +186,7 @@ class Relocator:
             if not self._is_busy(task, target):
                 self._tools.inflight.claim(task.task, task.store, (target,))
                 if there.get(target, info.etag) != info.etag and not target.endswith("/"):
-                    await self._tools.overwriter.clear(task.store, target, is_retry=True)
+                    await self._tools.overwriter.clear(task.store, target, is_retry=True, may_yield=False)
                 moved |= await self._copied(task, info, target, found)
                 return
             await trio.sleep(_BUSY_S)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import trio
 
@@ -10,25 +10,24 @@ from fusecache.errors import Stale, StoreUnreachable
 from fusecache.namespace.records import Task, TaskKind
 from fusecache.namespace.tasks import HURRIED_NS, PAUSED_NS
 from fusecache.persist.barrier import Barriers
+from fusecache.persist.flush import Flusher
 from fusecache.persist.tools import Tools
 from fusecache.types import FlushProgress, InodeNo, Seq
 
 _TICK_S = 0.25
 _LET_GO_S = 1.0
 
-Flush = Callable[[InodeNo, Callable[[FlushProgress], None]], Awaitable[FlushProgress]]
-
 
 class Through:
     """Waits for uploads, one inode at a time: whatever else is waiting, a look costs the same."""
 
     def __init__(
-        self, tools: Tools, barriers: Barriers, flush: Flush, *, ring: Callable[[], None], patience_s: float
+        self, tools: Tools, barriers: Barriers, flusher: Flusher, *, ring: Callable[[], None], patience_s: float
     ) -> None:
         """`patience_s`: how long a wait may go on in which the store takes nothing."""
         self._tools = tools
         self._barriers = barriers
-        self._flush = flush
+        self._flusher = flusher
         self._ring = ring
         self._patience_s = patience_s
         self._ended: dict[InodeNo, trio.Event] = {}
@@ -102,7 +101,7 @@ class Through:
                 if now.files_left != left:
                     left, scope.deadline = now.files_left, trio.current_time() + self._patience_s
 
-            return await self._flush(ino, progress)
+            return await self._flusher.flush(ino, progress=progress)
         return None
 
     def _awaited(self, ino: InodeNo, seq: Seq) -> Task | None:

@@ -225,13 +225,13 @@ async def a_drained_world(
     contents = PromptContents(root, ContentIndex(root / "index.db"), block_size=BLOCK, boot_id=boot_id)
     fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(16))
     listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
+    stale: list[Stale] = []
     persister = Persister(
         ns, durability, contents, fetcher, {ns.store: through or store}, settings, wall_ns=wall_ns,
         rng=random.Random(seed), open_for_writing=lambda: files.open_for_writing(),
-        pacers={} if pacer is None else {ns.store: pacer},
+        pacers={} if pacer is None else {ns.store: pacer}, stale=stale.append,
     )  # fmt: skip
     files = Files(ns, durability, contents, fetcher, wall_ns=wall_ns, changed=persister.ring)
-    stale: list[Stale] = []
     names = Names(
         ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns,
         dropped=files.dropped, stale=stale.append,
