@@ -62,6 +62,7 @@ def namespace_of(config: Config, url: str) -> Namespace:
         delay_ns=int(config.persist_delay_s * 1e9),
         defaults=defaults_of(config),
         is_staging=patterns.is_staging,
+        staging_said=patterns.staging_said,
         rules=rules,
         now_ns=time.time_ns(),
         ballast_bytes=_BALLAST_BYTES,

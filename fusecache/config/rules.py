@@ -102,6 +102,12 @@ class Rules:
         return self._default.write_mode == "local" or any(rule.keeps_files for rule in self._rules)
 
     @property
+    def staging_said(self) -> object:
+        """What the mount and its rules say of what stays here: another one when that is otherwise."""
+        said = ((rule.path, rule.write_mode and rule.write_mode == "local", rule.staging) for rule in self._rules)
+        return self._default.write_mode == "local", [each for each in said if each[1:] != (None, ())]
+
+    @property
     def marks_otherwise(self) -> bool:
         """Whether there may be a directory whose key in the store is not just there while it is empty."""
         return any(said not in (None, "empty") for said in self._said("dir_markers"))

@@ -59,6 +59,7 @@ class Recovery:
             self._contents.drop(ino)
             self._ns.tree.reap(ino)
         self._ns.tree.recover(now_ns=self._wall_ns())
+        self._ns.look_again_at_staging(now_ns=self._wall_ns())
         if self._ns.database.boot_id != self._boot_id:
             self._ns.database.sync()
             self._ns.database.made_whole(self._boot_id)

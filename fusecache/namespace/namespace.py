@@ -37,8 +37,11 @@ class Namespace:
         now_ns: int,
         rules: Rules | None = None,
         ballast_bytes: int = 0,
+        staging_said: str = "",
     ) -> None:
         """Open the namespace at `path`, or begin one over the store `url`. `delay_ns` counts where no rule does.
+
+        `staging_said` is another one when `is_staging` answers otherwise.
 
         Raises:
             NamespaceError: it is damaged, too new, or belongs to another store.
@@ -53,8 +56,18 @@ class Namespace:
         self.drain = Drain(self.tables, self.policies, delay_ns=delay_ns)
         self.pauses = Pauses(self.database)
         self.is_staging = is_staging
+        self._staging_said = staging_said
         if self.tables.directories.find(ROOT_INO) is None:
             self._make_root(defaults, now_ns)
+
+    def look_again_at_staging(self, *, now_ns: int) -> None:
+        """If other names are staging than at the last mount, all that is parked as such is planned anew."""
+        said = self.database.connection.execute("SELECT value FROM meta WHERE name = 'staging'").fetchone()
+        if said == (self._staging_said,):
+            return
+        with self.database.transaction() as db:
+            self.tables.tasks.unstage_all(now_ns)
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('staging', ?)", (self._staging_said,))
 
     def close(self) -> None:
         self.database.close()

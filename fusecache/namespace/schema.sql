@@ -5,7 +5,7 @@
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,     -- schema_version; seq_reserved (no seq above it was ever given out); boot_id; id;
                                 --   paused: keys below which nothing is changed, as a JSON list; bytes_spared: as spared.py
-                                --   counts them
+                                --   counts them; staging: which names were, at the last mount
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 

@@ -365,6 +365,10 @@ class Tasks:
         self._db.execute(_RECOVER, (due_ns,))
         self._db.execute("UPDATE task SET due_ns = :due_ns WHERE due_ns > :due_ns", {"due_ns": latest_ns})
 
+    def unstage_all(self, due_ns: int) -> None:
+        """Whether their names are staging is to be looked at again."""
+        self._db.execute("UPDATE task SET due_ns = ?, staged = 0 WHERE staged = 1", (due_ns,))
+
     def shield(self, task: int, place: Place | None) -> None:
         """Another name hides what it is about."""
         row = (*(place or (None, None)), task)

@@ -24,6 +24,8 @@ class Patterns:
         """
         self._everywhere = _Names(staging, markers)
         self._rules = rules or Rules()
+        self.staging_said = repr((staging, self._rules.staging_said))
+        """Another one when other names are staging."""
         self._more: dict[tuple[tuple[str, ...], tuple[str, ...]], _Names] = {}
 
     def is_staging(self, names: Sequence[bytes]) -> bool:

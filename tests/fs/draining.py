@@ -218,6 +218,7 @@ async def a_drained_world(
     ns = Namespace(
         root / "namespace.db", url=store.url, boot_id=boot_id, delay_ns=int(delay_s * 1e9),
         defaults=DEFAULTS, is_staging=patterns.is_staging, now_ns=wall_ns(), rules=settings.rules,
+        staging_said=patterns.staging_said,
         ballast_bytes=reserve_bytes,
     )  # fmt: skip
     durability = PromptDurability(ns.database)

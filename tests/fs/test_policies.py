@@ -217,3 +217,39 @@ async def test_the_object_of_a_full_directory_follows_its_mode(
         info = await store.head(ObjectKey("d/"))
         assert info.metadata is not None
         assert int(info.metadata["mode"]) & 0o777 == 0o700
+
+
+# --- after a change of the rules ---
+
+
+async def test_what_is_not_local_any_more_is_uploaded_after_the_next_mount(
+    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
+) -> None:
+    local, also = Rule(path="/scratch/**", write_mode="local"), Rule(path="/more/**", staging=("*.wip",))
+    async with ruled(tmp_path, store, local, also) as world:
+        for path in ("scratch", "more"):
+            await world.mkdir(path)
+        for path in ("scratch/a", "more/b.wip", "more/.c.tmp"):
+            await world.write_file(path, b"1")
+        await world.settle()
+        assert not store.objects()
+    async with ruled(tmp_path, store, also) as world:
+        await world.settle()
+        assert store.objects() == {"scratch/a": b"1"}
+        assert world.persister.report().files_local == 2
+    async with ruled(tmp_path, store) as world:
+        await world.settle()
+        assert store.objects() == {"scratch/a": b"1", "more/b.wip": b"1"}
+        assert world.persister.report().files_local == 1
+
+
+async def test_what_is_local_is_not_looked_at_again_without_a_change(
+    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
+) -> None:
+    async with ruled(tmp_path, store, Rule(path="/scratch/**", write_mode="local")) as world:
+        await world.mkdir("scratch")
+        await world.write_file("scratch/a", b"1")
+        await world.settle()
+    async with ruled(tmp_path, store, Rule(path="/scratch/**", write_mode="local")) as world:
+        tasks = world.ns.tables.tasks.all_of_inode((await world.stat("scratch/a")).ino)
+        assert [task.staged for task in tasks] == [1]
