@@ -41,9 +41,10 @@ def headline(facts: Facts) -> str:
 
 def path_report(facts: Facts) -> str:
     """Return the lines for a path, of the values of `stat --json`."""
+    paused = " · paused, until `fusecache resume`" if facts.get("paused") else ""
     rows = [
         ("path", str(facts.get("path"))),
-        ("state", f"{facts.get('state')} · {_MEANING.get(str(facts.get('state')), '')}".rstrip(" ·")),
+        ("state", f"{facts.get('state')} · {_MEANING.get(str(facts.get('state')), '')}".rstrip(" ·") + paused),
         ("size", f"{size(facts.get('size'))} {facts.get('type')}"),
     ]
     if facts.get("key") is not None:

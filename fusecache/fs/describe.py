@@ -13,7 +13,9 @@ from fusecache.cache.contents import Contents
 from fusecache.errors import Stale
 from fusecache.fs.names import Names
 from fusecache.namespace.namespace import Namespace
+from fusecache.namespace.pauses import key_of
 from fusecache.namespace.records import Dentry, Inode, Task, TaskKind
+from fusecache.namespace.tasks import PAUSED_NS
 from fusecache.types import ROOT_INO, InodeNo
 
 STATES = ("local", "clean", "pending", "dirty", "uploading", "stuck")
@@ -61,7 +63,7 @@ class Describer:
             NotFound: nothing is there.
         """
         ino, row = await self.resolve(path)
-        return {"path": _text(path), **await self.facts(ino, row)}
+        return {"path": _text(path), **await self.facts(ino, row), "paused": self._ns.pauses.covers(key_of(path))}
 
     async def facts(self, ino: InodeNo, row: Dentry | None = None) -> dict[str, Any]:
         """Return what `describe` says of an inode by its name `row`; by any of them, if none is given."""
@@ -148,7 +150,7 @@ class Describer:
             return "local"
         if task.kind == TaskKind.MARKER:
             return "pending" if task.attempts or self._wants_marker(task.ino) else "clean"
-        if task.due_ns is None or task.due_ns > self._wall_ns():
+        if task.due_ns is None or self._wall_ns() < task.due_ns < PAUSED_NS:
             return "dirty" if task.kind == TaskKind.UPLOAD else "pending"
         return "pending"
 

@@ -130,3 +130,23 @@ async def test_a_large_backlog_is_resumed(autojump_clock: MockClock, world: Drai
     await world.persister.resume("")
     await world.settle()
     assert len(store.objects()) == 600
+
+
+async def test_a_move_under_way_is_paused_and_goes_on(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({"a/f": b"1", "a/g": b"2"})
+    copying = store.hold("copy")
+    await world.rename("a", "b")
+    await trio.sleep(10)
+    assert sorted(store.writes[-2:]) == ["copy a/f b/f", "copy a/g b/g"]
+    await world.persister.pause("b/f")
+    assert "0 tasks, 0 keys>, 0 requests" in repr(world.persister)
+    copying.set()
+    assert (await world.persister.drain()).paused > 0
+    assert store.objects() == {"a/f": b"1", "a/g": b"2"}
+    assert (await world.describer.describe(b"b/f"))["paused"] is True
+    assert (await world.describer.describe(b"b/g"))["paused"] is False
+    await world.persister.resume("")
+    await world.settle()
+    assert store.objects() == {"b/f": b"1", "b/g": b"2"}

@@ -21,12 +21,22 @@ pytestmark = [pytest.mark.mount, pytest.mark.slow]
 
 MOUNT_KEYS = {
     *("mountpoint", "transport", "stores", "files_dirty", "bytes_dirty", "files_local", "bytes_local"),
-    *("oldest_dirty_s", "drain_bytes_per_s", "eta_s", "throttled_per_s", "limited_by", "pace", "cache", "stuck"),
+    *(
+        "oldest_dirty_s",
+        "drain_bytes_per_s",
+        "eta_s",
+        "throttled_per_s",
+        "limited_by",
+        "pace",
+        "cache",
+        "stuck",
+        "pressure",
+    ),
 }
 STEERING_KEYS = {"waiting", "files_paused", "paused", "bytes_spared"}
 PATH_KEYS = {
     *("path", "type", "size", "state", "store", "key", "etag", "cached_bytes", "dirty_bytes"),
-    *("pinned", "replicas", "attempts", "last_error"),
+    *("pinned", "replicas", "attempts", "last_error", "paused"),
 }
 FLUSH_KEYS = {
     *("files_done", "bytes_done", "files_left", "bytes_left", "stuck", "open_files", "waiting_open", "elapsed_s"),
