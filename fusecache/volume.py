@@ -44,7 +44,7 @@ from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.fs.pressure import Limits as SpaceLimits
 from fusecache.fs.release import Releaser
-from fusecache.fs.space import space_of
+from fusecache.fs.space import Space, space_of
 from fusecache.fs.stale import Pages, TellStale
 from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.waiting import Waiting
@@ -228,15 +228,7 @@ class _Parts:
             stale=stale,
         )
         self.upkeep = Upkeep(namespace, self.contents, durability, self.files)
-        self.space = space_of(
-            namespace,
-            self.contents,
-            self.files,
-            SpaceLimits(config.dirty_limit, config.dirty_soft_ratio, config.free_space_ratio),
-            patience_s=config.space_patience_s,
-            disk=partial(os.statvfs, cache_dir),
-            drained=self.persister.drained,
-        )
+        self.space = self._space(config)
         self.releaser = Releaser(namespace, self.contents, durability, wanted=self.space.to_release)
         self.recovery = recovery_of(config, namespace, self.contents)
         self.describer = Describer(
@@ -258,6 +250,17 @@ class _Parts:
             open_for_writing=lambda: self.files.open_for_writing(),
             pacers={store: self.pacer},
             stale=self.stale,
+        )
+
+    def _space(self, config: Config) -> Space:
+        return space_of(
+            self.namespace,
+            self.contents,
+            self.files,
+            SpaceLimits(config.dirty_limit, config.dirty_soft_ratio, config.free_space_ratio),
+            patience_s=config.space_patience_s,
+            disk=partial(os.statvfs, config.cache_dirs[0]),
+            drained=self.persister.drained,
         )
 
     def _filesystem(self, config: Config, names: Names, durability: Durability, max_key_bytes: int) -> FileSystem:

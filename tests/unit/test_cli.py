@@ -144,6 +144,32 @@ def test_the_whole_report() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("pressure", "line"),
+    [
+        ({"state": "free", "by": None, "free": 9}, None),
+        (
+            {"state": "slowed", "by": "disk", "free": 1 << 30, "dirty": 1, "local": 0},
+            "space   the cache disk has 1.0 GiB left: writers are slowed to what drains",
+        ),
+        (
+            {"state": "waiting", "by": "disk", "free": 1 << 20, "dirty": 0, "local": 2 << 30},
+            "space   the cache disk has 1.0 MiB left: writers wait until something has drained"
+            " · nothing is left to drain: delete something, or make the disk larger"
+            " · 2.0 GiB stay here (staging): no drain makes room for them",
+        ),
+        (
+            {"state": "full", "by": "dirty_limit", "dirty": 2 << 30, "dirty_limit": 1 << 30, "local": 5},
+            "space   2.0 GiB are not in the store yet, of 1.0 GiB allowed:"
+            " writes are refused (ENOSPC), as nothing drains",
+        ),
+    ],
+)
+def test_the_report_says_why_writers_wait(pressure: dict[str, object], line: str | None) -> None:
+    lines = mount_report({"stores": ["s3://b"], "pressure": pressure}).splitlines()
+    assert [each for each in lines if each.startswith("space")] == ([line] if line else [])
+
+
 def test_a_path() -> None:
     facts = {
         "path": "/mnt/x/a",

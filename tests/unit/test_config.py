@@ -35,9 +35,14 @@ def test_durations(written: object, seconds: float) -> None:
 
 @pytest.mark.parametrize("written", ["", "-1", "1Q", "K", True, None, "1 2", "inf", "nan", "1e3"])
 def test_what_is_no_number_is_refused(written: object) -> None:
-    for read in (values.size, values.duration, values.number):
+    for read in (values.size, values.duration, values.number, values.ratio):
         with pytest.raises(ConfigError):
             read(written)
+
+
+@pytest.mark.parametrize(("written", "share"), [("0.1", 0.1), ("10%", 0.1), (1, 1.0), ("12.5 %", 0.125)])
+def test_shares_of_a_whole(written: object, share: float) -> None:
+    assert values.ratio(written) == pytest.approx(share)
 
 
 def test_modes_are_octal() -> None:
