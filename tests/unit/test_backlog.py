@@ -63,6 +63,20 @@ def test_files_are_counted_with_the_bytes_that_are_to_be_sent(upper: Upper) -> N
     assert upper.ns.tables.backlog.dirty().bytes == 0
 
 
+@pytest.mark.parametrize("tables", [("task", "inode"), ("inode", "task")])
+def test_it_does_not_matter_what_of_a_file_goes_first(upper: Upper, tables: tuple[str, str]) -> None:
+    for path in ("a", "b"):
+        upper.write(path)
+    ino = upper.ino("a")
+    with upper.ns.database.transaction() as db:
+        for table in tables:
+            db.execute(f"DELETE FROM {table} WHERE ino = ?", (ino,))
+    assert upper.ns.tables.backlog.dirty() == Totals(files=1, bytes=1, stuck=0)
+    upper.ns.tables.inodes.delete(ino)
+    with upper.ns.database.transaction() as db:
+        db.execute("DELETE FROM dentry WHERE ino = ?", (ino,))
+
+
 def test_what_stays_here_is_counted_apart(upper: Upper) -> None:
     upper.mkdir("_temporary")
     upper.write("_temporary/a")
