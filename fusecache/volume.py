@@ -216,6 +216,7 @@ class _Parts:
             self.fetcher,
             wall_ns=time.time_ns,
             changed=self.persister.changed,
+            base_instead_of=self.persister.base_instead_of,
         )
         names = Names(
             namespace,

@@ -141,6 +141,18 @@ class Backend(Protocol):
         """Send part `number` (from 1); sending one again replaces it."""
         ...
 
+    async def put_part_copy(
+        self, key: ObjectKey, upload_id: str, number: int, source: ObjectKey, extent: Extent, *, if_match: ETag
+    ) -> ETag:
+        """Have the store copy `extent` of `source`, at most 5 GiB, as part `number`, and return the part's etag.
+
+        Raises:
+            NoSuchObject: the upload is gone.
+            PreconditionFailed: the source is gone, or another version than `if_match`.
+            StoreRefused: this store cannot do that; then `capabilities.multipart_copy` says so from now on.
+        """
+        ...
+
     async def complete_multipart(
         self,
         key: ObjectKey,

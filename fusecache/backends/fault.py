@@ -97,6 +97,12 @@ class FaultyBackend:
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         return await self._call(self._inner.put_part(key, upload_id, number, source))
 
+    async def put_part_copy(
+        self, key: ObjectKey, upload_id: str, number: int, source: ObjectKey, extent: Extent, *, if_match: ETag
+    ) -> ETag:
+        copying = self._inner.put_part_copy(key, upload_id, number, source, extent, if_match=if_match)
+        return await self._call(copying)
+
     async def complete_multipart(
         self,
         key: ObjectKey,

@@ -133,6 +133,19 @@ class MemoryBackend:
         self._upload(upload_id).parts[number] = (etag, data)
         return etag
 
+    async def put_part_copy(
+        self, key: ObjectKey, upload_id: str, number: int, source: ObjectKey, extent: Extent, *, if_match: ETag
+    ) -> ETag:
+        await trio.lowlevel.checkpoint()
+        upload, stored = self._upload(upload_id), self._objects.get(source)
+        if stored is None or stored.info.etag != if_match:
+            raise PreconditionFailed(f"{source}: no longer {if_match}")
+        data = stored.data[extent.offset : extent.end]
+        if len(data) < extent.length:
+            raise StoreRefused(f"{source}: has {len(stored.data)} bytes, {extent.end} were to be copied")
+        upload.parts[number] = (_etag(data), data)
+        return _etag(data)
+
     async def complete_multipart(
         self,
         key: ObjectKey,

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from fusecache.types import ETag, LowerId, ObjectKey, StoreNo
 
+REUSED_BYTES = 5 << 20
+"""Of a base of at least this size it is remembered what was written: S3 copies no less as a part of a new object."""
+
 
 @dataclass(frozen=True, slots=True)
 class Base:

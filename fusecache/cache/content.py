@@ -28,8 +28,8 @@ class Content:
     """
 
     __slots__ = (
-        "_clean", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_presence", "_reading", "_refs",
-        "_removed", "base", "block_size", "changes", "emptied", "ino", "map_unsaved", "row_unsaved", "size", "sums",
+        "_clean", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_reading", "_refs", "_removed",
+        "base", "block_size", "changes", "emptied", "ino", "map_unsaved", "presence", "row_unsaved", "size", "sums",
     )  # fmt: skip
 
     def __init__(
@@ -63,7 +63,7 @@ class Content:
         self.emptied = 0
         self.sums = Sums()  # begun with the first change; `cache.summing` knows more
         self._file = file
-        self._presence = presence
+        self.presence = presence
         self._clean = clean
         self._indexed = indexed
         self._ledger = ledger
@@ -81,7 +81,7 @@ class Content:
     @property
     def whole(self) -> bool:
         """Whether every byte is here: nothing needs to be asked of `missing`."""
-        return self._presence is None or self._presence.whole
+        return self.presence is None or self.presence.whole
 
     @property
     def clean(self) -> bool:
@@ -91,11 +91,11 @@ class Content:
     @property
     def cached_bytes(self) -> int:
         """How many of `size` bytes are here, holes included."""
-        if self.base is None or self._presence is None or self._presence.whole:
+        if self.base is None or self.presence is None or self.presence.whole:
             return self.size
-        here = self._presence.size * self.block_size
-        count = self._presence.count
-        if count - 1 in self._presence:
+        here = self.presence.size * self.block_size
+        count = self.presence.count
+        if count - 1 in self.presence:
             here -= count * self.block_size - self.base.size  # the last one is short
         return here + self.size - self.base.size
 
@@ -118,11 +118,11 @@ class Content:
         """
         self.fd()
         self.sums.begin(self.size)
-        if self._presence is not None:
+        if self.presence is not None:
             assert not self.missing_for_write(Extent(offset, len(data))), f"{self!r}: written over a hole"
             self._dirtied()
         written = self._file.pwrite(offset, data)
-        if self._presence is not None:
+        if self.presence is not None:
             written = self._note_written(offset, written, len(data))
         if offset + written > self.size and written:
             self.size = offset + written
@@ -138,7 +138,7 @@ class Content:
         Raises:
             NoSpace: the block is as absent as before.
         """
-        if self._presence is None or block_no in self._presence:
+        if self.presence is None or block_no in self.presence:
             return
         body = memoryview(data)[: self.block_length(block_no)]
         assert len(body) == self.block_length(block_no), f"{self!r}: block {block_no} has {len(body)} bytes"
@@ -167,9 +167,9 @@ class Content:
         self.changes += 1
         self.emptied += not size
         self.sums.cut(size)
-        if self.base is not None and self._presence is not None and size < self.base.size:
+        if self.base is not None and self.presence is not None and size < self.base.size:
             self.base = replace(self.base, size=size)
-            self._presence.resize(block_count(size, self.block_size))
+            self.presence.resize(block_count(size, self.block_size))
             self.map_unsaved = True
             self._watch()
 
@@ -195,21 +195,21 @@ class Content:
 
         Blocks from before an unclean boot are compared with their hashes here, once.
         """
-        if self._presence is None or self.base is None or self._presence.whole:
+        if self.presence is None or self.base is None or self.presence.whole:
             return []
         return self.absent(span(extent, self.base.size, self.block_size))
 
     def missing_for_write(self, extent: Extent) -> list[int]:
         """Return the absent blocks that a write to `extent` would cover only in part."""
-        if self._presence is None or self.base is None or self._presence.whole:
+        if self.presence is None or self.base is None or self.presence.whole:
             return []
         # The tail block counts up to its full length: behind the base's last byte it is as absent.
-        blocks = span(extent, self._presence.count * self.block_size, self.block_size)
+        blocks = span(extent, self.presence.count * self.block_size, self.block_size)
         return [n for n in sorted({*blocks[:1], *blocks[-1:]}) if self._torn_by(n, extent)]
 
     def absent(self, blocks: Iterable[int]) -> list[int]:
         """Return those of `blocks` that still have to be fetched."""
-        presence = self._presence
+        presence = self.presence
         if presence is None:
             return []
         found = presence.absent(blocks) if isinstance(blocks, range) else [n for n in blocks if n not in presence]
@@ -222,11 +222,11 @@ class Content:
 
     def hashes_of(self, blocks: Iterable[int]) -> dict[int, int]:
         """Return what those blocks hash to that are as they were fetched, if it is known."""
-        return {} if self._presence is None else self._presence.hashes_of(blocks)
+        return {} if self.presence is None else self.presence.hashes_of(blocks)
 
     def block_map(self) -> bytes:
         """Return the present blocks below `base.size`, lowest bit first; empty without a base."""
-        return b"" if self._presence is None else self._presence.bits()
+        return b"" if self.presence is None else self.presence.bits()
 
     def map_saved(self) -> None:
         """The caller has committed `block_map()`."""
@@ -240,7 +240,7 @@ class Content:
         if base is None:
             assert self.whole, f"{self!r}: missing blocks need a base"
             self._dirtied()
-            self._presence = None
+            self.presence = None
         else:
             self._adopt(base, hashes)
         self.base = base
@@ -261,12 +261,12 @@ class Content:
 
     def index_row(self, boot_id: str) -> IndexRow | None:
         """Return what the index should know; None for a dirty, removed or empty-handed content."""
-        if not self._clean or self._removed or self.base is None or self._presence is None:
+        if not self._clean or self._removed or self.base is None or self.presence is None:
             return None
-        if not self._presence.size and not self._presence.doubts:
+        if not self.presence.size and not self.presence.doubts:
             return None
-        boot_id = "" if self._presence.doubts else boot_id  # what was not verified yet is not vouched for
-        bits, hashes = self._presence.bits_on_disk(), self._presence.hashes()
+        boot_id = "" if self.presence.doubts else boot_id  # what was not verified yet is not vouched for
+        bits, hashes = self.presence.bits_on_disk(), self.presence.hashes()
         return IndexRow(self.base.label, self.size, self.block_size, bits, hashes, boot_id)
 
     # --- life ---
@@ -319,7 +319,7 @@ class Content:
             log.warning("%r: the file has %d bytes, more than was told; all are kept", self, length)
             self.size = length
             self.sums.forget()
-        elif length < self.size and self._presence is None:
+        elif length < self.size and self.whole and not self._clean:
             self._file.close()
             raise ContentLost(f"{self!r}: only {length} bytes are there, and no store has the others")
         elif length != self.size:
@@ -333,32 +333,32 @@ class Content:
             self._forget_row(self.ino)
         self._clean = self._indexed = self.row_unsaved = False
         self.map_unsaved = True
+        if self.presence is not None:
+            self.presence.track()
 
     def _note_written(self, offset: int, written: int, wanted: int) -> int:
         """Mark what was written as present and return how much of it counts.
 
         A block that was absent and got only the first part of its bytes stays absent.
         """
-        assert self._presence is not None
+        assert self.presence is not None
         assert self.base is not None
         end = offset + written
         torn = end // self.block_size
-        if written < wanted and end < self.base.size and torn not in self._presence:
+        if written < wanted and end < self.base.size and torn not in self.presence:
             end = max(offset, torn * self.block_size)
             if end == offset:
                 raise NoSpace(f"the cache disk is full: no room for block {torn} of content {self.ino:x}")
-        if self._presence.written(range(offset // self.block_size, block_count(end, self.block_size))):
+        if self.presence.written(range(offset // self.block_size, block_count(end, self.block_size))):
             self.map_unsaved = True
             self._watch()
         return end - offset
 
     def _arrived(self, block_no: int, value: int) -> None:
-        assert self._presence is not None
-        self._presence.add(block_no, value)
-        if self._clean:
-            self.row_unsaved = True
-        else:
-            self.map_unsaved = True  # else a later write there would look committed, and be lost in a crash
+        assert self.presence is not None
+        self.presence.add(block_no, value)
+        self.row_unsaved |= self._clean
+        self.map_unsaved |= not self._clean  # else a later write there would look committed, and be lost in a crash
         self._watch()
 
     def _torn_by(self, block_no: int, extent: Extent) -> bool:
@@ -368,7 +368,7 @@ class Content:
 
     def _proved(self, block_no: int) -> bool:
         """Compare a doubtful block with its hash; False if it is absent, or is now."""
-        if (presence := self._presence) is None or (expected := presence.doubtful_hash(block_no)) is None:
+        if (presence := self.presence) is None or (expected := presence.doubtful_hash(block_no)) is None:
             return False
         length = self.block_length(block_no)
         data = self.pread(block_no * self.block_size, length)
@@ -383,13 +383,13 @@ class Content:
 
     def _adopt(self, base: Base, hashes: bytes) -> None:
         count = block_count(base.size, self.block_size)
-        if self._presence is None:
-            self._presence = Presence(count, None, hashes)
+        if self.presence is None:
+            self.presence = Presence(count, None, hashes)
         else:
             if self.base is None or self.base.size != base.size:
-                self._presence.resize(count)
+                self.presence.resize(count)
             if hashes:
-                self._presence.put_hashes(hashes)
+                self.presence.put_hashes(hashes)
         self._clean = self.row_unsaved = True
 
     def _watch(self) -> None:

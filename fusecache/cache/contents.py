@@ -19,6 +19,7 @@ from fusecache.cache.descriptors import Descriptors
 from fusecache.cache.folders import Folders, sync_directory
 from fusecache.cache.hand import Hand
 from fusecache.cache.index import ContentIndex, IndexRow
+from fusecache.cache.layout import disk_usage, make_directories
 from fusecache.cache.ledger import Ledger
 from fusecache.cache.presence import Presence
 from fusecache.cache.sparse import STAT_BLOCK, ContentLost, SparseFile, kept_path
@@ -30,8 +31,6 @@ __all__ = ["Base", "Content", "ContentLost", "Contents"]
 
 log = logging.getLogger(__name__)
 
-_FAN_OUT = 256
-"""Directories, so that none gets so large that its lookups leave the page cache."""
 _SMALL_BYTES = 16 << 10
 """What is cheaper to write twice than to wait for: up to here, bytes are synced with their rows."""
 _MAX_SYNCS = 8
@@ -78,21 +77,29 @@ class Contents:
         self._syncs = trio.CapacityLimiter(_MAX_SYNCS)
         self._turns = trio.Semaphore(_MAX_SYNCS)
         self._aside = root / "aside"
-        _make_directories(self._root)
+        make_directories(self._root)
         used_bytes = index.used_bytes()
-        self._ledger = Ledger(used_bytes=_disk_usage(self._root) if used_bytes is None else used_bytes)
+        self._ledger = Ledger(used_bytes=disk_usage(self._root) if used_bytes is None else used_bytes)
 
     def __repr__(self) -> str:
         return f"<Contents {self._root}: {len(self._open)} open, {self._ledger!r}>"
 
     def open(
-        self, ino: InodeNo, *, size: int, base: Base | None, local_blocks: bytes | None = None, create: bool = False
+        self,
+        ino: InodeNo,
+        *,
+        size: int,
+        base: Base | None,
+        local_blocks: bytes | None = None,
+        changed: bytes | None = None,
+        create: bool = False,
     ) -> Content:
         """Return the content of `ino`, to be closed once for each opening. Touches no file yet.
 
         An open one is returned as it is: it knows better than the arguments. `base` None: everything is local.
-        `local_blocks` is the map that the namespace kept of a partly local dirty file; without it a content with a
-        base is clean, and only what the index vouches for is present. `create`: nothing of it is on disk yet.
+        `local_blocks` is the map that the namespace kept of a dirty file that was made from its base, `changed` the
+        one of what was written of it (None: maybe all that is here); without the first a content with a base is
+        clean, and only what the index vouches for is present. `create`: nothing of it is on disk yet.
         """
         content = self._open.get(ino)
         if content is not None:
@@ -101,7 +108,7 @@ class Contents:
         if base is None:
             content = self._local(ino, size, fresh=create or size == 0)
         elif local_blocks is not None:
-            content = self._dirty(ino, size, base, local_blocks)
+            content = self._dirty(ino, size, base, local_blocks, local_blocks if changed is None else changed)
         else:
             content = self._clean(ino, size, base)
         self._open[ino] = content
@@ -263,9 +270,10 @@ class Contents:
         """Return how many blocks did not match their hash since the start."""
         return self._ledger.bad_blocks
 
-    def readers_of(self, store: StoreNo, key: ObjectKey) -> bool:
-        """Whether an open content still lacks blocks that only this object has: it must not be destroyed."""
-        return self._ledger.is_read((store, key))
+    def readers_of(self, store: StoreNo, key: ObjectKey, *, but: Content | None = None) -> bool:
+        """Whether an open content, `but` this one, lacks blocks that only this object has: it must not be destroyed."""
+        is_own = but is not None and not but.whole and but.base is not None and but.base.label[:2] == (store, key)
+        return self._ledger.readers((store, key)) > is_own
 
     def flush_index(self) -> None:
         """Remember over a restart what is cached now. One transaction; every second or so is plenty."""
@@ -291,9 +299,9 @@ class Contents:
     def _local(self, ino: InodeNo, size: int, *, fresh: bool) -> Content:
         return self._made(ino, size, None, None, may_create=fresh)
 
-    def _dirty(self, ino: InodeNo, size: int, base: Base, local_blocks: bytes) -> Content:
+    def _dirty(self, ino: InodeNo, size: int, base: Base, local_blocks: bytes, changed: bytes) -> Content:
         base = _within(base, size)
-        presence = Presence(block_count(base.size, self._block_size), local_blocks)
+        presence = Presence(block_count(base.size, self._block_size), local_blocks, changed=changed)
         # What lies beyond the base, or is present, exists only in the file.
         unused = size == base.size and not (presence.size and base.size)
         return self._made(ino, size, base, presence, may_create=unused)
@@ -377,21 +385,3 @@ def carried_bytes(content: Content) -> Synced | None:
 def _within(base: Base, size: int) -> Base:
     """A file that was cut before its base was told so (a crash between): the cut counts."""
     return base if base.size <= size else Base(base.store, base.key, base.etag, size)
-
-
-def _make_directories(root: str) -> None:
-    if Path(f"{root}/{_FAN_OUT - 1:02x}").is_dir():  # made last
-        return
-    for number in range(_FAN_OUT):
-        Path(f"{root}/{number:02x}").mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in (root, os.path.dirname(root)):
-        sync_directory(path)
-
-
-def _disk_usage(root: str) -> int:
-    """Count what is there: only when the index was lost, as it takes a stat a file."""
-    total = 0
-    for number in range(_FAN_OUT):
-        with os.scandir(f"{root}/{number:02x}") as entries:
-            total += sum(entry.stat(follow_symlinks=False).st_blocks * STAT_BLOCK for entry in entries)
-    return total

@@ -29,5 +29,6 @@ class Ledger:
             if not self._readers[instead_of]:
                 del self._readers[instead_of]
 
-    def is_read(self, source: tuple[StoreNo, ObjectKey]) -> bool:
-        return source in self._readers
+    def readers(self, source: tuple[StoreNo, ObjectKey]) -> int:
+        """How many open contents lack blocks that only `source` has."""
+        return self._readers[source]

@@ -11,14 +11,15 @@ class Presence:
     """The blocks below `count`, those that a version in the store can supply.
 
     A block is *present*, *doubtful* (on disk, but from before the machine went down: to be compared
-    with its hash before use) or absent.
+    with its hash before use) or absent. A dirty content knows which are *changed*, too: the others are that version's.
     """
 
-    __slots__ = ("_doubtful", "_hashes", "_present", "count")
+    __slots__ = ("_changed", "_doubtful", "_hashes", "_present", "count")
 
-    def __init__(self, count: int, bits: bytes | None, hashes: bytes = b"") -> None:
-        """Begin with the blocks of `bits` present; None: all of them."""
+    def __init__(self, count: int, bits: bytes | None, hashes: bytes = b"", *, changed: bytes | None = None) -> None:
+        """Begin with the blocks of `bits` present; None: all of them. `changed` None: nobody keeps count of them."""
         self.count = count
+        self._changed: BlockMap | None = None if changed is None else BlockMap(count, changed)
         self._present: BlockMap | None = None if bits is None else BlockMap(count, bits)
         self._doubtful: BlockMap | None = None
         self._hashes = BlockHashes(hashes)
@@ -57,24 +58,48 @@ class Presence:
             self._doubtful.discard(block_no)
         self._settle()
 
+    def track(self) -> None:
+        """Keep count of what is written from now on."""
+        self._changed = BlockMap(self.count)
+
+    def mark(self, blocks: range) -> bool:
+        """Note that those of `blocks` which are present are about to be overwritten. True if that is new."""
+        if self._changed is None:
+            return False
+        before = self._changed.size
+        for block_no in range(blocks.start, min(blocks.stop, self.count)):
+            if block_no in self:
+                self._changed.add(block_no)
+        return self._changed.size > before
+
+    def unchanged(self) -> list[int]:
+        """Return the blocks that are still as in the store."""
+        return list(range(self.count)) if self._changed is None else self._changed.absent(range(self.count))
+
+    def changed_bits(self) -> bytes | None:
+        """Return the others, the lowest bit first; None if nobody keeps count."""
+        return None if self._changed is None else self._changed.to_bytes()
+
     def written(self, blocks: range) -> bool:
-        """Note that `blocks` were overwritten: present, hash unknown. True if the map changed."""
+        """Note that `blocks` were overwritten: present, changed, hash unknown. True if a map changed."""
         self._hashes.forget(blocks)
         if self._present is None:
-            return False
+            return self.mark(blocks)
         changed = False
         for block_no in range(blocks.start, min(blocks.stop, self.count)):
             changed |= self._present.add(block_no)
             if self._doubtful is not None:
                 self._doubtful.discard(block_no)
+        changed |= self.mark(blocks)
         self._settle()
         return changed
 
     def resize(self, count: int) -> None:
         """Cut at `count` blocks, or extend by present ones. The old tail block, or the cut one, loses its hash."""
         self._hashes.forget(range(max(0, min(count, self.count) - 1), self.count))
-        if self._present is not None:
-            self._present.resize(count)
+        for known in (self._present, self._changed):
+            if known is not None:
+                known.resize(count)
         if self._doubtful is not None and count < self._doubtful.count:
             self._doubtful.resize(count)
         self.count = count

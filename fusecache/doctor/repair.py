@@ -82,7 +82,11 @@ class Repairer:
         if inode.base is None or inode.base_size is None:
             raise NotNeeded("it was written to")
         content = self._contents.open(
-            inode.ino, size=inode.size, base=Base(*inode.base, size=inode.base_size), local_blocks=inode.blocks
+            inode.ino,
+            size=inode.size,
+            base=Base(*inode.base, size=inode.base_size),
+            local_blocks=inode.blocks,
+            changed=inode.changed,
         )
         try:
             if content.base is None:

@@ -164,7 +164,9 @@ class Describer:
         base = None
         if inode.base is not None and inode.base_size is not None:
             base = Base(*inode.base, size=inode.base_size)
-        content = self._contents.open(inode.ino, size=inode.size, base=base, local_blocks=inode.blocks)
+        content = self._contents.open(
+            inode.ino, size=inode.size, base=base, local_blocks=inode.blocks, changed=inode.changed
+        )
         try:
             cached = content.cached_bytes
         finally:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
+from fusecache.cache.base import REUSED_BYTES
+from fusecache.cache.changes import changed_map, mark
 from fusecache.cache.content import Base, Content
 from fusecache.cache.contents import Contents, Synced, carried_bytes
 from fusecache.cache.fetch import Fetcher
@@ -21,7 +23,7 @@ from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
 from fusecache.namespace.seals import Held
 from fusecache.nurseries import unwrapped
-from fusecache.types import Extent, HandleNo, InodeNo
+from fusecache.types import Extent, HandleNo, InodeNo, LowerId
 
 
 class Files:
@@ -36,7 +38,9 @@ class Files:
         *,
         wall_ns: Callable[[], int],
         changed: Callable[[], None],
+        base_instead_of: Callable[[InodeNo, LowerId], Awaitable[LowerId | None]],
     ) -> None:
+        """`base_instead_of` tells where missing bytes come from whose version is gone from the store."""
         self._ns = namespace
         self._inodes = namespace.tables.inodes
         self._durability = durability
@@ -44,6 +48,7 @@ class Files:
         self._fetcher = fetcher
         self._wall_ns = wall_ns
         self._changed = changed
+        self._base_instead_of = base_instead_of
         self._handles = Handles()
         self.unsaved_bytes = 0
         """So much longer are files than their rows say, those that are being written."""
@@ -211,6 +216,8 @@ class Files:
         if not file.dirtied:
             self._begin(file)
         size = content.size
+        if mark(content, Extent(offset, len(data))):
+            self._save_map(content)
         written = content.pwrite(offset, data)
         self.bytes_written += written
         self._grew(file, content.size - size)
@@ -256,7 +263,9 @@ class Files:
         base = None
         if inode.base is not None and inode.base_size is not None:
             base = Base(*inode.base, size=inode.base_size)
-        return self._contents.open(inode.ino, size=inode.size, base=base, local_blocks=inode.blocks)
+        return self._contents.open(
+            inode.ino, size=inode.size, base=base, local_blocks=inode.blocks, changed=inode.changed
+        )
 
     def _believe(self, content: Content, inode: Inode) -> None:
         """Before its bytes change, or are read to be summed: what was known of them at the last commit."""
@@ -269,18 +278,23 @@ class Files:
         """The first change since the last commit: the inode is dirty before its bytes are."""
         content = file.content
         self._believe(content, self._inodes.get(file.ino))
-        if content.base is not None and content.whole:
+        if content.base is not None and content.whole and content.base.size < REUSED_BYTES:
             content.relabel(None)  # nothing has to come from its object any more
         base_size = content.base.size if content.base is not None else None
         inode = self._ns.tree.begin_write(
-            file.ino, blocks=content.block_map() or None, base_size=base_size, now_ns=self._wall_ns()
+            file.ino,
+            blocks=content.block_map() or None,
+            changed=changed_map(content),
+            base_size=base_size,
+            now_ns=self._wall_ns(),
         )
         file.mtime_ns, file.ctime_ns = inode.mtime_ns, inode.ctime_ns  # until a byte has changed: there may be no room
         file.dirtied = True
 
     def _save_map(self, content: Content) -> None:
         assert content.base is not None
-        self._ns.tree.wrote_blocks(content.ino, blocks=content.block_map(), base_size=content.base.size)
+        blocks, changed = content.block_map(), changed_map(content)
+        self._ns.tree.wrote_blocks(content.ino, blocks=blocks, changed=changed, base_size=content.base.size)
         content.map_saved()
 
     def _grew(self, file: OpenFile, count: int) -> None:
@@ -320,6 +334,7 @@ class Files:
             mtime_ns=file.mtime_ns,
             ctime_ns=max(row.ctime_ns, file.ctime_ns),
             blocks=content.block_map() or None,
+            changed=changed_map(content),
             base_size=content.base.size if content.base is not None else None,
         )
         sums = packed_sums(content)
@@ -344,7 +359,7 @@ class Files:
         try:
             await self._fetcher.ensure(content, missing)
         except (NoSuchObject, PreconditionFailed) as exc:
-            base = None if content.base is None else self._ns.tree.base_instead_of(content.ino, content.base.label)
+            base = None if content.base is None else await self._base_instead_of(content.ino, content.base.label)
             if base is None or content.base is None:
                 raise Stale(f"the object of inode {content.ino} was replaced in the store") from exc
             content.rebase(Base(*base, size=content.base.size))

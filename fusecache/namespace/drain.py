@@ -16,7 +16,8 @@ from fusecache.namespace.records import Dentry, Inode, Place, Stuck, Task, TaskK
 from fusecache.namespace.relocations import Relocations
 from fusecache.namespace.tables import Tables
 from fusecache.namespace.tasks import PAUSED_NS
-from fusecache.types import LowerId, ObjectKey, Seq, StoreNo
+from fusecache.namespace.uploads import Upload
+from fusecache.types import ETag, LowerId, ObjectKey, Seq, StoreNo
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,19 @@ class Drain:
                 self._moves.use_above(place.parent, now_ns=now_ns)
         return Started(task, key, seq, is_retry)
 
-    def uploaded(self, started: Started, lower: LowerId, inode: Inode, *, now_ns: int) -> bool:
-        """The bytes of `inode`, as of its generation then, are the object `lower`.
+    def uploaded(
+        self, started: Started, lower: LowerId, inode: Inode, *, now_ns: int, signature: str | None = None
+    ) -> bool:
+        """The bytes of `inode`, as of its generation then, are the object `lower`, of that signature.
 
         Returns whether its local copy is clean: False if it changed meanwhile, or is gone.
         """
         t = self._t
         with t.database.transaction():
-            t.uploads.completed(inode.ino, lower.key)
+            t.uploads.completed(inode.ino, signature)
             dentry = written_name(t, started.task, lower.key)
             if dentry is None:
+                t.inodes.follow(inode.ino, lower)
                 self._moves.orphaned(started.task, lower.key, etag=lower.etag, now_ns=now_ns)
                 self._finish(started, None, now_ns=now_ns)
                 return False
@@ -85,6 +89,11 @@ class Drain:
             self._moves.identify(dentry, lower, generation=inode.generation, now_ns=now_ns, since_seq=since_seq)
             self._moves.child_persisted(dentry.parent, now_ns=now_ns, since_seq=since_seq)
             return clean
+
+    def succeeded(self, upload: Upload, etag: ETag) -> None:
+        """An upload whose answer was lost has replaced the version that it was made from by this one."""
+        with self._t.database.transaction():
+            self._t.inodes.follow(upload.ino, LowerId(upload.store, upload.key, etag), lost=upload.replaced)
 
     def copied(self, started: Started, lower: LowerId, *, generation: int, now_ns: int) -> None:
         """An object with that generation of the inode's bytes was copied to `lower`: it is read from there now."""

@@ -12,14 +12,17 @@ from fusecache.types import InodeNo, LowerId
 _GET = f"SELECT {', '.join(Inode._fields)} FROM inode WHERE ino = ?"
 _INSERT = f"INSERT INTO inode ({', '.join(Inode._fields)}) VALUES ({', '.join('?' * len(Inode._fields))})"
 _WRITTEN = """
-    UPDATE inode SET size = ?, mtime_ns = ?, ctime_ns = ?, mode = ?, base_size = ?, blocks = ? WHERE ino = ?"""
+    UPDATE inode SET size = ?, mtime_ns = ?, ctime_ns = ?, mode = ?, base_size = ?, blocks = ?,
+           changed = ? WHERE ino = ?"""
 _DIRTIED = """
     UPDATE inode SET generation = generation + 1,
-           blocks = ?, base_size = ?, base_store = ?, base_key = ?, base_etag = ? WHERE ino = ?"""
+           blocks = ?, changed = ?, base_size = ?, base_store = ?, base_key = ?, base_etag = ? WHERE ino = ?"""
 _TOUCHED = "UPDATE inode SET mtime_ns = ?, ctime_ns = ? WHERE ino = ?"
 _LINKED = "UPDATE inode SET nlink = max(1, nlink + ?) WHERE ino = ?"
 _CHANGED = "UPDATE inode SET ctime_ns = ? WHERE ino = ?"
-_BASE = "UPDATE inode SET base_store = ?, base_key = ?, base_etag = ?, base_size = ?, blocks = ? WHERE ino = ?"
+_BASE = """
+    UPDATE inode SET base_store = ?, base_key = ?, base_etag = ?, base_size = ?, blocks = NULL, changed = NULL
+     WHERE ino = ?"""
 _ORPHANS = "SELECT ino FROM inode WHERE nlink = 0"
 
 _CACHED = 20_000
@@ -62,20 +65,29 @@ class Inodes:
         """
         _, mode, _, _, _, size, _, mtime_ns, ctime_ns, *_ = inode
         base_size, blocks = inode.base_size, inode.blocks
-        self._db.execute(_WRITTEN, (size, mtime_ns, ctime_ns, mode, base_size, blocks, inode.ino))
+        changed = inode.changed
+        self._db.execute(_WRITTEN, (size, mtime_ns, ctime_ns, mode, base_size, blocks, changed, inode.ino))
         self._keep(
             self.get(inode.ino)._replace(
-                size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, mode=mode, base_size=base_size, blocks=blocks
+                size=size,
+                mtime_ns=mtime_ns,
+                ctime_ns=ctime_ns,
+                mode=mode,
+                base_size=base_size,
+                blocks=blocks,
+                changed=changed,
             )
         )
 
-    def dirtied(self, inode: Inode, *, blocks: bytes | None, base_size: int | None) -> Inode:
+    def dirtied(
+        self, inode: Inode, *, blocks: bytes | None, base_size: int | None, changed: bytes | None = None
+    ) -> Inode:
         """Begin a new generation of the inode's bytes; `base_size` None: nothing of its base counts any more."""
-        dirty = inode._replace(generation=inode.generation + 1, blocks=blocks, base_size=base_size)
+        dirty = inode._replace(generation=inode.generation + 1, blocks=blocks, changed=changed, base_size=base_size)
         if base_size is None:
             dirty = dirty._replace(base_store=None, base_key=None, base_etag=None)
         base = (dirty.base_store, dirty.base_key, dirty.base_etag)
-        self._db.execute(_DIRTIED, (blocks, base_size, *base, inode.ino))
+        self._db.execute(_DIRTIED, (blocks, changed, base_size, *base, inode.ino))
         return self._keep(dirty)
 
     def touched(self, ino: InodeNo, now_ns: int) -> None:
@@ -102,14 +114,25 @@ class Inodes:
         return self._keep(self.get(inode.ino)._replace(**columns))
 
     def rebased(self, inode: Inode, lower: LowerId, *, clean: bool) -> Inode:
-        """The inode's bytes are now `lower`'s. Not `clean`: they changed since, and all of them are local."""
+        """The inode's bytes are now `lower`'s. Not `clean`: they changed since; what is missing of them is there."""
         if not clean:
-            return inode
-        self._db.execute(_BASE, (*lower, inode.size, None, inode.ino))
+            return self.follow(inode.ino, lower) or inode
+        self._db.execute(_BASE, (*lower, inode.size, inode.ino))
         store, key, etag = lower
         return self._keep(
-            inode._replace(base_store=store, base_key=key, base_etag=etag, base_size=inode.size, blocks=None)
+            inode._replace(
+                base_store=store, base_key=key, base_etag=etag, base_size=inode.size, blocks=None, changed=None
+            )
         )
+
+    def follow(self, ino: InodeNo, lower: LowerId, *, lost: LowerId | None = None) -> Inode | None:
+        """If bytes of the inode are missing, they come from `lower` now; if `lost` is named, only those from there."""
+        if self._db.execute("SELECT 1 FROM inode WHERE ino = ?", (ino,)).fetchone() is None:
+            return None
+        inode = self.get(ino)
+        if inode.base is None or inode.base != (lost or inode.base):
+            return None
+        return self.update(inode, base_store=lower.store, base_key=lower.key, base_etag=lower.etag)
 
     def unlinked(self, inode: Inode, now_ns: int, *, keep: bool) -> Inode:
         """It lost a name: return it as it is now. After the last one it is deleted unless `keep`."""

@@ -51,6 +51,7 @@ STEPS: dict[int, Step] = {
         CREATE INDEX task_flow ON task (flow, due_ns) WHERE due_ns IS NOT NULL AND kind <> 5;
         """,
     ),
+    8: Step("large objects are made of what the store has", "ALTER TABLE inode ADD COLUMN changed BLOB;"),
 }
 """By the version that a step begins at."""
 

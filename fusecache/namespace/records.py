@@ -31,6 +31,7 @@ class Inode(NamedTuple):
     blocks: bytes | None
     rdev: int = 0
     xattrs: bytes | None = None
+    changed: bytes | None = None
 
     @property
     def is_special(self) -> bool:
@@ -91,6 +92,14 @@ class Directory(NamedTuple):
     epoch: Seq
     parent: InodeNo
     name: bytes
+
+
+class Owner(NamedTuple):
+    """Who makes a new file, and with which st_mode."""
+
+    mode: int
+    uid: int
+    gid: int
 
 
 class Place(NamedTuple):

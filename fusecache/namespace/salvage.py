@@ -93,6 +93,7 @@ class Salvage:
     def _keep(self, inode: Inode, held: Held) -> None:
         t = self._t
         columns: dict[str, object] = {"size": held.size, "blocks": held.blocks, "base_size": held.base_size}
+        columns["changed"] = None  # later writes may have reached the disk, and what told of them not
         if held.base_size is None:
             columns |= {"base_store": None, "base_key": None, "base_etag": None}
         elif inode.base is None:

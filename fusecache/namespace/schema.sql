@@ -34,10 +34,12 @@ CREATE TABLE inode (
     base_key   TEXT,
     base_etag  TEXT,               -- ... NULL: every byte is local
     base_size  INTEGER,            -- how many of its bytes still count: a truncate shrinks it
-    blocks     BLOB,               -- dirty and partly local: bitmap of the blocks here, LSB first; else NULL
+    blocks     BLOB,               -- dirty, and made from its base: bitmap of the blocks here, LSB first; else NULL
     rdev       INTEGER NOT NULL DEFAULT 0,  -- of a device
-    xattrs     BLOB                -- the `user.*` attributes, as namespace/xattrs.py packs them: read with the row,
+    xattrs     BLOB,               -- the `user.*` attributes, as namespace/xattrs.py packs them: read with the row,
                                    --   gone with it. NULL: it never had any; empty: its object may still tell of some
+    changed    BLOB                -- beside `blocks`: the blocks that were written, committed before they are; what else
+                                   --   counts of the base is as in the store. NULL: maybe all that are here
 ) STRICT;
 
 -- A name in a directory. The lower identity (store, key, etag) belongs to the name.

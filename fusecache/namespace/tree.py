@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from fusecache.errors import (
     AlreadyExists,
@@ -22,6 +21,7 @@ from fusecache.namespace.links import equal_object
 from fusecache.namespace.moves import Moves
 from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Dentry, Inode, Place, TaskKind
+from fusecache.namespace.records import Owner as Owner
 from fusecache.namespace.seals import Held
 from fusecache.namespace.tables import Tables as Tables
 from fusecache.namespace.wants import Wants
@@ -29,15 +29,6 @@ from fusecache.types import InodeNo, LowerId, Seq
 
 _MAX_DELAY_FACTOR = 10
 """A file that is rewritten again and again is uploaded at the latest after so many delays."""
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who makes a new file, and with which st_mode."""
-
-    mode: int
-    uid: int
-    gid: int
 
 
 class Tree:
@@ -119,14 +110,22 @@ class Tree:
             self._wants.marker(inode.ino, seq=seq, now_ns=now_ns)
         return inode
 
-    def begin_write(self, ino: InodeNo, *, blocks: bytes | None, base_size: int | None, now_ns: int) -> Inode:
+    def begin_write(
+        self,
+        ino: InodeNo,
+        *,
+        blocks: bytes | None,
+        base_size: int | None,
+        now_ns: int,
+        changed: bytes | None = None,
+    ) -> Inode:
         """The bytes begin to change: dirty from now on, and not uploaded before `closed`.
 
-        `blocks` is the map of what is local, when not everything is.
+        `blocks` is the map of what is local, `changed` of what differs from the base, while it has one.
         """
         t = self._t
         with t.database.transaction():
-            inode = t.inodes.dirtied(t.inodes.get(ino), blocks=blocks, base_size=base_size)
+            inode = t.inodes.dirtied(t.inodes.get(ino), blocks=blocks, base_size=base_size, changed=changed)
             if inode.nlink:
                 self._wants.instead(inode)
                 store = t.directories.get(t.dentries.of_inode(ino)[0].parent).store
@@ -134,11 +133,13 @@ class Tree:
                 t.tasks.want(TaskKind.UPLOAD, ino, store, seq=seq, due_ns=None, now_ns=now_ns)
         return inode
 
-    def wrote_blocks(self, ino: InodeNo, *, blocks: bytes | None, base_size: int | None) -> None:
+    def wrote_blocks(
+        self, ino: InodeNo, *, blocks: bytes | None, base_size: int | None, changed: bytes | None = None
+    ) -> None:
         """More blocks of a partly local file were made local: before the write is acknowledged."""
         t = self._t
         with t.database.transaction():
-            t.inodes.update(t.inodes.get(ino), blocks=blocks, base_size=base_size)
+            t.inodes.update(t.inodes.get(ino), blocks=blocks, base_size=base_size, changed=changed)
 
     def made_whole(self, ino: InodeNo) -> None:
         """Every byte of a dirty file is local now: it needs its base no more, which may be overwritten.
@@ -151,7 +152,8 @@ class Tree:
         if inode.base_key is None:
             return
         with t.database.transaction():
-            t.inodes.update(inode, base_store=None, base_key=None, base_etag=None, base_size=None, blocks=None)
+            gone = dict.fromkeys(("base_store", "base_key", "base_etag", "base_size", "blocks", "changed"))
+            t.inodes.update(inode, **gone)
 
     def base_instead_of(self, ino: InodeNo, lost: LowerId) -> LowerId | None:
         """`lost` is gone from the store: return where missing bytes come from now. None: from nowhere."""
@@ -324,6 +326,7 @@ class Tree:
     ) -> tuple[Seq, Inode]:
         t = self._t
         _check_name(place.name)
+        assert stat.S_IFMT(owner.mode)
         present = t.dentries.get(*place)
         if present is not None and present.ino is not None:
             raise AlreadyExists(repr(place.name))
@@ -331,7 +334,7 @@ class Tree:
         size = len(symlink) if symlink is not None else 0
         times = (now_ns, now_ns, now_ns)
         nlink = 2 if stat.S_ISDIR(owner.mode) else 1
-        fresh = (InodeNo(0), *_values(owner), nlink, size, *times, 0, 1, symlink, None, None, None, None, None, rdev)
+        fresh = (InodeNo(0), *owner, nlink, size, *times, 0, 1, symlink, None, None, None, None, None, rdev)
         inode = t.inodes.insert(Inode(*fresh))
         t.dentries.put(Dentry(*place, inode.ino, None, None, None, None, seq, 0))
         t.inodes.touched(place.parent, now_ns)
@@ -393,8 +396,3 @@ def _check_name(name: bytes) -> None:
     """Refuse the few names whose key would be that of a directory, or no key at all."""
     if name in UNSTORABLE:
         raise InvalidArgument(f"{name!r} would have the key of something else")
-
-
-def _values(owner: Owner) -> tuple[int, int, int]:
-    assert stat.S_IFMT(owner.mode)
-    return owner.mode, owner.uid, owner.gid

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from fusecache.namespace.database import Database
-from fusecache.types import ETag, InodeNo, ObjectKey, StoreNo
+from fusecache.types import ETag, Extent, InodeNo, LowerId, ObjectKey, StoreNo
 
-_COLUMNS = "upload, ino, store, key, upload_id, others, signature, part_bytes"
-_INTENDED = f"""
-    INSERT INTO upload ({_COLUMNS}) VALUES (:upload, :ino, :store, :key, NULL, :others, :signature, :part_bytes)"""
-_OF_INODE = f"SELECT {_COLUMNS} FROM upload WHERE ino = ? ORDER BY upload"
-_UNWANTED = f"SELECT {_COLUMNS} FROM upload WHERE ino IS NULL OR upload_id IS NULL ORDER BY upload"
+_COLUMNS = "upload, ino, store, key, upload_id, others, signature, part_bytes, unchanged, base_key, base_etag"
+_INTENDED = f"INSERT INTO upload ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_OF_INODE = f"SELECT {_COLUMNS} FROM upload WHERE ino = ? AND wanted ORDER BY upload"
+_UNWANTED = f"SELECT {_COLUMNS} FROM upload WHERE NOT wanted OR upload_id IS NULL ORDER BY upload"
+_REPLACING = (
+    f"SELECT {_COLUMNS} FROM upload WHERE ino = ? AND store = ? AND key = ? AND base_key = key AND base_etag = ?"
+)
 _KNOWN = "SELECT upload_id FROM upload WHERE store = ? AND key = ? AND upload_id IS NOT NULL"
 
 
@@ -25,13 +27,28 @@ class Upload(NamedTuple):
     """A row of `upload`."""
 
     upload: int
-    ino: InodeNo | None
+    ino: InodeNo
     store: StoreNo
     key: ObjectKey
     upload_id: str | None
     others: str | None
     signature: str
     part_bytes: int
+    unchanged: str
+    base_key: ObjectKey | None
+    base_etag: ETag | None
+
+    @property
+    def unchanged_extents(self) -> list[Extent]:
+        """What the store may copy from the base."""
+        return [Extent(*each) for each in json.loads(self.unchanged)]
+
+    @property
+    def replaced(self) -> LowerId | None:
+        """The version, if any, that is both what is copied from and what the object takes the place of."""
+        if self.base_etag is None or self.base_key != self.key:
+            return None
+        return LowerId(self.store, self.key, self.base_etag)
 
     @property
     def not_ours(self) -> Collection[str] | None:
@@ -58,9 +75,13 @@ class Uploads:
         """The store's names for our uploads to `key`."""
         return {row[0] for row in self._db.execute(_KNOWN, (store, key))}
 
-    def is_live(self, upload: int) -> bool:
+    def replacing(self, ino: InodeNo, lost: LowerId) -> list[Upload]:
+        """What was begun to put bytes of `lost`, and others of the inode, in its place."""
+        return [Upload._make(row) for row in self._db.execute(_REPLACING, (ino, *lost))]
+
+    def is_wanted(self, upload: int) -> bool:
         """Whether an upload is still about the present bytes and target of its inode."""
-        return self._db.execute("SELECT 1 FROM upload WHERE upload = ? AND ino > 0", (upload,)).fetchone() is not None
+        return self._db.execute("SELECT 1 FROM upload WHERE upload = ? AND wanted", (upload,)).fetchone() is not None
 
     def parts(self, upload: int) -> dict[int, ETag]:
         """The parts that the store has, by number."""
@@ -79,11 +100,17 @@ class Uploads:
         others: Collection[str] | None,
         signature: str,
         part_bytes: int,
+        unchanged: Sequence[Extent],
+        base: LowerId | None,
     ) -> Upload:
-        """An upload is about to be asked for."""
+        """An upload is about to be asked for. `unchanged` may be copied from `base`."""
         told = None if others is None else json.dumps(sorted(others))
-        row = Upload(self._database.next_seq(), ino, store, key, None, told, signature, part_bytes)
-        self._db.execute(_INTENDED, row._asdict())
+        base_key, base_etag = (base.key, base.etag) if base is not None else (None, None)
+        row = Upload(
+            self._database.next_seq(), ino, store, key, None, told, signature, part_bytes,
+            json.dumps(unchanged), base_key, base_etag,
+        )  # fmt: skip
+        self._db.execute(_INTENDED, row)
         return row
 
     def begun(self, upload: Upload, upload_id: str) -> Upload:
@@ -97,17 +124,17 @@ class Uploads:
 
     def give_up(self, upload: int) -> None:
         """Nobody goes on with it: it has to be aborted."""
-        self._db.execute("UPDATE upload SET ino = NULL WHERE upload = ?", (upload,))
+        self._db.execute("UPDATE upload SET wanted = 0 WHERE upload = ?", (upload,))
 
     def give_up_all_but(self, inodes: Collection[InodeNo]) -> None:
         """After a power loss: only the files of these inodes are known to have the bytes that were sent."""
-        for upload, ino in self._db.execute("SELECT upload, ino FROM upload WHERE ino IS NOT NULL").fetchall():
+        for upload, ino in self._db.execute("SELECT upload, ino FROM upload").fetchall():
             if ino not in inodes:
                 self.give_up(upload)
 
-    def completed(self, ino: InodeNo, key: ObjectKey) -> None:
-        """The object that was sent in parts is there."""
-        self._db.execute("DELETE FROM upload WHERE ino = ? AND key = ?", (ino, key))
+    def completed(self, ino: InodeNo, signature: str | None) -> None:
+        """The object of that signature is there: if it was sent in parts, they are gone."""
+        self._db.execute("DELETE FROM upload WHERE ino = ? AND signature = ? AND wanted", (ino, signature))
 
     def forget(self, upload: int) -> None:
         """The store has nothing of it."""

@@ -77,7 +77,7 @@ class Copier:
         except StoreRefused:
             if source.key != job.key:
                 raise
-            await make_whole(content, tools.fetcher, tools.namespace.tree)  # a store that cannot do that
+            await make_whole(content, tools.fetcher, tools.succession)  # a store that cannot do that
             self._upload_instead(started.task, content)
         else:
             lower = LowerId(source.store, job.key, etag)

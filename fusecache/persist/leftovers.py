@@ -81,6 +81,9 @@ class Leftovers:
             for upload_id in await self._ids(row):
                 async with tools.slots:
                     await tools.backends[row.store].abort_multipart(row.key, upload_id)
+            if row.replaced is not None:
+                async with tools.slots:
+                    await tools.succession.look(row)  # it may have been completed
             with tools.namespace.database.transaction():
                 tools.namespace.tables.uploads.forget(row.upload)
         except BackendError as exc:

@@ -7,21 +7,28 @@ from collections.abc import Mapping
 import trio
 
 from fusecache.backends.metadata import UPLOAD_ID
+from fusecache.cache.changes import unchanged
 from fusecache.cache.content import Content
-from fusecache.errors import BackendError, BackendUnavailable, NoSuchObject, PermanentBackendError, StoreRefused
+from fusecache.errors import (
+    BackendError,
+    BackendUnavailable,
+    NoSuchObject,
+    PermanentBackendError,
+    PreconditionFailed,
+    StoreRefused,
+)
 from fusecache.namespace.drain import Started
 from fusecache.namespace.uploads import Upload
 from fusecache.nurseries import unwrapped
 from fusecache.persist.leftovers import Leftovers
-from fusecache.persist.local import Stamp
+from fusecache.persist.local import Stamp, stamp_of
 from fusecache.persist.overwrite import Condition
 from fusecache.persist.proven import BytesChanged, Proof, ProvenRange
+from fusecache.persist.ranges import Part
+from fusecache.persist.reuse import missing_of, plan
 from fusecache.persist.signature import signed
 from fusecache.persist.tools import Tools
 from fusecache.types import ETag
-
-_MAX_PARTS = 10_000
-"""S3's limit."""
 
 
 class Parts:
@@ -44,6 +51,8 @@ class Parts:
         upload = self._unfinished(started, signature)
         if upload is None:
             others = await self._leftovers.clear(store, started.key)
+            if not self._is_current(started):
+                return None
             with self._tools.namespace.database.transaction():
                 upload = self._tools.namespace.tables.uploads.intend(
                     content.ino,
@@ -51,7 +60,9 @@ class Parts:
                     started.key,
                     others=others,
                     signature=signature,
-                    part_bytes=_part_bytes(proof.size, self._tools.settings.part_size),
+                    part_bytes=self._tools.settings.part_size,
+                    unchanged=unchanged(content),
+                    base=None if content.base is None else content.base.label,
                 )
         with self._leftovers.held(upload.upload):
             if upload.upload_id is None:
@@ -64,6 +75,11 @@ class Parts:
             except BytesChanged:
                 self._give_up(upload)
                 raise
+
+    def _is_current(self, started: Started) -> bool:
+        """Whether the task still has that target: what tells of an end of it tells those that are recorded by then."""
+        task = self._tools.namespace.tables.tasks.get(started.task.task)
+        return task is not None and task.key == started.key and not task.staged
 
     def _unfinished(self, started: Started, signature: str) -> Upload | None:
         """Return what an earlier attempt has begun with these very bytes; anything else of the file is given up."""
@@ -96,45 +112,61 @@ class Parts:
         self, upload: Upload, content: Content, proof: Proof, before: Stamp | None
     ) -> list[ETag] | None:
         """Return the etags of all parts; None if the file changed."""
-        tools, backend = self._tools, self._tools.backends[upload.store]
-        uploads = tools.namespace.tables.uploads
-        assert upload.upload_id is not None
-        upload_id, etags = upload.upload_id, uploads.parts(upload.upload)
-        starts = enumerate(range(0, proof.size, upload.part_bytes), start=1)
-        missing = [(number, offset) for number, offset in starts if number not in etags]
-
+        tools, uploads = self._tools, self._tools.namespace.tables.uploads
+        etags = uploads.parts(upload.upload)
+        whole = enumerate(plan(tools, upload.store, proof.size, upload.part_bytes, upload.unchanged_extents), start=1)
+        left = [(number, part) for number, part in whole if number not in etags]
         failures: list[BackendError] = []
 
         def is_same() -> bool:
-            return before == Stamp.of(content.fd()) and uploads.is_live(upload.upload)
+            return before == stamp_of(content) and uploads.is_wanted(upload.upload)
 
-        async def send(number: int, source: ProvenRange) -> None:
+        async def send(number: int, part: Part, turn: object) -> None:
             try:
-                etags[number] = await backend.put_part(upload.key, upload_id, number, source)
+                etags[number] = await self._send_part(
+                    upload, number, part, ProvenRange(content.fd(), *part.extent, proof)
+                )
             except BackendError as exc:
                 failures.append(exc)  # no other part is begun; those under way come to their end
                 return
             finally:
-                tools.slots.release_on_behalf_of(source)
-            tools.sent.add(source.length)
+                tools.slots.release_on_behalf_of(turn)
+            tools.sent.add(part.extent.length)
             if is_same():
                 with tools.namespace.database.transaction():
                     uploads.sent(upload.upload, number, etags[number])
 
+        if missing_of(content, [part for _, part in left]):
+            self._give_up(upload)  # what had been fetched to be sent was forgotten in a crash
+            return None
         with unwrapped():
             async with trio.open_nursery() as nursery:
-                for number, offset in missing:
-                    length = min(upload.part_bytes, proof.size - offset)
-                    source = ProvenRange(content.fd(), offset, length, proof)
+                for number, part in left:
                     # Taken here, so that a large file has no more tasks than requests.
-                    await tools.slots.acquire_on_behalf_of(source)
+                    turn = object()
+                    await tools.slots.acquire_on_behalf_of(turn)
                     if failures or not is_same():
-                        tools.slots.release_on_behalf_of(source)
+                        tools.slots.release_on_behalf_of(turn)
                         break
-                    nursery.start_soon(send, number, source)
+                    nursery.start_soon(send, number, part, turn)
         if failures:
             raise failures[0]
         return [etags[number] for number in sorted(etags)] if is_same() else None
+
+    async def _send_part(self, upload: Upload, number: int, part: Part, source: ProvenRange) -> ETag:
+        backend, key, extent = self._tools.backends[upload.store], upload.key, part.extent
+        assert upload.upload_id is not None
+        if not part.is_copied:
+            return await backend.put_part(key, upload.upload_id, number, source)
+        assert upload.base_key is not None
+        assert upload.base_etag is not None
+        try:
+            return await backend.put_part_copy(
+                key, upload.upload_id, number, upload.base_key, extent, if_match=upload.base_etag
+            )
+        except (PreconditionFailed, StoreRefused):
+            self._give_up(upload)  # the base was moved, or replaced; or this store cannot do that
+            raise
 
     async def _complete(self, started: Started, upload: Upload, etags: list[ETag]) -> ETag:
         tools = self._tools
@@ -180,7 +212,3 @@ class Parts:
     def _forget(self, upload: Upload) -> None:
         with self._tools.namespace.database.transaction():
             self._tools.namespace.tables.uploads.forget(upload.upload)
-
-
-def _part_bytes(size: int, wanted: int) -> int:
-    return max(wanted, -(-size // _MAX_PARTS))

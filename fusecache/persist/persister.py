@@ -50,6 +50,7 @@ from fusecache.persist.report import DrainReport, Reporter
 from fusecache.persist.settings import Settings
 from fusecache.persist.signature import Signer
 from fusecache.persist.staging import Patterns
+from fusecache.persist.succession import Succession
 from fusecache.persist.through import Through
 from fusecache.persist.tools import Tools
 from fusecache.persist.upload import Uploader
@@ -113,7 +114,8 @@ class Persister:
         self._tools = Tools(
             namespace, durability, contents, fetcher, backends, settings, slots, pacers, self._inflight,
             sent=Meter(), finished=Meter(), refused=Meter(), signer=signer,
-            overwriter=Overwriter(namespace.tables, backends, slots, signer, settings.rules), wall_ns=wall_ns, rng=rng,
+            overwriter=Overwriter(namespace.tables, backends, slots, signer, settings.rules),
+            succession=Succession(namespace, backends), wall_ns=wall_ns, rng=rng,
         )  # fmt: skip
         patterns = Patterns(staging=settings.staging, markers=settings.markers, rules=settings.rules)
         holds = Holds(namespace.tables, namespace.policies, self._inflight, is_read=contents.readers_of)
@@ -122,6 +124,8 @@ class Persister:
         self._planner = Planner(
             namespace.tables, holds, barriers, removed, self._inflight, patterns, namespace.policies, namespace.pauses
         )
+        self.base_instead_of = self._tools.succession.instead_of
+        """Tells readers where bytes come from whose version is gone from the store."""
         self._leftovers = Leftovers(self._tools)
         self._uploader = Uploader(self._tools, Parts(self._tools, self._leftovers))
         self._copier = Copier(self._tools)

@@ -19,6 +19,7 @@ from fusecache.persist.meter import Meter
 from fusecache.persist.overwrite import Overwriter
 from fusecache.persist.settings import Settings
 from fusecache.persist.signature import Signer
+from fusecache.persist.succession import Succession
 from fusecache.types import StoreNo
 
 
@@ -44,6 +45,7 @@ class Tools:
     """Requests that the store asked us to send later."""
     signer: Signer
     overwriter: Overwriter
+    succession: Succession
     wall_ns: Callable[[], int]
     rng: random.Random
 

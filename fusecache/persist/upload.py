@@ -8,14 +8,16 @@ from fusecache.backends.base import Backend, Source
 from fusecache.backends.metadata import UPLOAD_ID, metadata_of
 from fusecache.backends.sources import BytesSource, SourceTruncated
 from fusecache.cache.contents import Base, Content
+from fusecache.errors import PermanentBackendError, PreconditionFailed, StoreRefused
 from fusecache.namespace.drain import Started
 from fusecache.namespace.records import Inode
 from fusecache.namespace.seals import Held
-from fusecache.persist.local import Stamp, attributes, make_whole, open_content
+from fusecache.persist.local import BaseChanged, attributes, find_base, make_whole, open_content, stamp_of
 from fusecache.persist.overwrite import Condition
 from fusecache.persist.parts import Parts
 from fusecache.persist.plan import Job
 from fusecache.persist.proven import BytesChanged, Proof, ProvenRange
+from fusecache.persist.reuse import make_ready, may_copy
 from fusecache.persist.start import begin
 from fusecache.persist.tools import Tools
 from fusecache.types import ETag, LowerId
@@ -51,35 +53,49 @@ class Uploader:
             return
         content = open_content(tools.contents, inode)
         try:
-            if not content.whole:
-                await make_whole(content, tools.fetcher, tools.namespace.tree)
+            is_copied = may_copy(tools, job.task.store, inode, content) and await make_ready(
+                tools, job.task.store, content
+            )
+            if not is_copied and not content.whole:
+                await make_whole(content, tools.fetcher, tools.succession)
+            is_same = True
             if content.base is not None or tools.namespace.tables.seals.get(inode.ino).synced_base_size is not None:
-                await self._hold(content)
-            await self._send(job, content)
+                is_same = await self._hold(content)
+            if is_same or content.whole:
+                await self._send(job, content, is_copied=is_copied)
+            else:
+                tools.namespace.drain.put_off(job.task, due_ns=tools.wall_ns() + _AGAIN_NS)
         finally:
             content.close()
 
-    async def _hold(self, content: Content) -> None:
-        """The object that some bytes came from may be overwritten: a power loss must not take them now."""
+    async def _hold(self, content: Content) -> bool:
+        """The object that some bytes come from may be overwritten: a power loss must not take the others now.
+
+        Returns whether it cannot: False if the file was written to meanwhile.
+        """
         tree, inodes = self._tools.namespace.tree, self._tools.namespace.tables.inodes
         synced = await self._tools.contents.sync(content)
-        if synced.base_size is None and synced.changes == content.changes:
-            generation = inodes.get(content.ino).generation
-            tree.synced(content.ino, Held(generation, synced.size, None, None))
+        if synced.changes != content.changes:
+            return False
+        generation = inodes.get(content.ino).generation
+        tree.synced(content.ino, Held(generation, synced.size, synced.blocks, synced.base_size))
+        return True
 
-    async def _send(self, job: Job, content: Content) -> None:
+    async def _send(self, job: Job, content: Content, *, is_copied: bool) -> None:
         tools = self._tools
-        if tools.contents.readers_of(job.task.store, job.key):
+        if tools.contents.readers_of(job.task.store, job.key, but=content):
             tools.namespace.drain.put_off(job.task, due_ns=tools.wall_ns() + _READER_NS)
             return
         started = begin(tools, job)
         if started is None:
             return
-        if content.base is not None:
-            content.relabel(None)
-        tools.namespace.tree.made_whole(content.ino)
+        if not is_copied:
+            self._forget_base(content)
         await tools.recorded()
         inode = tools.namespace.tables.inodes.get(content.ino)
+        if not content.whole and inode.size <= tools.settings.multipart_threshold:
+            self._again(started)  # it was cut meanwhile: now all of it is sent
+            return
         try:
             with content.held():
                 await self._finish(started, inode, self._source(content, inode), content)
@@ -89,6 +105,27 @@ class Uploader:
             if tools.namespace.tables.inodes.get(inode.ino).generation == inode.generation:
                 raise
             self._again(started)  # somebody writes through the mount
+        except (PreconditionFailed, StoreRefused) as exc:
+            await self._not_copied(started, content, exc)
+
+    async def _not_copied(self, started: Started, content: Content, exc: PermanentBackendError) -> None:
+        """The store would not copy what is missing here: from where it is now, or not at all."""
+        tools = self._tools
+        if isinstance(exc, StoreRefused) and (content.whole or self._backend(started).capabilities.multipart_copy):
+            raise exc
+        try:
+            await find_base(content, tools.succession, exc)
+        except BaseChanged:
+            if not content.whole:
+                raise
+            self._forget_base(content)
+        self._again(started)
+
+    def _forget_base(self, content: Content) -> None:
+        """All of it is here, and all of it is sent."""
+        if content.base is not None:
+            content.relabel(None)
+        self._tools.namespace.tree.made_whole(content.ino)
 
     def _source(self, content: Content, inode: Inode) -> Source:
         """A small body is read at once: no write of this process can come between, and none while it is sent."""
@@ -104,7 +141,7 @@ class Uploader:
 
     async def _finish(self, started: Started, inode: Inode, source: Source, content: Content | None = None) -> None:
         tools = self._tools
-        before = Stamp.of(content.fd()) if content is not None and inode.size else None
+        before = stamp_of(content) if content is not None and inode.size else None
         signature = tools.signer.upload(started.key, inode, source.length, before)
         metadata = metadata_of(attributes(inode), upload_id=signature)
         if content is not None and source.length > tools.settings.multipart_threshold:
@@ -112,13 +149,15 @@ class Uploader:
         else:
             etag = await self._put(started, source, metadata)
             tools.sent.add(source.length)
-        if etag is None or (content is not None and before is not None and before != Stamp.of(content.fd())):
+        if etag is None or (content is not None and before is not None and before != stamp_of(content)):
             self._again(started)
             return
         lower = LowerId(started.task.store, started.key, etag)
-        clean = tools.namespace.drain.uploaded(started, lower, inode, now_ns=tools.wall_ns())
+        clean = tools.namespace.drain.uploaded(started, lower, inode, now_ns=tools.wall_ns(), signature=signature)
         if clean and content is not None:
             content.relabel(Base(*lower, size=inode.size))
+        elif content is not None and content.base is not None:
+            content.rebase(Base(*lower, size=content.base.size))
 
     async def _put(self, started: Started, source: Source, metadata: Mapping[str, str]) -> ETag:
         backend = self._backend(started)

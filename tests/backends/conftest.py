@@ -30,6 +30,7 @@ CANNOT: dict[tuple[str, str], str] = {
     ("moto", "test_odd_names[newline]"): "moto's URL routing does not match a newline in a key",
     ("moto", "test_a_name_with_control_characters"): "moto's URL routing does not match a newline in a key",
     ("moto", "test_a_part_of_an_unknown_upload"): "moto answers 500 where S3 says NoSuchUpload",
+    ("moto", "test_a_part_copied_to_an_unknown_upload"): "moto answers 500 where S3 says NoSuchUpload",
     ("moto", "test_an_upload_tells_when_it_began"): "moto says 2010 of every upload",
     ("file", "test_a_file_and_things_below_it"): _AS_FILES,
     ("rclone", "test_a_file_and_things_below_it"): _AS_FILES,

@@ -9,7 +9,7 @@ import pytest
 from fusecache.backends.base import Backend
 from fusecache.backends.sources import BytesSource
 from fusecache.errors import BackendError, NoSuchObject, PermanentBackendError, PreconditionFailed, StoreRefused
-from fusecache.types import Extent
+from fusecache.types import ETag, Extent
 from tests.backends.helpers import WRONG, key, names, put, read
 
 PART = 5 << 20
@@ -123,3 +123,60 @@ async def test_a_part_of_an_unknown_upload(store: Backend) -> None:
     await store.abort_multipart(key("big"), upload_id)
     with pytest.raises(NoSuchObject):
         await store.put_part(key("big"), upload_id, 1, BytesSource(b"x"))
+
+
+@pytest.mark.slow
+async def test_parts_that_the_store_copies(store: Backend) -> None:
+    """Also from the object that is replaced by them."""
+    old, middle = os.urandom(3 * PART + 7), os.urandom(PART)
+    etag = await put(store, "big", old, mode="1")
+    if not await can_copy_parts(store, etag):
+        assert not store.capabilities.multipart_copy
+        return
+    for target in "other", "big":
+        upload_id = await store.start_multipart(key(target), metadata={"mode": "2"})
+        head, tail = Extent(3, PART), Extent(2 * PART + 1, PART + 6)
+        etags = [
+            await store.put_part_copy(key(target), upload_id, 1, key("big"), head, if_match=etag),
+            await store.put_part(key(target), upload_id, 2, BytesSource(middle)),
+            await store.put_part_copy(key(target), upload_id, 3, key("big"), tail, if_match=etag),
+        ]
+        await store.complete_multipart(key(target), upload_id, etags, if_match=etag if target == "big" else None)
+        assert (await store.head(key(target))).metadata == {"mode": "2"}
+        assert await read(store, target) == old[3 : PART + 3] + middle + old[2 * PART + 1 :]
+
+
+async def test_a_part_that_cannot_be_copied(store: Backend) -> None:
+    """Of another version, or from nowhere."""
+    old = await put(store, "a", b"x" * 1000)
+    if not await can_copy_parts(store, old):
+        return
+    await put(store, "a", b"y" * 1000)
+    upload_id = await store.start_multipart(key("b"), metadata={})
+    for source in "a", "absent":
+        with pytest.raises(PreconditionFailed):
+            await store.put_part_copy(key("b"), upload_id, 1, key(source), Extent(0, 10), if_match=old)
+    assert list(await store.list_parts(key("b"), upload_id)) == []
+
+
+async def test_a_part_copied_to_an_unknown_upload(store: Backend) -> None:
+    etag = await put(store, "a", b"x" * 1000)
+    if not await can_copy_parts(store, etag):
+        return
+    upload_id = await store.start_multipart(key("b"), metadata={})
+    await store.abort_multipart(key("b"), upload_id)
+    with pytest.raises(NoSuchObject):
+        await store.put_part_copy(key("b"), upload_id, 1, key("a"), Extent(0, 10), if_match=etag)
+
+
+async def can_copy_parts(store: Backend, etag: ETag) -> bool:
+    """Whether the server can, which it shows when it is asked to."""
+    source = (await store.list("", delimiter=None)).objects[0]
+    upload_id = await store.start_multipart(key("probe"), metadata={})
+    try:
+        await store.put_part_copy(key("probe"), upload_id, 1, source.key, Extent(0, 10), if_match=etag)
+    except StoreRefused:
+        return False
+    finally:
+        await store.abort_multipart(key("probe"), upload_id)
+    return True

@@ -32,6 +32,7 @@ WRITES: dict[str, Callable[[Backend], Awaitable[object]]] = {
     "delete": lambda store: store.delete([key("a")]),
     "start": lambda store: store.start_multipart(key("b"), metadata={}),
     "part": lambda store: store.put_part(key("b"), "u", 1, BytesSource(b"")),
+    "copied part": lambda store: store.put_part_copy(key("b"), "u", 1, key("a"), Extent(0, 1), if_match=WRONG),
     "complete": lambda store: store.complete_multipart(key("b"), "u", []),
     "abort": lambda store: store.abort_multipart(key("b"), "u"),
 }

@@ -37,7 +37,7 @@ from fusecache.namespace.namespace import Namespace
 from fusecache.persist.persister import Persister
 from fusecache.persist.settings import Settings
 from fusecache.persist.staging import Patterns
-from fusecache.types import DeleteOutcome, ETag, ObjectKey, Seq
+from fusecache.types import DeleteOutcome, ETag, Extent, ObjectKey, Seq
 from tests.fs.harness import BLOCK, DEFAULTS, CountedStore, World
 from tests.fs.room import Room, ample_space
 
@@ -111,6 +111,27 @@ class RecordedStore(CountedStore):
         await trio.sleep(self.part_s)
         etag = await super().put_part(key, upload_id, number, source)
         self.parts.append(f"{key} {number}")
+        await trio.sleep(self.pause_s)
+        return etag
+
+    async def put_part_copy(
+        self, key: ObjectKey, upload_id: str, number: int, source: ObjectKey, extent: Extent, *, if_match: ETag
+    ) -> ETag:
+        etag = await super().put_part_copy(key, upload_id, number, source, extent, if_match=if_match)
+        self.parts.append(f"{key} {number} copied")
+        await trio.sleep(self.pause_s)
+        return etag
+
+    async def complete_multipart(
+        self,
+        key: ObjectKey,
+        upload_id: str,
+        etags: Sequence[ETag],
+        *,
+        if_match: ETag | None = None,
+        if_none_match: bool = False,
+    ) -> ETag:
+        etag = await super().complete_multipart(key, upload_id, etags, if_match=if_match, if_none_match=if_none_match)
         await trio.sleep(self.pause_s)
         return etag
 
@@ -232,7 +253,10 @@ async def a_drained_world(
         rng=random.Random(seed), open_for_writing=lambda: files.open_for_writing(),
         pacers={} if pacer is None else {ns.store: pacer}, stale=stale.append,
     )  # fmt: skip
-    files = Files(ns, durability, contents, fetcher, wall_ns=wall_ns, changed=persister.ring)
+    files = Files(
+        ns, durability, contents, fetcher, wall_ns=wall_ns, changed=persister.ring,
+        base_instead_of=persister.base_instead_of,
+    )  # fmt: skip
     names = Names(
         ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns,
         dropped=files.dropped, stale=stale.append,

@@ -35,6 +35,7 @@ from fusecache.namespace.lower import Defaults
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode, Place
 from fusecache.namespace.tree import Owner
+from fusecache.persist.succession import Succession
 from fusecache.types import ROOT_INO, ETag, Extent, HandleNo, InodeNo, ListPage, ObjectInfo, ObjectKey
 from tests.fs.room import ample_space
 
@@ -267,7 +268,11 @@ async def a_world(
     contents = Contents(root, ContentIndex(root / "index.db"), block_size=BLOCK, boot_id="boot")
     fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(16))
     listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
-    files = Files(ns, durability, contents, fetcher, wall_ns=wall_ns, changed=lambda: None)
+    succession = Succession(ns, readers)
+    files = Files(
+        ns, durability, contents, fetcher, wall_ns=wall_ns, changed=lambda: None,
+        base_instead_of=succession.instead_of,
+    )  # fmt: skip
     stale: list[Stale] = []
     names = Names(
         ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns,

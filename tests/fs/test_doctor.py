@@ -302,7 +302,8 @@ async def test_an_upload_that_goes_on_is_left_alone(clinic: Clinic) -> None:
     clinic.now_ns += DAY_NS + 10**9
     upload_id = await clinic.store.start_multipart(ObjectKey("clean"), metadata={})
     connection = clinic.world.ns.database.connection
-    connection.execute("INSERT INTO upload VALUES (77, NULL, 1, 'clean', ?, '[]', 'signature', 5)", (upload_id,))
+    row = (77, 7, 1, 1, "clean", upload_id, "[]", "signature", 5, "[]", None, None)
+    connection.execute(f"INSERT INTO upload VALUES ({', '.join('?' * len(row))})", row)
     assert await clinic.found() == {}
     assert await clinic.found(mounted=False) == {}
 

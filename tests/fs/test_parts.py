@@ -17,7 +17,7 @@ from fusecache.backends.memory import MemoryBackend
 from fusecache.backends.sources import BytesSource
 from fusecache.errors import AccessDenied, BackendUnavailable
 from fusecache.persist.settings import Settings
-from fusecache.types import ETag, ObjectKey
+from fusecache.types import ETag, ObjectKey, OpenUpload
 from tests.backends.helpers import WRONG
 from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
 from tests.fs.harness import pattern
@@ -315,3 +315,35 @@ async def test_parts_that_a_store_keeps_beside_the_object_are_removed(
         await world.settle()
         await trio.sleep(1)
         assert (store.content("big"), store.parts, store.parts_left) == (BIG, PARTS, 0)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda each: each.__name__)
+async def test_a_change_while_the_store_is_asked_for_uploads_leaves_none(
+    autojump_clock: MockClock, tmp_path: Path, change: Change
+) -> None:
+    class Thoughtful(SlowStore):
+        async def list_uploads(self, key: ObjectKey | None = None) -> Sequence[OpenUpload]:
+            await trio.sleep(1.0)
+            return await super().list_uploads(key)
+
+    store = Thoughtful()
+    async with a_drained_world(tmp_path, store) as world:
+        await world.write_file("big", BIG)
+        await trio.sleep(1.5)
+        await change(world)
+        await trio.sleep(1.0)
+    async with a_drained_world(tmp_path, store) as world:
+        await world.settle()
+        await trio.sleep(100)
+        assert (store.objects(), store.parts_left) == (CHANGES[change], 0)
+
+
+async def test_files_of_one_size_are_sent_side_by_side(autojump_clock: MockClock, tmp_path: Path) -> None:
+    store = RecordedStore()
+    store.pause_s = 0.5
+    async with a_drained_world(tmp_path, store) as world:
+        for name in "abc":
+            await world.write_file(name, BIG)
+        told = await world.persister.drain()
+        assert (told.stuck, told.files_left) == ((), 0)
+        assert store.objects() == dict.fromkeys("abc", BIG)

@@ -97,8 +97,8 @@ async def test_the_markers_of_one_tree_go_together(
         await world.unlink(f"t/_delta_log/{n}.json")
     await world.unlink("t/a")
     await world.settle()
-    of_data = [write.split() for write in store.writes if not write.endswith("/")]
-    assert of_data[0] == ["delete", *(f"t/_delta_log/{n}.json" for n in range(5))]
+    of_data = [write for write in store.writes if not write.endswith("/")]
+    assert of_data[0].split() == ["delete", *(f"t/_delta_log/{n}.json" for n in range(5))]
 
 
 async def test_what_moves_into_a_table_waits_for_the_marker_to_go(

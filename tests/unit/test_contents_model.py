@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from fusecache.cache.changes import changed_map, mark, unchanged
 from fusecache.types import Extent
 from tests.amounts import examples
 from tests.unit.content_builders import BLOCK, INO, KEY, STORE, base_of, fetch, open_contents, read_all
@@ -37,6 +38,7 @@ class ContentMachine(RuleBasedStateMachine):
         self.base = None if body is None else base_of(body, "v0")
         self.dirty = body is None
         self.map: bytes | None = None
+        self.changed: bytes | None = None
         self.content = self.contents.open(INO, size=len(self.model), base=self.base, create=body is None)
 
     def commit(self) -> None:
@@ -44,13 +46,19 @@ class ContentMachine(RuleBasedStateMachine):
         if not self.content.clean:
             self.dirty = True
         if self.content.map_unsaved:
-            self.map, self.base = self.content.block_map(), self.content.base
-            self.content.map_saved()
+            self.commit_maps()
+
+    def commit_maps(self) -> None:
+        self.map, self.base = self.content.block_map(), self.content.base
+        self.changed = changed_map(self.content)
+        self.content.map_saved()
 
     @rule(offset=OFFSETS, data=BODIES)
     def write(self, offset: int, data: bytes) -> None:
         for block_no in self.content.missing_for_write(Extent(offset, len(data))):
             self.fill(block_no)
+        if mark(self.content, Extent(offset, len(data))):
+            self.commit_maps()
         assert self.content.pwrite(offset, data) == len(data)
         self.commit()
         self.model.extend(bytes(max(0, offset - len(self.model))))
@@ -79,7 +87,7 @@ class ContentMachine(RuleBasedStateMachine):
         self.object = bytes(self.model)
         self.base = base_of(self.object, f"v{self.version}")
         self.content.relabel(self.base)
-        self.dirty, self.map = False, None
+        self.dirty, self.map, self.changed = False, None, None
 
     @rule()
     def move_object(self) -> None:
@@ -110,6 +118,7 @@ class ContentMachine(RuleBasedStateMachine):
         """The namespace comes back; a clean file comes back with a block that never reached the disk."""
         size = self.drop_process()
         self.boot_count += 1
+        self.changed = None
         path = self.root / "contents" / "34" / "1234"
         if not self.dirty and path.exists() and path.stat().st_size > spoil * BLOCK:
             with path.open("r+b") as file:
@@ -129,7 +138,9 @@ class ContentMachine(RuleBasedStateMachine):
         if self.dirty:
             stat = self.contents.stat(INO)
             assert (stat.st_size if stat else 0) == size, "found again by the file's length"
-        self.content = self.contents.open(INO, size=size, base=self.base, local_blocks=local_blocks)
+        self.content = self.contents.open(
+            INO, size=size, base=self.base, local_blocks=local_blocks, changed=self.changed
+        )
         assert self.content.base == self.base
 
     @invariant()
@@ -142,6 +153,8 @@ class ContentMachine(RuleBasedStateMachine):
         assert content.whole == (not content.missing(Extent(0, content.size)))
         assert 0 <= content.cached_bytes <= content.size
         assert self.contents.readers_of(STORE, KEY) == (not content.whole)
+        for extent in unchanged(content):
+            assert self.object[extent.offset : extent.end] == self.model[extent.offset : extent.end]
         if content._file.fd >= 0:
             assert os.fstat(content._file.fd).st_size == content.size
 

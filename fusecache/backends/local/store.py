@@ -46,7 +46,7 @@ class LocalBackend:
         self._tree = LocalTree(root)
         staging = Staging(root, wall_ns)
         self._writer = LocalWriter(self._tree, staging, wall_ns)
-        self._uploads = LocalUploads(self._writer, staging)
+        self._uploads = LocalUploads(self._tree, self._writer, staging)
         self._threads = threads
 
     @property
@@ -116,6 +116,12 @@ class LocalBackend:
 
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         return await self._run(f"PUT part of {key}", self._uploads.put_part, upload_id, number, source)
+
+    async def put_part_copy(
+        self, key: ObjectKey, upload_id: str, number: int, source: ObjectKey, extent: Extent, *, if_match: ETag
+    ) -> ETag:
+        what = f"COPY part of {source} to {key}"
+        return await self._run(what, self._uploads.copy_part, upload_id, number, source, extent, if_match)
 
     async def complete_multipart(
         self,

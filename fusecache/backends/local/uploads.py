@@ -13,10 +13,10 @@ from pathlib import Path
 
 from fusecache.backends.base import Source
 from fusecache.backends.local.staging import Staging
-from fusecache.backends.local.tree import etag_of
-from fusecache.backends.local.writer import LocalWriter, fill_from_files, fill_from_source
-from fusecache.errors import NoSuchObject, StoreRefused
-from fusecache.types import ETag, ObjectKey, OpenUpload
+from fusecache.backends.local.tree import LocalTree, etag_of
+from fusecache.backends.local.writer import Fill, LocalWriter, copy_range, fill_from_files, fill_from_source
+from fusecache.errors import NoSuchObject, PreconditionFailed, StoreRefused
+from fusecache.types import ETag, Extent, ObjectKey, OpenUpload
 
 _ABOUT = "about.json"
 """The key and the metadata of the object to be."""
@@ -26,7 +26,8 @@ _ID = re.compile(r"upload-[0-9a-f]{32}")
 class LocalUploads:
     """Parts are files named by their numbers; they outlive the process, until completed or aborted."""
 
-    def __init__(self, writer: LocalWriter, staging: Staging) -> None:
+    def __init__(self, tree: LocalTree, writer: LocalWriter, staging: Staging) -> None:
+        self._tree = tree
         self._writer = writer
         self._staging = staging
 
@@ -39,11 +40,28 @@ class LocalUploads:
         return upload_id
 
     def put_part(self, upload_id: str, number: int, source: Source) -> ETag:
+        return self._write(upload_id, number, fill_from_source(source))
+
+    def copy_part(self, upload_id: str, number: int, source: ObjectKey, extent: Extent, if_match: ETag) -> ETag:
+        self._directory(upload_id)
+        try:
+            file = self._tree.path(source).open("rb")
+        except (FileNotFoundError, NotADirectoryError) as exc:
+            raise PreconditionFailed(f"{source}: gone, {if_match} was to be copied") from exc
+        with file:
+            found = os.fstat(file.fileno())
+            if etag_of(found) != if_match:
+                raise PreconditionFailed(f"{source}: holds {etag_of(found)}, {if_match} was to be copied")
+            if extent.end > found.st_size:
+                raise StoreRefused(f"{source}: has {found.st_size} bytes, {extent.end} were to be copied")
+            return self._write(upload_id, number, lambda fd: copy_range(file.fileno(), extent, fd))
+
+    def _write(self, upload_id: str, number: int, fill: Fill) -> ETag:
         part = self._directory(upload_id) / f"{number:05}"
         temporary = part.with_suffix(f".{uuid.uuid4().hex}")
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
-            fill_from_source(source)(fd)
+            fill(fd)
             etag = etag_of(os.fstat(fd))
         finally:
             os.close(fd)

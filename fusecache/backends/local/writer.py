@@ -17,7 +17,7 @@ from fusecache.backends.local.rename import rename_new
 from fusecache.backends.local.staging import Staging
 from fusecache.backends.local.tree import LocalTree, entries, etag_of
 from fusecache.errors import NoSuchObject, PreconditionFailed, StoreRefused
-from fusecache.types import ETag, ObjectKey
+from fusecache.types import ETag, Extent, ObjectKey
 
 Fill = Callable[[int], None]
 """Writes a body into a descriptor."""
@@ -239,14 +239,19 @@ def fill_from_files(paths: list[Path]) -> Fill:
     def fill(fd: int) -> None:
         for path in paths:
             with path.open("rb") as file:
-                left = os.fstat(file.fileno()).st_size
-                while left:
-                    copied = os.copy_file_range(file.fileno(), fd, left)
-                    if not copied:
-                        raise NoSuchObject(f"{path}: became shorter while it was copied")
-                    left -= copied
+                copy_range(file.fileno(), Extent(0, os.fstat(file.fileno()).st_size), fd)
 
     return fill
+
+
+def copy_range(source_fd: int, extent: Extent, fd: int) -> None:
+    """Append a range of a file, likewise."""
+    offset = extent.offset
+    while offset < extent.end:
+        copied = os.copy_file_range(source_fd, fd, extent.end - offset, offset)
+        if not copied:
+            raise NoSuchObject(f"what was to be copied ends at byte {offset}, not at {extent.end}")
+        offset += copied
 
 
 def write_all(fd: int, chunk: bytes) -> None:

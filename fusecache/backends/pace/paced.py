@@ -97,6 +97,12 @@ class Paced:
         async with self._turn(RequestClass.WRITE, key, source.length):
             return await self._inner.put_part(key, upload_id, number, source)
 
+    async def put_part_copy(
+        self, key: ObjectKey, upload_id: str, number: int, source: ObjectKey, extent: Extent, *, if_match: ETag
+    ) -> ETag:
+        async with self._turn(RequestClass.COPY, key):
+            return await self._inner.put_part_copy(key, upload_id, number, source, extent, if_match=if_match)
+
     async def complete_multipart(
         self,
         key: ObjectKey,

@@ -14,7 +14,7 @@ from fusecache.backends.s3.errors import translated
 from fusecache.backends.s3.headers import content_of, etag_of, metadata_of, placement_of, quoted
 from fusecache.backends.s3.latest import Latest
 from fusecache.backends.s3.probe import Probes, Trust
-from fusecache.errors import BackendError, PreconditionFailed, StoreRefused
+from fusecache.errors import BackendError, NoSuchObject, PreconditionFailed, StoreRefused
 from fusecache.types import ETag, Extent, ObjectKey
 
 PART_BYTES = 512 << 20
@@ -56,6 +56,26 @@ class S3Copier:
         head = self._latest.head(source, if_match) if if_match is not None else None
         is_kept = head is not None and await self._probes.copy_conditions(source) is Trust.KEPT
         return head if is_kept else None
+
+    async def copy_part(
+        self, target: ObjectKey, upload_id: str, number: int, source: ObjectKey, extent: Extent, *, if_match: ETag
+    ) -> ETag:
+        """Copy as `Backend.put_part_copy`; a HEAD comes first where the server is not known to keep the condition."""
+        if self._probes.known_copy_conditions is not Trust.KEPT:  # to find out, all of a large object might be copied
+            await self._check_version(source, if_match)
+        try:
+            return await self._copy_part(target, upload_id, number, source, extent, if_match)
+        except NoSuchObject:
+            await self._check_version(source, if_match)  # else it is the upload that is gone
+            raise
+
+    async def _check_version(self, source: ObjectKey, if_match: ETag) -> None:
+        try:
+            found = etag_of(await self._bucket.head(source))
+        except NoSuchObject as exc:
+            raise PreconditionFailed(f"{source}: gone, {if_match} was to be copied") from exc
+        if found != if_match:
+            raise PreconditionFailed(f"{source}: holds {found}, {if_match} was to be copied")
 
     async def _marker(self, target: ObjectKey, head: Mapping[str, Any], metadata: Mapping[str, str] | None) -> ETag:
         """Put the marker anew: versitygw cannot copy one, and there is nothing in it to copy."""
@@ -129,17 +149,9 @@ class S3Copier:
         limit = trio.CapacityLimiter(PARALLEL_PARTS)
 
         async def copy_part(number: int, extent: Extent) -> None:
-            args = self._bucket.args(
-                target,
-                UploadId=upload_id,
-                PartNumber=number,
-                CopySource=self._bucket.copy_source(source),
-                CopySourceIfMatch=quoted(etag_of(head)),
-                CopySourceRange=f"bytes={extent.offset}-{extent.end - 1}",
-            )
             try:
                 async with limit:
-                    etags[number] = await self._copy_part(source, args)
+                    etags[number] = await self._copy_part(target, upload_id, number, source, extent, etag_of(head))
             except BackendError as exc:
                 failures.append(exc)
                 nursery.cancel_scope.cancel()
@@ -151,7 +163,17 @@ class S3Copier:
             raise failures[0]
         return [etags[number] for number in sorted(etags)]
 
-    async def _copy_part(self, source: ObjectKey, args: Mapping[str, Any]) -> ETag:
+    async def _copy_part(
+        self, target: ObjectKey, upload_id: str, number: int, source: ObjectKey, extent: Extent, if_match: ETag
+    ) -> ETag:
+        args = self._bucket.args(
+            target,
+            UploadId=upload_id,
+            PartNumber=number,
+            CopySource=self._bucket.copy_source(source),
+            CopySourceIfMatch=quoted(if_match),
+            CopySourceRange=f"bytes={extent.offset}-{extent.end - 1}",
+        )
         with translated(self._bucket.what("COPY part of", source)):
             answer = await self._bucket.client.upload_part_copy(**args)
         if etag := etag_of(answer.get("CopyPartResult", {})):

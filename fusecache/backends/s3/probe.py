@@ -86,6 +86,11 @@ class Probes:
                 await self._probe_writes()
         return self._write_conditions
 
+    @property
+    def known_copy_conditions(self) -> Trust:
+        """What has been found out of it so far."""
+        return self._copy_conditions
+
     async def copy_conditions(self, key: ObjectKey) -> Trust:
         """Find out with a copy of `key`, if it exists, whether the condition on a source is kept."""
         async with self._probing:

@@ -194,6 +194,11 @@ class S3Backend:
         with translated(self._bucket.what(f"PUT part {number} of", key)):
             return etag_of(await self._client.upload_part(**args))
 
+    async def put_part_copy(
+        self, key: ObjectKey, upload_id: str, number: int, source: ObjectKey, extent: Extent, *, if_match: ETag
+    ) -> ETag:
+        return await self._copier.copy_part(key, upload_id, number, source, extent, if_match=if_match)
+
     async def complete_multipart(
         self,
         key: ObjectKey,
