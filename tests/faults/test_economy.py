@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -106,3 +107,20 @@ def _fill(directory: Path) -> None:
     directory.mkdir()
     for number in range(RENAMED):
         (directory / f"{number}").write_bytes(b"%d" % number)
+
+
+@pytest.mark.parametrize("offset", [48 << 20, 20 << 20], ids=["appended", "in the middle"])
+def test_a_mib_of_a_large_file_costs_a_part(mount: Mount, store: Store, faults: FaultServer, offset: int) -> None:
+    """What is sent is that and what makes it a part; the rest is copied, and not read for it."""
+    path = mount.path / "large"
+    path.write_bytes(os.urandom(48 << 20))
+    drained(mount, store, faults)
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(os.urandom(1 << 20))
+    mount.flush()
+    records = faults.news()
+    assert sum(record.sent_bytes for record in records) < 6 << 20
+    assert sum(record.received_bytes for record in records) < 1 << 20
+    assert sum(record.operation == "UploadPart" for record in records) == 1
+    drained(mount, store, faults)
