@@ -37,6 +37,20 @@ def test_a_write_during_the_upload_keeps_the_task(upper: Upper) -> None:
     assert upper.tasks() == []
 
 
+def test_what_is_missing_of_a_file_that_changed_meanwhile_comes_from_the_new_object(upper: Upper) -> None:
+    ino = upper.write("a")
+    old = upper.upload("a", "e1")
+    upper.ns.tree.begin_write(ino, blocks=b"\x01", base_size=9, now_ns=upper.tick())
+    upper.close_file(ino)
+    started, inode = upper.start("a"), upper.inode("a")
+    upper.ns.tree.begin_write(ino, blocks=b"\x03", changed=b"\x02", base_size=9, now_ns=upper.tick())
+    assert upper.inode("a").base == old
+    new = upper.lower_id("a", "e2")
+    assert not upper.ns.drain.uploaded(started, new, inode, now_ns=upper.tick())
+    now = upper.inode("a")
+    assert (now.base, now.blocks, now.changed, now.base_size) == (new, b"\x03", b"\x02", 9)
+
+
 def test_the_delay_of_what_came_later_counts_from_then(upper: Upper) -> None:
     ino = upper.write("a")
     started, inode = upper.start("a"), upper.inode("a")
