@@ -228,7 +228,7 @@ async def test_an_upload_whose_end_was_not_answered_is_not_sent_again(
         await world.write_file("big", BIG)
         await world.settle()
         assert backend.fired
-        assert (store.content("big"), store.parts, store.writes) == (BIG, PARTS, ["multipart big"])
+        assert (store.content("big"), sorted(store.parts), store.writes) == (BIG, PARTS, ["multipart big"])
         assert await world.read_file("big") == BIG
 
 
@@ -283,7 +283,7 @@ async def test_a_store_that_does_not_list_uploads_is_written_to_all_the_same(
     async with a_drained_world(tmp_path, store, through=backend) as world:
         await world.write_file("big", BIG)
         await world.settle()
-        assert (store.content("big"), store.parts) == (BIG, PARTS)
+        assert (store.content("big"), sorted(store.parts)) == (BIG, PARTS)
 
 
 async def test_parts_that_a_store_keeps_beside_the_object_are_removed(
@@ -314,7 +314,7 @@ async def test_parts_that_a_store_keeps_beside_the_object_are_removed(
         await world.write_file("big", BIG)
         await world.settle()
         await trio.sleep(1)
-        assert (store.content("big"), store.parts, store.parts_left) == (BIG, PARTS, 0)
+        assert (store.content("big"), sorted(store.parts), store.parts_left) == (BIG, PARTS, 0)
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda each: each.__name__)

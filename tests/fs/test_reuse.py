@@ -42,7 +42,7 @@ async def test_an_append_sends_what_was_appended(autojump_clock: MockClock, tmp_
         await world.write_at("big", len(BIG), b"more")
         await world.settle()
         assert big.content("big") == BIG + b"more"
-        assert (big.parts, big.writes, big.since()["get"]) == (["big 1 copied", "big 2"], ["multipart big"], 0)
+        assert (sorted(big.parts), big.writes, big.since()["get"]) == (["big 1 copied", "big 2"], ["multipart big"], 0)
         assert await world.read_file("big") == BIG + b"more"
         assert (await world.describer.describe(b"big"))["state"] == "clean"
     async with a_drained_world(tmp_path, big) as world:
@@ -55,7 +55,7 @@ async def test_a_change_in_the_middle_sends_one_part(
     async with a_drained_world(tmp_path, big) as world:
         await world.write_at("big", MIDDLE, b"changed")
         await world.settle()
-        assert (big.content("big"), big.parts) == (CHANGED, COPIED)
+        assert (big.content("big"), sorted(big.parts)) == (CHANGED, COPIED)
         assert await world.read_file("big") == CHANGED
         await world.write_at("big", 0, b"again")
         await world.settle()
@@ -71,7 +71,7 @@ async def test_what_was_renamed_is_made_of_the_object_at_its_old_key(
         await world.settle()
         await trio.sleep(10)
         assert big.objects() == {"other": CHANGED}
-        assert big.parts == [part.replace("big", "other") for part in COPIED]
+        assert sorted(big.parts) == [part.replace("big", "other") for part in COPIED]
         assert await world.read_file("other") == CHANGED
 
 
@@ -101,7 +101,7 @@ async def test_of_what_is_all_here_the_store_copies_what_was_not_written(
             await world.settle()
     async with a_drained_world(tmp_path, store, delay_s=delay_s) as world:
         await world.settle()
-        assert (store.content("big"), store.parts, store.since()["get"]) == (CHANGED, COPIED, 0)
+        assert (store.content("big"), sorted(store.parts), store.since()["get"]) == (CHANGED, COPIED, 0)
         assert await world.read_file("big") == CHANGED
         assert store.since()["get"] == 0
 
@@ -177,7 +177,7 @@ async def test_what_was_cut_or_extended(
         await world.truncate("big", size)
         await world.settle()
         assert big.content("big") == expected
-        assert big.parts[0] == "big 1 copied"
+        assert min(big.parts) == "big 1 copied"
         assert await world.read_file("big") == expected
 
 
