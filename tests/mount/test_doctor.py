@@ -146,7 +146,9 @@ def test_uploads_that_were_left_are_aborted_when_they_are_old(mounts: Mounts, st
     staging = tmp_path / "store/.fusecache-staging"
 
     def left() -> list[str]:
-        return store.uploads() if store.uploads else sorted(path.name for path in staging.iterdir())
+        if store.uploads is None or store.name == "file":  # whose uploads tell no keys but fusecache's own
+            return sorted(path.name for path in staging.iterdir())
+        return store.uploads()
 
     old, kept = ("theirs", "strangers") if store.begin_upload else (f"upload-{'0' * 32}", f"upload-{'1' * 32}")
     for name in (old, kept):
