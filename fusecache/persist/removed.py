@@ -1,4 +1,8 @@
-"""Commit markers go first: before all that was acknowledged after their removal in their tree."""
+"""Commit markers go first: before all that was acknowledged after their removal in their tree.
+
+And before what was deleted there earlier, where that is still to go: who removes a whole table does so in the order of
+its directory, and to a reader of the bucket a marker over the rest of it is as wrong.
+"""
 
 from __future__ import annotations
 
@@ -69,8 +73,13 @@ class Removed:
             return None
         trees = [tree for tree in ("", *ancestors(key)) if (task.store, tree) in self._deletes]
         seq = max(task.seq, self._placed(place)) if trees else task.seq
-        deletes = (each for tree in trees for each in self._of_tree(task.store, tree, seq))
-        return next((each for each in deletes if self._is_going(each)), None)
+        is_delete = task.kind == TaskKind.DELETE
+        until = None if is_delete else seq
+        for delete in (each for tree in trees for each in self._of_tree(task.store, tree, until)):
+            is_before = delete.since_seq <= seq or (is_delete and self._goes_alone(delete))
+            if is_before and self._is_going(delete):
+                return delete
+        return None
 
     def _moving_away(self, task: Task, key: str) -> Task | None:
         """The relocation that leaves `key` behind, and markers above it maybe, which nobody may have listed yet."""
@@ -89,16 +98,22 @@ class Removed:
         rows = [self._t.dentries.get(*place), *(row for ino in above for row in self._t.dentries.of_inode(ino))]
         return max((row.epoch for row in rows if row is not None), default=Seq(0))
 
-    def _of_tree(self, store: StoreNo, tree: str, seq: Seq) -> Iterator[Task]:
-        """The deletes that are still to be carried out, of markers removed until `seq`, lazily."""
+    def _of_tree(self, store: StoreNo, tree: str, until: Seq | None) -> Iterator[Task]:
+        """The deletes that are still to be carried out, of markers removed `until` then or whenever, lazily."""
         for number, since_seq in tuple(self._deletes[store, tree].items()):
-            if since_seq > seq:
+            if until is not None and since_seq > until:
                 continue
             delete = self._t.tasks.get(number)
             if delete is not None:
                 yield delete
             else:
                 self.forget(number)
+
+    def _goes_alone(self, delete: Task) -> bool:
+        """Whether it waits for nothing, and so never for what waits for it."""
+        assert delete.key is not None
+        is_parked = delete.due_ns is None or bool(self._t.dentries.readers(delete.store, delete.key))
+        return not is_parked and self._moving_away(delete, delete.key) is None
 
     def _is_going(self, delete: Task) -> bool:
         assert delete.key is not None

@@ -66,14 +66,26 @@ async def test_a_table_is_overwritten_between_its_markers(
     assert sorted(data) == ["delete t/b t/p/c", "put t/a", "put t/p/d"]
 
 
-async def test_what_changed_before_a_marker_was_removed_does_not_wait_for_that(
+async def test_a_table_is_removed_after_its_marker_in_whatever_order(
     autojump_clock: MockClock, world: Drained, store: RecordedStore
 ) -> None:
     await world.unlink("t/a")
-    await world.unlink("t/b")
     await world.unlink("t/_SUCCESS")
+    await world.unlink("t/b")
     await world.settle()
-    assert store.writes == ["delete t/_SUCCESS t/a t/b"]
+    assert store.writes == ["delete t/_SUCCESS", "delete t/a t/b"]
+
+
+async def test_what_was_written_before_a_marker_was_removed_does_not_wait_for_that(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    gate = store.hold("delete")
+    await world.write_file("t/a", b"a 2")
+    await world.unlink("t/_SUCCESS")
+    await trio.sleep(10)
+    assert sorted(store.writes) == ["delete t/_SUCCESS", "put t/a"]
+    gate.set()
+    await world.settle()
 
 
 async def test_nobody_waits_in_another_tree(autojump_clock: MockClock, world: Drained, store: RecordedStore) -> None:
