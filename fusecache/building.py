@@ -116,6 +116,7 @@ def store_options(config: Config) -> StoreOptions:
         sse_kms_key_id=config.sse_kms_key_id,
         storage_class=config.storage_class,
         requester_pays=config.requester_pays,
+        checksums=config.verify != "off",
         max_connections=config.max_uploads + MAX_GETS + _METADATA_REQUESTS,
     )
 

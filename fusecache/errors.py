@@ -113,6 +113,12 @@ class BackendUnavailable(TransientBackendError):
     """No connection, a timeout, a reset, a truncated body or a 5xx."""
 
 
+class Miswritten(TransientBackendError):
+    """The store has other bytes than were sent, or tells so: nothing local may be given up for them."""
+
+    level = logging.ERROR
+
+
 class PermanentBackendError(BackendError):
     """Asking again changes nothing until somebody acts."""
 

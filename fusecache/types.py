@@ -69,6 +69,8 @@ class Capabilities:
     """If-Match / If-None-Match on PUT; before an upload in parts is completed we always look."""
     multipart_copy: bool = True
     """UploadPartCopy."""
+    checksums: bool = True
+    """What arrives otherwise than it was sent is refused."""
     directory_markers: bool = True
     """Zero-byte keys `dir/`: without them an empty directory exists only here."""
     max_key_bytes: int = 1024

@@ -19,6 +19,8 @@ class StoreOptions:
     storage_class: str | None = None
     """For new objects; a copy keeps its source's class."""
     requester_pays: bool = False
+    checksums: bool = True
+    """Compare what the store tells of an object with what was sent."""
     max_connections: int = 64
     """More requests than this at a time wait for a free connection."""
 

@@ -113,6 +113,7 @@ class Config:
     requester_pays: bool = False
 
     read_only: bool = False
+    verify: str = "checksum"
     persist_delay_s: float = 1.0
     stop_deadline_s: float = 840.0
     """How long a SIGTERM drains: below what systemd grants a service that it stops (systemd/fusecache@.service)."""

@@ -93,6 +93,12 @@ OPTIONS = (
         "empty, always or never: which directories have an object dir/.",
         "WHEN",
     ),
+    Option(
+        "verify",
+        values.choice("checksum", "readback", "off"),
+        "How an upload is compared with the file: checksum, readback (it is fetched again) or off.",
+        "HOW",
+    ),
     Option("staging", values.texts, "More names that stay local until they are renamed.", "PATTERN", is_list=True),
     Option("markers", values.texts, "More names that are uploaded after their tree.", "PATTERN", is_list=True),
     Option("uid", values.number, "Owner of what others put into the store.", "ID"),

@@ -85,12 +85,14 @@ class Overwriter:
         signature: str,
         send: Callable[[Condition], Awaitable[ETag]],
         *,
+        holds: Callable[[ObjectInfo], Awaitable[bool]],
         is_retry: bool,
     ) -> ETag:
         """Have `send` write an object of that signature to `key`, and return its etag.
 
         `is_retry`: an earlier request to the key, whose answer is not known, may have been carried out. If it has made
-        the very object, that is all. A cancellation leaves the key as `send` does, and what was kept aside.
+        the very object, and that one `holds` the bytes, that is all. A cancellation leaves the key as `send` does, and
+        what was kept aside.
         Raises:
             TheirsStays: what is there is somebody else's, and is to stay.
             BackendError: of `send`, of the HEAD or of the copy. Transient, too, if the key keeps changing.
@@ -102,7 +104,8 @@ class Overwriter:
                     return await send(condition)
             except PreconditionFailed:
                 found = await self.look(store, key)
-            if found is not None and is_retry and self._signer.is_ours(found) and signed(found) == signature:
+            is_made = found is not None and is_retry and self._signer.is_ours(found) and signed(found) == signature
+            if found is not None and is_made and await holds(found):
                 return found.etag
             condition = await self._make_way(store, key, found, is_retry=is_retry, may_yield=True)
         raise BackendUnavailable(f"{key}: somebody else changes it faster than it can be replaced")

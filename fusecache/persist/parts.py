@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import trio
 
@@ -28,7 +28,8 @@ from fusecache.persist.ranges import Part
 from fusecache.persist.reuse import missing_of, plan
 from fusecache.persist.signature import signed
 from fusecache.persist.tools import Tools
-from fusecache.types import ETag
+from fusecache.persist.verify import Sent
+from fusecache.types import ETag, ObjectInfo
 
 
 class Parts:
@@ -67,11 +68,14 @@ class Parts:
         with self._leftovers.held(upload.upload):
             if upload.upload_id is None:
                 upload = await self._begin(upload, metadata)
+            parts = plan(self._tools, upload.store, proof.size, upload.part_bytes, upload.unchanged_extents)
+            extents = [part.extent for part in parts if not part.is_copied]
+            sent = Sent(proof.size, {each.offset: ProvenRange(content.fd(), *each, proof) for each in extents})
             try:
-                etags = await self._send_missing(upload, content, proof, before)
-                return None if etags is None else await self._complete(started, upload, etags)
+                etags = await self._send_missing(upload, parts, content, proof, before)
+                return None if etags is None else await self._complete(started, upload, etags, sent)
             except NoSuchObject:
-                return await self._answer_lost(upload)
+                return await self._answer_lost(upload, sent)
             except BytesChanged:
                 self._give_up(upload)
                 raise
@@ -109,13 +113,12 @@ class Parts:
         return upload
 
     async def _send_missing(
-        self, upload: Upload, content: Content, proof: Proof, before: Stamp | None
+        self, upload: Upload, parts: Sequence[Part], content: Content, proof: Proof, before: Stamp | None
     ) -> list[ETag] | None:
         """Return the etags of all parts; None if the file changed."""
         tools, uploads = self._tools, self._tools.namespace.tables.uploads
         etags = uploads.parts(upload.upload)
-        whole = enumerate(plan(tools, upload.store, proof.size, upload.part_bytes, upload.unchanged_extents), start=1)
-        left = [(number, part) for number, part in whole if number not in etags]
+        left = [(number, part) for number, part in enumerate(parts, start=1) if number not in etags]
         failures: list[BackendError] = []
 
         def is_same() -> bool:
@@ -168,7 +171,7 @@ class Parts:
             self._give_up(upload)  # the base was moved, or replaced; or this store cannot do that
             raise
 
-    async def _complete(self, started: Started, upload: Upload, etags: list[ETag]) -> ETag:
+    async def _complete(self, started: Started, upload: Upload, etags: list[ETag], sent: Sent) -> ETag:
         tools = self._tools
         assert upload.upload_id is not None
         upload_id, is_completed = upload.upload_id, False
@@ -183,11 +186,15 @@ class Parts:
                 if_none_match=condition.if_none_match,
             )
             is_completed = True
+            await tools.verifier.written(upload.store, upload.key, etag, sent)
             return etag
+
+        async def holds(found: ObjectInfo) -> bool:
+            return await tools.verifier.holds(upload.store, found, sent)
 
         try:
             etag = await tools.overwriter.put(
-                upload.store, upload.key, upload.signature, complete, is_retry=started.is_retry
+                upload.store, upload.key, upload.signature, complete, holds=holds, is_retry=started.is_retry
             )
         except StoreRefused:
             self._give_up(upload)  # it has other parts than we know, say: the next attempt sends them all
@@ -196,11 +203,12 @@ class Parts:
             self._give_up(upload)  # the object is there, by an earlier attempt; maybe so are the parts
         return etag
 
-    async def _answer_lost(self, upload: Upload) -> ETag:
+    async def _answer_lost(self, upload: Upload, sent: Sent) -> ETag:
         """The upload is gone: it was completed, or aborted by somebody's clean-up."""
         tools = self._tools
         found = await tools.overwriter.look(upload.store, upload.key)
-        if found is not None and tools.signer.is_ours(found) and signed(found) == upload.signature:
+        is_made = found is not None and tools.signer.is_ours(found) and signed(found) == upload.signature
+        if found is not None and is_made and await tools.verifier.holds(upload.store, found, sent):
             return found.etag
         self._forget(upload)
         raise BackendUnavailable(f"{upload.key}: its upload in parts is gone, and is begun anew")

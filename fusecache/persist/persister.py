@@ -54,6 +54,7 @@ from fusecache.persist.succession import Succession
 from fusecache.persist.through import Through
 from fusecache.persist.tools import Tools
 from fusecache.persist.upload import Uploader
+from fusecache.persist.verify import Verifier
 from fusecache.persist.waits import Waits
 from fusecache.persist.yielding import Yielder
 from fusecache.types import ROOT_INO, FlushProgress, InodeNo, StoreNo
@@ -115,7 +116,8 @@ class Persister:
             namespace, durability, contents, fetcher, backends, settings, slots, pacers, self._inflight,
             sent=Meter(), finished=Meter(), refused=Meter(), signer=signer,
             overwriter=Overwriter(namespace.tables, backends, slots, signer, settings.rules),
-            succession=Succession(namespace, backends), wall_ns=wall_ns, rng=rng,
+            succession=Succession(namespace, backends), verifier=Verifier(backends, settings.verify),
+            wall_ns=wall_ns, rng=rng,
         )  # fmt: skip
         patterns = Patterns(staging=settings.staging, markers=settings.markers, rules=settings.rules)
         holds = Holds(namespace.tables, namespace.policies, self._inflight, is_read=contents.readers_of)

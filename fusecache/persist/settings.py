@@ -23,6 +23,8 @@ class Settings:
     markers: tuple[str, ...] = ()
     rules: Rules = field(default_factory=Rules)
     """What else holds, by path."""
+    verify: str = "checksum"
+    """How it is seen that an object is what was sent: `checksum`, `readback` or `off`."""
     backoff_base_s: float = 0.2
     backoff_cap_s: float = 30.0
     patience_s: float = 60.0
@@ -41,5 +43,6 @@ def settings_of(config: Config) -> Settings:
         staging=config.staging,
         markers=config.markers,
         rules=config.by_path(),
+        verify=config.verify,
         patience_s=config.patience_s,
     )

@@ -20,6 +20,7 @@ from fusecache.persist.overwrite import Overwriter
 from fusecache.persist.settings import Settings
 from fusecache.persist.signature import Signer
 from fusecache.persist.succession import Succession
+from fusecache.persist.verify import Verifier
 from fusecache.types import StoreNo
 
 
@@ -46,6 +47,7 @@ class Tools:
     signer: Signer
     overwriter: Overwriter
     succession: Succession
+    verifier: Verifier
     wall_ns: Callable[[], int]
     rng: random.Random
 

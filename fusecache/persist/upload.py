@@ -20,7 +20,8 @@ from fusecache.persist.proven import BytesChanged, Proof, ProvenRange
 from fusecache.persist.reuse import make_ready, may_copy
 from fusecache.persist.start import begin
 from fusecache.persist.tools import Tools
-from fusecache.types import ETag, LowerId
+from fusecache.persist.verify import Sent
+from fusecache.types import ETag, LowerId, ObjectInfo
 
 _AGAIN_NS = 500_000_000
 """After a file changed while it was sent: whoever writes goes on for a while."""
@@ -160,19 +161,25 @@ class Uploader:
             content.rebase(Base(*lower, size=content.base.size))
 
     async def _put(self, started: Started, source: Source, metadata: Mapping[str, str]) -> ETag:
-        backend = self._backend(started)
+        backend, verifier, store = self._backend(started), self._tools.verifier, started.task.store
+        sent = Sent.whole(source)
 
         async def send(condition: Condition) -> ETag:
-            return await backend.put(
+            etag = await backend.put(
                 started.key,
                 source,
                 metadata=metadata,
                 if_match=condition.if_match,
                 if_none_match=condition.if_none_match,
             )
+            await verifier.written(store, started.key, etag, sent)
+            return etag
+
+        async def holds(found: ObjectInfo) -> bool:
+            return await verifier.holds(store, found, sent)
 
         return await self._tools.overwriter.put(
-            started.task.store, started.key, metadata[UPLOAD_ID], send, is_retry=started.is_retry
+            store, started.key, metadata[UPLOAD_ID], send, holds=holds, is_retry=started.is_retry
         )
 
     def _again(self, started: Started) -> None:

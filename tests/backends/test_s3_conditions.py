@@ -69,7 +69,9 @@ class Watched:
 
 @asynccontextmanager
 async def watched(server: S3Server, bucket: str) -> AsyncIterator[tuple[S3Backend, Watched]]:
-    options = S3Options(bucket=bucket, prefix="p/", endpoint_url=server.endpoint_url, force_path_style=True)
+    options = S3Options(
+        bucket=bucket, prefix="p/", endpoint_url=server.endpoint_url, force_path_style=True, fast_lane=False
+    )
     async with open_client(options) as client:
         watched = Watched(client)
         yield S3Backend(cast(S3Client, watched), options), watched

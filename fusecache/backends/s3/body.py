@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zlib
-from base64 import b64encode
 from collections.abc import AsyncIterator
 
 import trio
@@ -14,9 +12,6 @@ from fusecache.backends.base import Source
 INLINE_BYTES = 128 << 10
 """Up to here the bytes are read on the loop: just written, they are in the page cache, and a hop to a
 thread and back costs more (≈ 60 µs) than copying them."""
-
-NO_BYTES_CRC32 = "AAAAAA=="
-"""What `crc32_of` returns for an empty body."""
 
 
 class UploadBody:
@@ -50,24 +45,6 @@ class UploadBody:
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return _Chunks(self._source, self._readers)
-
-
-async def crc32_of(source: Source, readers: trio.CapacityLimiter) -> str:
-    """Read `source` once and return its CRC32 as S3 writes it (0.16 ms CPU a MiB; MD5 1.3, SHA-256 0.6).
-
-    A body that is cut off, or written to while it is sent, is then refused by the server: without it,
-    versitygw keeps what it got when a client dies in the middle of a PUT.
-    """
-    if source.length <= INLINE_BYTES:
-        return _crc32(source)
-    return await trio.to_thread.run_sync(_crc32, source, limiter=readers)
-
-
-def _crc32(source: Source) -> str:
-    total = 0
-    for chunk in source:
-        total = zlib.crc32(chunk, total)
-    return b64encode(total.to_bytes(4, "big")).decode()
 
 
 class _Chunks:

@@ -106,9 +106,8 @@ def _config(options: StoreOptions) -> AioConfig:
     """The knobs, with their reasons.
 
     Bodies are not signed: botocore would hash them on the loop. `UNSIGNED-PAYLOAD` is taken by moto,
-    rclone, versitygw and AWS, over http too. We send a sum of our own with a PUT (`s3.body.crc32_of`);
-    a part needs none, as one that was cut off is never completed, and botocore's trailing sums would
-    make the body chunked, which not every server takes.
+    rclone, versitygw and AWS, over http too. We send a sum of our own (`s3.checksums`): botocore's
+    trailing ones would make the body chunked, which not every server takes.
     An answer is verified only where asked for: rclone sends the whole object's sum with a part of it.
     """
     return AioConfig(

@@ -121,7 +121,7 @@ class S3Copier:
             upload_id = str((await self._bucket.client.create_multipart_upload(**args))["UploadId"])
         try:
             etags = await self._copy_parts(source, target, upload_id, head)
-            return await complete(self._bucket, target, upload_id, etags, {})
+            return (await complete(self._bucket, target, upload_id, etags, {}))[0]
         except BaseException:
             await self._abort(target, upload_id)
             raise
@@ -190,11 +190,18 @@ def plan_parts(size: int, part_bytes: int) -> list[Extent]:
 
 
 async def complete(
-    bucket: S3Bucket, key: ObjectKey, upload_id: str, etags: Sequence[ETag], condition: Mapping[str, str]
-) -> ETag:
-    """Make the object of parts 1 … n appear, under `condition`, and return its etag."""
-    parts = [{"ETag": quoted(etag), "PartNumber": number} for number, etag in enumerate(etags, start=1)]
-    args = bucket.args(key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **condition)
+    bucket: S3Bucket,
+    key: ObjectKey,
+    upload_id: str,
+    etags: Sequence[ETag],
+    more: Mapping[str, Any],
+    *,
+    sums: Sequence[Mapping[str, str]] | None = None,
+) -> tuple[ETag, dict[str, Any]]:
+    """Make the object of parts 1 … n, of such checksums, appear; return its etag and the answer."""
+    told = sums or [{}] * len(etags)
+    parts = [{"ETag": quoted(etag), "PartNumber": n, **told[n - 1]} for n, etag in enumerate(etags, start=1)]
+    args = bucket.args(key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **more)
     with translated(bucket.what("COMPLETE upload of", key)):
         answer = await bucket.client.complete_multipart_upload(**args)
-    return etag_of(answer) or etag_of(await bucket.head(key))
+    return etag_of(answer) or etag_of(await bucket.head(key)), answer

@@ -19,6 +19,7 @@ from obstore.store import S3Store
 
 from fusecache.backends.base import Source
 from fusecache.backends.options import S3Options
+from fusecache.backends.s3.checksums import Checksums, md5_of
 from fusecache.backends.s3.client import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, S3Client, frozen_credentials
 from fusecache.backends.s3.errors import classified
 from fusecache.backends.s3.headers import quoted
@@ -47,10 +48,11 @@ _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
 class FastLane:
     """PUTs of up to `MAX_BYTES`. The body is covered by the request's signature: the store takes no other."""
 
-    def __init__(self, client: S3Client, options: S3Options) -> None:
+    def __init__(self, client: S3Client, options: S3Options, checksums: Checksums) -> None:
         """The `client` of the other lane knows where the store is, and what to sign with."""
         self._client = client
         self._options = options
+        self._checksums = checksums
         self._config: dict[str, Any] = {
             "region": client.meta.region_name,
             "virtual_hosted_style_request": _is_aws(client),
@@ -60,6 +62,7 @@ class FastLane:
                 "timeout": f"{READ_TIMEOUT_S}s",
             },
             "retry_config": {"max_retries": 0},
+            "checksum_algorithm": "SHA256",  # of the body, as the signature has it anyway
         } | ({} if _is_aws(client) else {"endpoint": client.meta.endpoint_url})
         self._signer: tuple[str, str, str | None] | None = None
         self._store: S3Store | None = None
@@ -85,7 +88,7 @@ class FastLane:
         """As `Backend.put`; None: the store did not take it, and the other lane shall hear why.
 
         Raises:
-            TransientBackendError, PreconditionFailed.
+            TransientBackendError, PreconditionFailed. Miswritten: the etag is not the MD5 of the body, as others were.
         """
         store = await self._open()
         if store is None:
@@ -93,18 +96,20 @@ class FastLane:
         mode = _mode(if_match, if_none_match)
         body = b"".join(source)
 
-        def send() -> str:
+        def send() -> tuple[str, bytes]:
             answer = obstore.put(
                 store, self._options.prefix + key, body, attributes=dict(metadata), mode=mode, use_multipart=False
             )
-            return answer["e_tag"] or ""
+            return answer["e_tag"] or "", md5_of(source) if self._checksums.are_etags_told else b""
 
         try:
-            etag = await trio.to_thread.run_sync(send, limiter=self._threads, abandon_on_cancel=True)
+            told, md5 = await trio.to_thread.run_sync(send, limiter=self._threads, abandon_on_cancel=True)
         except (BaseError, FileNotFoundError) as exc:  # obstore's own, but for an absent key or bucket
             error = _translated(what, exc)
         else:
-            return ETag(etag.removeprefix("W/").strip('"'))
+            etag = told.removeprefix("W/").strip('"')
+            self._checksums.compare_etag(what, etag, md5)
+            return ETag(etag)
         if isinstance(error, Throttled):
             self._refused[key] = None
             if len(self._refused) > _MAX_REFUSED:
@@ -128,13 +133,13 @@ class FastLane:
         return self._store
 
 
-def fast_lane(client: S3Client, options: S3Options) -> FastLane | None:
+def fast_lane(client: S3Client, options: S3Options, checksums: Checksums) -> FastLane | None:
     """Return a lane for the small objects of a store whose requests say nothing but what is written; else None."""
     unusual = options.sse, options.sse_kms_key_id, options.storage_class, options.requester_pays
     is_addressed_plainly = _is_aws(client) != options.force_path_style and _PLAIN_BUCKET.fullmatch(options.bucket)
     is_plain = is_addressed_plainly and not any(unusual) and not any(map(os.environ.get, _UNUSUAL_ENDPOINTS))
     is_trusted = str(client.meta.endpoint_url).startswith("http://") or not os.environ.get(_OWN_AUTHORITY)
-    return FastLane(client, options) if is_plain and is_trusted else None
+    return FastLane(client, options, checksums) if is_plain and is_trusted else None
 
 
 def _is_aws(client: S3Client) -> bool:

@@ -58,6 +58,17 @@ async def list_uploads(bucket: S3Bucket, only: ObjectKey | None) -> list[OpenUpl
 
 async def list_parts(bucket: S3Bucket, key: ObjectKey, upload_id: str) -> list[int]:
     """List as `Backend.list_parts`."""
-    with translated(bucket.what("LIST parts of", key)):
-        answer = await bucket.client.list_parts(**bucket.args(key, UploadId=upload_id))
-    return [part["PartNumber"] for part in answer.get("Parts", [])]
+    return [part["PartNumber"] for part in await parts_of(bucket, key, upload_id)]
+
+
+async def parts_of(bucket: S3Bucket, key: ObjectKey, upload_id: str) -> list[dict[str, Any]]:
+    """Return what the store tells of the parts of an upload."""
+    found: list[dict[str, Any]] = []
+    after: dict[str, Any] = {}
+    while True:
+        with translated(bucket.what("LIST parts of", key)):
+            answer = await bucket.client.list_parts(**bucket.args(key, UploadId=upload_id, **after))
+        found += answer.get("Parts", [])
+        if not answer.get("IsTruncated"):
+            return found
+        after = {"PartNumberMarker": answer["NextPartNumberMarker"]}

@@ -13,7 +13,6 @@ from enum import Enum
 
 import trio
 
-from fusecache.backends.s3.body import NO_BYTES_CRC32
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.errors import translated
 from fusecache.backends.s3.headers import etag_of, for_new_object, quoted, write_condition
@@ -25,6 +24,7 @@ NO_VERSION = ETag("0" * 32)
 SCRATCH = ObjectKey(".fusecache-tmp/probe")
 """Below the prefix that the namespace hides (`namespace.keys.TMP_PREFIX`): no application can have the name."""
 _MAX_KEY_BYTES = 1024
+_NO_BYTES_CRC32 = "AAAAAA=="
 
 
 class Trust(Enum):
@@ -180,7 +180,7 @@ class Probes:
         args = self._bucket.args(
             SCRATCH,
             Body=b"",
-            ChecksumCRC32=NO_BYTES_CRC32,
+            ChecksumCRC32=_NO_BYTES_CRC32,
             **write_condition(NO_VERSION, False),
             **for_new_object(self._bucket.options),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -11,13 +12,14 @@ import trio
 from fusecache.backends.base import Source
 from fusecache.backends.checks import check_copy, check_metadata, conditions
 from fusecache.backends.options import S3Options
-from fusecache.backends.s3.body import UploadBody, crc32_of
+from fusecache.backends.s3.body import UploadBody
 from fusecache.backends.s3.bucket import S3Bucket
-from fusecache.backends.s3.client import S3Client, open_client
+from fusecache.backends.s3.checksums import Checksums, Sum, miswritten, put_together
+from fusecache.backends.s3.client import Operation, S3Client, open_client
 from fusecache.backends.s3.copy import S3Copier, complete
 from fusecache.backends.s3.delete import S3Deleter
 from fusecache.backends.s3.errors import translated
-from fusecache.backends.s3.fastlane import FastLane, fast_lane
+from fusecache.backends.s3.fastlane import fast_lane
 from fusecache.backends.s3.headers import (
     etag_of,
     for_new_object,
@@ -27,7 +29,7 @@ from fusecache.backends.s3.headers import (
     write_condition,
 )
 from fusecache.backends.s3.latest import Latest
-from fusecache.backends.s3.listing import list_page, list_parts, list_uploads
+from fusecache.backends.s3.listing import list_page, list_parts, list_uploads, parts_of
 from fusecache.backends.s3.probe import Probes
 from fusecache.errors import (
     BackendUnavailable,
@@ -52,24 +54,14 @@ async def open_s3(options: S3Options, *, max_copy_bytes: int = MAX_COPY_BYTES) -
         ConfigError: the endpoint is no URL, or there is no such profile.
     """
     async with open_client(options) as client:
-        fast = fast_lane(client, options) if options.fast_lane else None
-        yield S3Backend(client, options, max_copy_bytes=max_copy_bytes, fast=fast)
+        yield S3Backend(client, options, max_copy_bytes=max_copy_bytes)
 
 
 class S3Backend:
     """A bucket, or the part of it below a prefix, as a `Backend`."""
 
-    def __init__(
-        self,
-        client: S3Client,
-        options: S3Options,
-        *,
-        max_copy_bytes: int = MAX_COPY_BYTES,
-        fast: FastLane | None = None,
-    ) -> None:
-        """`fast`: the lane of small objects, where there is one."""
+    def __init__(self, client: S3Client, options: S3Options, *, max_copy_bytes: int = MAX_COPY_BYTES) -> None:
         self._client = client
-        self._fast = fast
         self._options = options
         self._bucket = S3Bucket(client, options)
         self._probes = Probes(self._bucket, max_copy_bytes=max_copy_bytes)
@@ -77,6 +69,8 @@ class S3Backend:
         self._copier = S3Copier(self._bucket, self._probes, self._latest, max_copy_bytes=max_copy_bytes)
         self._deleter = S3Deleter(self._bucket)
         self._readers = trio.CapacityLimiter(READER_THREADS)
+        self._checksums = Checksums(self._readers, is_off=not options.checksums)
+        self._fast = fast_lane(client, options, self._checksums) if options.fast_lane else None
 
     @property
     def url(self) -> str:
@@ -84,7 +78,7 @@ class S3Backend:
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._probes.capabilities
+        return replace(self._probes.capabilities, checksums=self._checksums.are_kept)
 
     async def check(self) -> None:
         """List one key; if there is one, learn from it whether the server keeps conditions of reads."""
@@ -150,17 +144,11 @@ class S3Backend:
             if etag is not None:
                 self._note(key, source, metadata, {"ETag": quoted(etag)})
                 return etag
-        args = self._bucket.args(
-            key,
-            Body=UploadBody(source, self._readers),
-            ChecksumCRC32=await crc32_of(source, self._readers),
-            Metadata=metadata,
-            **write_condition(if_match, if_none_match),
-            **for_new_object(self._options),
-        )
+        wishes = for_new_object(self._options)
+        args = self._bucket.args(key, Metadata=metadata, **write_condition(if_match, if_none_match), **wishes)
         if key.endswith("/"):
-            return await self._put_marker(key, args)
-        answer = await self._send(key, args)
+            return await self._put_marker(key, source, args)
+        answer = await self._send(key, source, args)
         self._note(key, source, metadata, answer)
         return etag_of(answer)
 
@@ -184,15 +172,24 @@ class S3Backend:
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         check_metadata(metadata)
         args = self._bucket.args(key, Metadata=metadata, **for_new_object(self._options))
-        with translated(self._bucket.what("START upload of", key)):
-            answer = await self._client.create_multipart_upload(**args)
+        what, sums = self._bucket.what("START upload of", key), self._checksums.of_upload()
+        try:
+            with translated(what):
+                answer = await self._client.create_multipart_upload(**args, **sums)
+        except StoreRefused:
+            if not sums or not self._checksums.are_unsure:
+                raise
+            with translated(what):
+                answer = await self._client.create_multipart_upload(**args)
+            self._checksums.are_refused()
         return str(answer["UploadId"])
 
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
-        body = UploadBody(source, self._readers)
-        args = self._bucket.args(key, UploadId=upload_id, PartNumber=number, Body=body)
-        with translated(self._bucket.what(f"PUT part {number} of", key)):
-            return etag_of(await self._client.upload_part(**args))
+        what = self._bucket.what(f"PUT part {number} of", key)
+        args = self._bucket.args(key, UploadId=upload_id, PartNumber=number)
+        answer, sent = await self._sent(what, self._client.upload_part, source, args)
+        self._checksums.sent(upload_id, number, sent)
+        return etag_of(answer)
 
     async def put_part_copy(
         self, key: ObjectKey, upload_id: str, number: int, source: ObjectKey, extent: Extent, *, if_match: ETag
@@ -211,10 +208,32 @@ class S3Backend:
         # Not every server that keeps conditions of PUTs keeps these (moto ignores If-Match), and beside
         # a whole upload a HEAD costs nothing.
         await self._probes.check_write(key, if_match, if_none_match)
-        etag = await complete(self._bucket, key, upload_id, etags, write_condition(if_match, if_none_match))
-        return await self._probes.settled_etag(key, etag)
+        what, parts = (
+            self._bucket.what("COMPLETE upload of", key),
+            await self._sums_of_parts(key, upload_id, len(etags)),
+        )
+        whole = put_together(parts)
+        more: dict[str, Any] = {**write_condition(if_match, if_none_match)}
+        if whole is not None and whole.crc is not None:
+            more |= {**whole.args(), "ChecksumType": "FULL_OBJECT", "MpuObjectSize": whole.size}
+        told = [part.args() for part in parts] if whole is not None and whole.crc is not None else None
+        etag, answer = await complete(self._bucket, key, upload_id, etags, more, sums=told)
+        self._checksums.forget(upload_id)
+        settled = await self._probes.settled_etag(key, etag)
+        if whole is not None and not self._checksums.has_completed(what, whole, etags, answer):
+            found = (await self._bucket.head(key, if_match=settled))["ContentLength"]
+            if found != whole.size:
+                raise miswritten(what, f"the store has {found} bytes, {whole.size} were sent")
+        return settled
+
+    async def _sums_of_parts(self, key: ObjectKey, upload_id: str, count: int) -> Sequence[Sum]:
+        """Return the checksums of all parts, those of an earlier process as the store tells them; else none."""
+        if self._checksums.asks_for_parts(upload_id, count):
+            self._checksums.listed(upload_id, await parts_of(self._bucket, key, upload_id))
+        return self._checksums.of_parts(upload_id, count)
 
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
+        self._checksums.forget(upload_id)
         try:
             with translated(self._bucket.what("ABORT upload of", key)):
                 await self._client.abort_multipart_upload(**self._bucket.args(key, UploadId=upload_id))
@@ -234,16 +253,37 @@ class S3Backend:
         placement = {**for_new_object(self._options), **placement_of(answer)}
         self._latest.note(key, etag_of(answer), source.length, metadata, placement)
 
-    async def _send(self, key: ObjectKey, args: Mapping[str, Any]) -> dict[str, Any]:
+    async def _send(self, key: ObjectKey, source: Source, args: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            with translated(self._bucket.what("PUT", key)):
-                return await self._client.put_object(**args)
+            answer, _ = await self._sent(self._bucket.what("PUT", key), self._client.put_object, source, args)
         except NoSuchObject as exc:  # what a PUT with If-Match says of an absent key
             raise PreconditionFailed(str(exc)) from exc
+        return answer
 
-    async def _put_marker(self, key: ObjectKey, args: Mapping[str, Any]) -> ETag:
+    async def _sent(
+        self, what: str, operation: Operation, source: Source, args: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], Sum]:
+        """Send a body with its checksum, and compare what the answer says of it.
+
+        A server that knows no checksums may refuse them: it is asked again without one, once.
+        """
+        is_unsure, sent = self._checksums.are_unsure, await self._checksums.of(source)
+        try:
+            with translated(what):
+                answer = await operation(Body=UploadBody(source, self._readers), **sent.args(), **args)
+        except StoreRefused:
+            if not is_unsure:
+                raise
+            sent = Sum(source.length)
+            with translated(what):
+                answer = await operation(Body=UploadBody(source, self._readers), **args)
+            self._checksums.are_refused()
+        await self._checksums.compare(what, source, sent, answer)
+        return answer, sent
+
+    async def _put_marker(self, key: ObjectKey, source: Source, args: Mapping[str, Any]) -> ETag:
         watched = await self._probes.marker_stands_alone(key)
-        etag = etag_of(await self._send(key, args))
+        etag = etag_of(await self._send(key, source, args))
         if watched:
             await self._probes.check_marker(key)
         return etag
