@@ -14,37 +14,24 @@ from fusecache.backends.pace import Pacer
 from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
 from fusecache.errors import (
-    BackendUnavailable,
-    FusecacheError,
     NamespaceError,
     NoSpace,
-    PermanentBackendError,
     ReadOnly,
-    Stale,
-    StoreRefused,
-    Throttled,
-    TransientBackendError,
 )
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
-from fusecache.namespace.records import Place, Stuck, Task, TaskKind
+from fusecache.namespace.records import Place, Task
 from fusecache.nurseries import unwrapped
 from fusecache.persist.barrier import Barriers
-from fusecache.persist.copy import Copier
-from fusecache.persist.delete import Deleter
 from fusecache.persist.flush import Flusher
 from fusecache.persist.holds import Holds
 from fusecache.persist.inflight import InFlight
 from fusecache.persist.leftovers import Leftovers
-from fusecache.persist.local import BaseChanged
-from fusecache.persist.mark import Marker
 from fusecache.persist.meter import Meter
-from fusecache.persist.overwrite import Overwriter, TheirsStays
+from fusecache.persist.overwrite import Overwriter
 from fusecache.persist.pages import pages
-from fusecache.persist.parts import Parts
 from fusecache.persist.paths import Paths
 from fusecache.persist.plan import Job, Plan, Planner
-from fusecache.persist.relocate import Relocator
 from fusecache.persist.removed import Removed
 from fusecache.persist.report import DrainReport, Reporter
 from fusecache.persist.settings import Settings
@@ -53,10 +40,9 @@ from fusecache.persist.staging import Patterns
 from fusecache.persist.succession import Succession
 from fusecache.persist.through import Through
 from fusecache.persist.tools import Tools
-from fusecache.persist.upload import Uploader
 from fusecache.persist.verify import Verifier
 from fusecache.persist.waits import Waits
-from fusecache.persist.yielding import Yielder
+from fusecache.persist.workers import Workers
 from fusecache.types import ROOT_INO, FlushProgress, InodeNo, StoreNo
 
 log = logging.getLogger(__name__)
@@ -64,11 +50,6 @@ log = logging.getLogger(__name__)
 _SYNC_S = 0.2
 """How long commits gather before one sync makes them safe from a power loss, and due."""
 _CHECKPOINT_S = 5.0
-_STALE_NS = 200_000_000
-_PATIENCE = 10
-"""How often a refused task is tried again soon, while keys are on their way out that may be in its way."""
-_THROTTLED_ATTEMPTS = 2
-"""A throttled request is sent again soon however often it was refused: the pace is what slows down."""
 _RELEASED = 500
 """Tasks that fall due in one step when a pause ends: some 10 ms of the loop."""
 _MAX_BATCHES = 2
@@ -129,14 +110,7 @@ class Persister:
         self.base_instead_of = self._tools.succession.instead_of
         """Tells readers where bytes come from whose version is gone from the store."""
         self._leftovers = Leftovers(self._tools)
-        self._uploader = Uploader(self._tools, Parts(self._tools, self._leftovers))
-        self._copier = Copier(self._tools)
-        self._yielder = Yielder(self._tools, stale)
-        self._relocator, self._marker, self._deleter = (
-            Relocator(self._tools, barriers, patterns),
-            Marker(self._tools),
-            Deleter(self._tools),
-        )
+        self._workers = Workers(self._tools, self._leftovers, barriers, patterns, stale)
         waits = Waits(namespace.tables, barriers, removed, is_read=contents.readers_of)
         held = self._planner.held
         self._reporter = Reporter(self._tools, waits, held=held, open_for_writing=open_for_writing)
@@ -317,7 +291,7 @@ class Persister:
     async def _carry_out(self, job: Job) -> None:
         try:
             with self._scopes[job.task.task]:  # a pause ends it
-                await self._guarded(job)
+                await self._workers.carry_out(job)
         finally:
             del self._jobs[job.task.task], self._scopes[job.task.task]
             self._inflight.release(job.task.task)
@@ -325,79 +299,12 @@ class Persister:
             self.through.ended(job.task.inode_no)
             self.ring()
 
-    async def _guarded(self, job: Job) -> None:
-        """A failure is the task's own: the others go on."""
-        try:
-            match job.task.kind:
-                case TaskKind.UPLOAD:
-                    await self._uploader.run(job)
-                case TaskKind.COPY:
-                    await self._copier.run(job)
-                case TaskKind.RELOCATE:
-                    await self._relocator.run(job)
-                case _:
-                    await self._marker.run(job)
-        except TheirsStays:
-            self._yielder.give_way(job)
-        except Exception as exc:
-            self._failed([job.task], exc)
-        else:
-            self._tools.finished.add()
-
     async def _delete(self, tasks: Sequence[Task]) -> None:
         try:
-            await self._tools.recorded()
-            failures = await self._deleter.run(tasks)
-            for task, error in failures:
-                self._failed([task], error)
-            self._tools.finished.add(len(tasks) - len(failures))
-        except Exception as exc:
-            self._failed(tasks, exc)
+            await self._workers.delete(tasks)
         finally:
             self._batches.remove(tasks)
             for task in tasks:
                 self._inflight.release(task.task)
                 self._planner.forget(task.task)
             self.ring()
-
-    def _failed(self, tasks: Sequence[Task], exc: Exception) -> None:
-        """Try again: soon after what passes, slowly and loudly after a refusal."""
-        if isinstance(exc, Stale):
-            for task in tasks:  # its name went away meanwhile: planned again
-                self._ns.drain.put_off(task, due_ns=self._tools.wall_ns() + _STALE_NS)
-            return
-        if isinstance(exc, NoSpace):
-            exc = BackendUnavailable(str(exc))
-        if isinstance(exc, TransientBackendError):
-            self._tools.refused.add()
-            for task in tasks:
-                attempts = min(task.attempts, _THROTTLED_ATTEMPTS) if isinstance(exc, Throttled) else task.attempts
-                delay_s = self._tools.backoff_s(attempts, retry_after_s=exc.retry_after_s)
-                self._record(task, exc, stuck=Stuck.NO, delay_s=delay_s)
-            return
-        settings = self._tools.settings
-        for task in tasks:
-            if isinstance(exc, StoreRefused) and task.attempts < _PATIENCE and self._is_leaving(task):
-                self._record(task, exc, stuck=Stuck.NO, delay_s=self._tools.backoff_s(task.attempts, retry_after_s=0.0))
-                continue
-            if not task.stuck:
-                self._tell(task, exc)
-            delay_s = min(settings.stuck_retry_cap_s, settings.stuck_retry_s * 2 ** min(task.attempts, 10))
-            self._record(
-                task, exc, stuck=Stuck.GONE if isinstance(exc, BaseChanged) else Stuck.REFUSED, delay_s=delay_s
-            )
-
-    def _is_leaving(self, task: Task) -> bool:
-        """Something else is on its way out: maybe the file where this needs a directory, or the reverse."""
-        return task.kind != TaskKind.DELETE and self._ns.tables.tasks.is_leaving(task.store)
-
-    def _tell(self, task: Task, exc: Exception) -> None:
-        what = f"{TaskKind(task.kind).name.lower()} of {self._paths.path_of(task)}"
-        if isinstance(exc, PermanentBackendError | FusecacheError):
-            log.error("%s is stuck, and kept: %s", what, exc)
-        else:
-            log.error("%s is stuck by a bug in fusecache, and kept", what, exc_info=exc)
-
-    def _record(self, task: Task, exc: Exception, *, stuck: Stuck, delay_s: float) -> None:
-        due_ns = self._tools.wall_ns() + int(delay_s * 1e9)
-        self._ns.drain.failed(task, error=str(exc) or type(exc).__name__, stuck=stuck, due_ns=due_ns)

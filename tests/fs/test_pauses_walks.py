@@ -1,4 +1,4 @@
-"""Long histories with pauses and crashes: below a paused path the bucket stays as it is, and in the end equals the tree."""
+"""Long histories with pauses and crashes: below a paused path the bucket stays as it is; in the end it is the tree."""
 
 from __future__ import annotations
 
