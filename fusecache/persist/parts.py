@@ -210,7 +210,7 @@ class Parts:
         is_made = found is not None and tools.signer.is_ours(found) and signed(found) == upload.signature
         if found is not None and is_made and await tools.verifier.holds(upload.store, found, sent):
             return found.etag
-        self._forget(upload)
+        self._give_up(upload)  # what was made, if anything was, may be what its base is by now
         raise BackendUnavailable(f"{upload.key}: its upload in parts is gone, and is begun anew")
 
     def _give_up(self, upload: Upload) -> None:

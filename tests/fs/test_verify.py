@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from fusecache.namespace.records import TaskKind
 from fusecache.persist.settings import Settings
 from fusecache.types import Capabilities, ETag, Extent, ObjectKey
 from tests.fs.draining import MIB, RecordedStore, a_drained_world
@@ -84,3 +85,26 @@ async def test_only_who_wants_it_pays_for_it(
         await world.write_file("a", pattern(3 * MIB))
         await world.settle()
     assert store.read_bytes == read
+
+
+async def test_of_an_object_that_took_the_place_of_its_base_the_copied_bytes_are_not_lost(
+    tmp_path_factory: pytest.TempPathFactory, autojump_clock: MockClock
+) -> None:
+    """What is not here is only in what was read back wrong, also if the file has changed by then."""
+    store, data = Spoiling(0), pattern(11 * MIB)
+    await store.foreign({"a": data})
+    store._spoilt = 1
+    async with a_drained_world(tmp_path_factory.mktemp("w"), store, settings=READBACK) as world:
+        await world.write_at("a", len(data), b"more")
+        ino = (await world.stat("a")).ino
+        for _ in range(10_000):
+            task = world.ns.tables.tasks.of_inode(ino, TaskKind.UPLOAD)
+            if task is None or "gone" in (task.error or ""):
+                break
+            await trio.sleep(0.01)
+        await world.write_at("a", len(data) + 4, b"!")
+        await world.settle()
+        assert "a 1 copied" in store.parts
+        assert store.objects() == {"a": data + b"more!"}
+        assert await world.read_file("a") == data + b"more!"
+        assert not world.persister.report().stuck
