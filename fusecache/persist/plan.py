@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from fusecache.errors import Stale
 from fusecache.namespace.keys import TMP_PREFIX, component_of
@@ -284,7 +285,9 @@ class Planner:
     def _plan_deletes(self, plan: Plan, now_ns: int, synced_seq: Seq) -> None:
         examined = 0
         keys: set[str] = set()
-        for task in list(self._deletes_due(now_ns, synced_seq)):
+        for task in islice(self._deletes_due(now_ns, synced_seq), 2 * MAX_BATCH):
+            if len(plan.deletes) == MAX_BATCH:
+                break  # the next batch's are looked at when it is their turn
             examined += 1
             if self._pauses.covers(task.key or ""):
                 plan.pause.append(task)
@@ -292,7 +295,7 @@ class Planner:
             fate = self._delete_fate(task)
             if fate is Fate.GO and self._is_early(plan, Job(task, None, task.key or ObjectKey("")), now_ns):
                 fate = Fate.WAIT
-            if fate is Fate.GO and task.key not in keys and len(plan.deletes) < MAX_BATCH:
+            if fate is Fate.GO and task.key not in keys:
                 plan.deletes.append(task)
                 keys.add(task.key or "")
             elif fate is Fate.VOID:
@@ -306,15 +309,9 @@ class Planner:
                 self._inflight.claim(task.task, first.store, (task.key,))
         plan.is_cut = plan.is_cut or (examined >= 2 * MAX_BATCH and not plan.deletes)
 
-    def _deletes_due(self, now_ns: int, synced_seq: Seq) -> list[Task]:
-        found = []
-        for task in self._t.tasks.deletes_due(now_ns=now_ns, synced_seq=synced_seq):
-            if task.task in self._inflight:
-                continue
-            found.append(task)
-            if len(found) == 2 * MAX_BATCH:
-                break
-        return found
+    def _deletes_due(self, now_ns: int, synced_seq: Seq) -> Iterator[Task]:
+        due = self._t.tasks.deletes_due(now_ns=now_ns, synced_seq=synced_seq)
+        return (task for task in due if task.task not in self._inflight)
 
     def _delete_fate(self, task: Task) -> Fate:
         try:
