@@ -11,11 +11,13 @@ from fusecache.errors import FusecacheError
 from fusecache.namespace.backlog import Totals
 from fusecache.namespace.records import Stuck, TaskKind
 from fusecache.namespace.tables import Tables
-from fusecache.types import Seq
+from fusecache.types import InodeNo, Seq
 from tests.unit.builders import Upper, check
 
 QUESTIONS: dict[str, Callable[[Tables], object]] = {
     "due": lambda t: list(t.tasks.due(now_ns=1, synced_seq=Seq(1))),
+    "next flow": lambda t: t.flows.after(InodeNo(0)),
+    "due of a flow": lambda t: t.flows.due(InodeNo(1), now_ns=1, synced_seq=Seq(1), count=1),
     "deletes_due": lambda t: list(t.tasks.deletes_due(now_ns=1, synced_seq=Seq(1))),
     "next_due_ns": lambda t: t.tasks.next_due_ns(after_ns=1),
     "deletes_after": lambda t: t.tasks.deletes_after(1, count=1),
