@@ -24,9 +24,11 @@ def part_of(run: int, number: int) -> tuple[str, bytes]:
 def write_table(table: Path, run: int, parts: int) -> int:
     """Write a table by tasks that rename into it, as FileOutputCommitter v1 does; return how many files it has.
 
-    What was there is deleted first, in the order of the directory, the marker too.
+    What was there is deleted first, and the marker before it: a directory's order may have it last, and a drain may
+    come between the two if that takes longer than its delay.
     """
     if table.exists():
+        (table / MARKER).unlink()
         shutil.rmtree(table)
     job = table / "_temporary" / "0"
     job.mkdir(parents=True)
