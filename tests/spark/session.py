@@ -126,6 +126,8 @@ class Spark:
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             line = self._process.stdout.readline() if selector.select(ANSWER_TIMEOUT_S) else ""
+        if not line:
+            self._process.kill()  # nobody is to take a late answer for the next one
         assert line, f"Spark has not answered ({what}):\n{self.log()[-5000:]}"
         told = json.loads(line)
         assert "error" not in told, f"{what}: {told['error'][-5000:]}"
