@@ -38,6 +38,7 @@ from fusecache.config import Config
 from fusecache.doctor.repair import Repairer
 from fusecache.errors import ConfigError, NamespaceError, TransientBackendError
 from fusecache.fs.describe import Describer
+from fusecache.fs.expiry import Expiry
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.nameless import Nameless
@@ -87,6 +88,7 @@ class Volume:
                 await nursery.start(self._parts.fetcher.run)
                 nursery.start_soon(self._parts.persister.run)
                 nursery.start_soon(self._parts.upkeep.run)
+                nursery.start_soon(self._parts.expiry.run)
                 nursery.start_soon(self._parts.releaser.run)
                 nursery.start_soon(self._remember_cache)
 
@@ -236,6 +238,13 @@ class _Parts:
             namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns
         )
         self.filesystem = self._filesystem(config, names, durability, backend.capabilities.max_key_bytes)
+        self.expiry = Expiry(
+            namespace,
+            self.filesystem.unlink,
+            is_open=self.files.is_open,
+            wall_ns=time.time_ns,
+            stale=stale,
+        )
 
     def _persister(self, config: Config, backend: Backend, durability: Durability) -> Persister:
         store = self.namespace.store

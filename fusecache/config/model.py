@@ -67,6 +67,7 @@ BOUNDS = (
     Bound("space_patience_s", 0.0, 86400.0, "an application is waiting meanwhile"),
     Bound("persist_delay_s", 0.0, 7 * 86400.0, "what waits longer is forgotten by people, not by us"),
     Bound("stop_deadline_s", 0.0, 7 * 86400.0, "a machine that shuts down waits meanwhile"),
+    Bound("local_ttl_s", 60.0, 365 * 86400.0, "files are looked at once a minute"),
     Bound("ttl_s", 0.0, 365 * 86400.0, "longer is for ever"),
     Bound("patience_s", 0.1, 3600.0, "an application is waiting meanwhile"),
     Bound("attr_timeout_s", 0.0, 86400.0, "the kernel asks again after it"),
@@ -136,8 +137,9 @@ class Config:
     write_mode: str = "writeback"
     on_conflict: str = "keep-both"
     dir_markers: str = "empty"
+    local_ttl_s: float | None = None
     rules: tuple[Rule, ...] = ()
-    """What holds for some paths instead of the four before and `persist_delay_s`, or on top of the patterns."""
+    """What holds for some paths instead of what is said of all files; patterns come on top."""
 
     uid: int = field(default_factory=os.getuid)
     gid: int = field(default_factory=os.getgid)
@@ -162,6 +164,7 @@ class Config:
         _check_store(self)
         for rule in self.rules:
             _check_bound("persist_delay_s", rule.persist_delay_s)
+            _check_bound("local_ttl_s", rule.local_ttl_s)
         if self.block_size & (self.block_size - 1):
             raise ConfigError(f"block_size {self.block_size} is no power of two")
         for directory in (self.state_dir, *self.cache_dirs):
@@ -175,6 +178,7 @@ class Config:
             persist_delay_s=self.persist_delay_s,
             on_conflict=self.on_conflict,
             dir_markers=self.dir_markers,
+            local_ttl_s=self.local_ttl_s,
         )
         return Rules(self.rules, default)
 

@@ -99,6 +99,9 @@ OPTIONS = (
         "How an upload is compared with the file: checksum, readback (it is fetched again) or off.",
         "HOW",
     ),
+    _duration(
+        "local_ttl", "After how long without a change a file that stays here by --write-mode local is removed (never)."
+    ),
     Option("staging", values.texts, "More names that stay local until they are renamed.", "PATTERN", is_list=True),
     Option("markers", values.texts, "More names that are uploaded after their tree.", "PATTERN", is_list=True),
     Option("uid", values.number, "Owner of what others put into the store.", "ID"),

@@ -41,6 +41,7 @@ class Rule:
     persist_delay_s: float | None = None
     on_conflict: str | None = None
     dir_markers: str | None = None
+    local_ttl_s: float | None = None
     staging: tuple[str, ...] = ()
     markers: tuple[str, ...] = ()
 
@@ -62,6 +63,8 @@ class Policy:
     persist_delay_s: float = 1.0
     on_conflict: str = "keep-both"
     dir_markers: str = "empty"
+    local_ttl_s: float | None = None
+    """After so long without a change what is local is removed; None: never."""
     staging: tuple[str, ...] = ()
     """Of the rules alone: on top of the mount's."""
     markers: tuple[str, ...] = ()
@@ -90,6 +93,11 @@ class Rules:
     def has_delays(self) -> bool:
         """Whether there is any path that has a delay of its own."""
         return any(rule.persist_delay_s is not None for rule in self._rules)
+
+    @property
+    def has_local_ttl(self) -> bool:
+        """Whether there may be a file that is removed when it is old."""
+        return any(said is not None for said in self._said("local_ttl_s"))
 
     @property
     def longest_delay_s(self) -> float:

@@ -36,6 +36,15 @@ class Policies:
             return self._delay_ns
         return min((self.delay_ns(row.place) for row in self._rows(ino)), default=self._delay_ns)
 
+    @property
+    def has_local_ttl(self) -> bool:
+        return self._rules.has_local_ttl
+
+    def local_ttl_s(self, place: Place) -> float | None:
+        """After how long without a change a file there is removed; None: never, as what is not local by a rule."""
+        policy = self._rules.of(self._t.directories.names(place))
+        return policy.local_ttl_s if policy.write_mode == "local" else None
+
     def waits_for_store(self, ino: InodeNo) -> bool:
         """Whether the close of a file returns when the object is in the store: by any of its names."""
         return self._rules.waits_for_store and any(self.is_through(row.place) for row in self._rows(ino))

@@ -25,6 +25,7 @@ _NEXT_DUE = f"""
     SELECT min(due_ns) FROM (
         SELECT min(due_ns) AS due_ns FROM task WHERE due_ns > :now_ns AND due_ns < {PAUSED_NS} AND kind <> 5 UNION ALL
         SELECT min(due_ns) FROM task WHERE due_ns > :now_ns AND due_ns < {PAUSED_NS} AND kind = 5)"""
+_LOCAL = "SELECT task, ino FROM task WHERE staged = 1 AND kind = 1 AND task > ? ORDER BY task LIMIT ?"
 _UNFINISHED = f"""
     SELECT {_COLUMNS} FROM task WHERE since_seq >= ? AND since_seq < ? AND staged = 0 ORDER BY since_seq"""
 # One row an inode and kind: a newer acknowledgement moves seq and generation, never since_seq. A file's object
@@ -162,6 +163,10 @@ class Tasks:
     def since(self, seq: Seq, *, after_task: int, count: int) -> list[Task]:
         """Unfinished business acknowledged up to `seq`: the first `count` above a task number."""
         return self._all("since_seq <= ? AND task > ? ORDER BY task LIMIT ?", seq, after_task, count)
+
+    def local_files(self, *, after_task: int, count: int) -> list[tuple[int, InodeNo]]:
+        """Uploads that are parked as their names are staging or local: task and inode of the first above a task."""
+        return self._db.execute(_LOCAL, (after_task, count)).fetchall()
 
     def unfinished(self, *, first: Seq, before: Seq) -> Iterable[Task]:
         """What is not only local and was acknowledged from `first` on and before `before`, oldest first, lazily."""
