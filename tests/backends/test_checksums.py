@@ -57,6 +57,7 @@ class Liar:
     def __init__(self, *answers: tuple[int, dict[str, str]]) -> None:
         self.answers = list(answers)
         self.asked: list[dict[str, str]] = []
+        self.size, self.sizes_asked = len(LARGE), 0
 
     @contextmanager
     def running(self) -> Iterator[str]:
@@ -72,6 +73,13 @@ class Liar:
                 self.send_response(status)
                 for name, value in {"Content-Length": "0", **headers}.items():
                     self.send_header(name, value)
+                self.end_headers()
+
+            def do_HEAD(self) -> None:
+                liar.sizes_asked += 1
+                self.send_response(200)
+                self.send_header("ETag", '"e"')
+                self.send_header("Content-Length", str(liar.size))
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -137,6 +145,19 @@ async def test_etags_that_are_no_md5s_say_nothing(monkeypatch: pytest.MonkeyPatc
     async with opened(liar, monkeypatch) as store:
         for _ in range(4):
             await put(store, "a", body)
+
+
+@pytest.mark.parametrize("told", [{"ETag": etag(b"of encrypted bytes")}, {"ETag": '"e-1"'}], ids=["md5", "other"])
+async def test_where_nothing_else_is_told_the_size_is_compared(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str]
+) -> None:
+    liar = Liar((200, told))
+    async with opened(liar, monkeypatch) as store:
+        await put(store, "a", LARGE)
+        assert liar.sizes_asked == 1
+        liar.size -= 1
+        with pytest.raises(Miswritten, match=f"the store has {len(LARGE) - 1} bytes"):
+            await put(store, "a", LARGE)
 
 
 async def test_a_bucket_that_is_encrypted_from_now_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,22 +77,24 @@ class Checksums:
             return Sum(source.length, md5=await self._read(md5_of, source))
         return Sum(source.length)
 
-    async def compare(self, what: str, source: Source, sent: Sum, answer: Mapping[str, Any]) -> None:
-        """See whether what was stored is what was sent, as far as the answer tells.
+    async def compare(self, what: str, source: Source, sent: Sum, answer: Mapping[str, Any]) -> bool:
+        """See whether what was stored is what was sent; False: the answer doesn't tell.
 
         Raises:
             Miswritten: it is not.
         """
         if self._is_off:
-            return
+            return True
         if (told := answer.get(_TOLD)) is not None and sent.crc is not None:
             self._crc = Trust.KEPT
             self._compare_crc(what, told, sent.crc)
-            return
+            return True
         if self._crc is Trust.UNKNOWN:
             self._crc = Trust.IGNORED
         if self._md5 is not Trust.IGNORED and _MD5.fullmatch(etag := etag_of(answer)):
             self.compare_etag(what, etag, sent.md5 or await self._read(md5_of, source))
+            return self._md5 is Trust.KEPT
+        return False
 
     def compare_etag(self, what: str, etag: str, md5: bytes) -> None:
         """Compare an etag with the MD5 of the body: it is one, unless the first of them is not.

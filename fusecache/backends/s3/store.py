@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -187,7 +187,7 @@ class S3Backend:
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         what = self._bucket.what(f"PUT part {number} of", key)
         args = self._bucket.args(key, UploadId=upload_id, PartNumber=number)
-        answer, sent = await self._sent(what, self._client.upload_part, source, args)
+        answer, sent, _ = await self._sent(what, self._client.upload_part, source, args)
         self._checksums.sent(upload_id, number, sent)
         return etag_of(answer)
 
@@ -221,9 +221,7 @@ class S3Backend:
         self._checksums.forget(upload_id)
         settled = await self._probes.settled_etag(key, etag)
         if whole is not None and not self._checksums.has_completed(what, whole, etags, answer):
-            found = (await self._bucket.head(key, if_match=settled))["ContentLength"]
-            if found != whole.size:
-                raise miswritten(what, f"the store has {found} bytes, {whole.size} were sent")
+            await self._compare_size(what, key, settled, whole.size)
         return settled
 
     async def _sums_of_parts(self, key: ObjectKey, upload_id: str, count: int) -> Sequence[Sum]:
@@ -254,16 +252,26 @@ class S3Backend:
         self._latest.note(key, etag_of(answer), source.length, metadata, placement)
 
     async def _send(self, key: ObjectKey, source: Source, args: Mapping[str, Any]) -> dict[str, Any]:
+        what = self._bucket.what("PUT", key)
         try:
-            answer, _ = await self._sent(self._bucket.what("PUT", key), self._client.put_object, source, args)
+            answer, sent, is_told = await self._sent(what, self._client.put_object, source, args)
         except NoSuchObject as exc:  # what a PUT with If-Match says of an absent key
             raise PreconditionFailed(str(exc)) from exc
+        if not is_told and sent.size:
+            with suppress(PermanentBackendError):  # somebody else's by now, or not ours to read
+                await self._compare_size(what, key, etag_of(answer), sent.size)
         return answer
+
+    async def _compare_size(self, what: str, key: ObjectKey, etag: ETag, size: int) -> None:
+        """Ask for what is left to compare where no answer tells of the bytes."""
+        found = (await self._bucket.head(key, if_match=etag))["ContentLength"]
+        if found != size:
+            raise miswritten(what, f"the store has {found} bytes, {size} were sent")
 
     async def _sent(
         self, what: str, operation: Operation, source: Source, args: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], Sum]:
-        """Send a body with its checksum, and compare what the answer says of it.
+    ) -> tuple[dict[str, Any], Sum, bool]:
+        """Send a body with its checksum, and compare what the answer says of it; the last: whether it says anything.
 
         A server that knows no checksums may refuse them: it is asked again without one, once.
         """
@@ -278,8 +286,7 @@ class S3Backend:
             with translated(what):
                 answer = await operation(Body=UploadBody(source, self._readers), **args)
             self._checksums.are_refused()
-        await self._checksums.compare(what, source, sent, answer)
-        return answer, sent
+        return answer, sent, await self._checksums.compare(what, source, sent, answer)
 
     async def _put_marker(self, key: ObjectKey, source: Source, args: Mapping[str, Any]) -> ETag:
         watched = await self._probes.marker_stands_alone(key)
