@@ -48,6 +48,8 @@ class Releaser:
     async def make_room(self) -> int:
         """Give up as many files as are wanted, if there are; return how many bytes that freed."""
         released = 0
+        if self._wanted():
+            self._contents.flush_index()  # what became clean a moment ago is found, too
         for _ in range(_MAX_BATCHES):
             wanted = self._wanted()
             unused = self._contents.unused(_BATCH) if wanted else []
