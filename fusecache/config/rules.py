@@ -9,6 +9,7 @@ import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from fusecache.errors import ConfigError
@@ -89,38 +90,38 @@ class Rules:
     def __repr__(self) -> str:
         return f"<Rules {len(self._rules)}>"
 
-    @property
+    @cached_property
     def has_delays(self) -> bool:
         """Whether there is any path that has a delay of its own."""
         return any(rule.persist_delay_s is not None for rule in self._rules)
 
-    @property
+    @cached_property
     def has_local_ttl(self) -> bool:
         """Whether there may be a file that is removed when it is old."""
         return any(said is not None for said in self._said("local_ttl_s"))
 
-    @property
+    @cached_property
     def longest_delay_s(self) -> float:
         longest: float = max(said for said in self._said("persist_delay_s") if said is not None)
         return longest
 
-    @property
+    @cached_property
     def keeps_files(self) -> bool:
         """Whether there is any rule, or the mount itself, by which files stay here."""
         return self._default.write_mode == "local" or any(rule.keeps_files for rule in self._rules)
 
-    @property
+    @cached_property
     def staging_said(self) -> object:
         """What the mount and its rules say of what stays here: another one when that is otherwise."""
         said = ((rule.path, rule.write_mode and rule.write_mode == "local", rule.staging) for rule in self._rules)
         return self._default.write_mode == "local", [each for each in said if each[1:] != (None, ())]
 
-    @property
+    @cached_property
     def marks_otherwise(self) -> bool:
         """Whether there may be a directory whose key in the store is not just there while it is empty."""
         return any(said not in (None, "empty") for said in self._said("dir_markers"))
 
-    @property
+    @cached_property
     def waits_for_store(self) -> bool:
         """Whether there may be a file whose close waits for the store."""
         return any(said in THROUGH for said in self._said("write_mode"))
