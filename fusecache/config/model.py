@@ -124,7 +124,7 @@ class Config:
     """Bytes a second."""
     request_rate: float | None = None
     aimd_enabled: bool = True
-    aimd_initial_rate: float = 100.0
+    aimd_initial_rate: float = 250.0
     aimd_min_rate: float = 0.1
     aimd_increase_increment: float = 0.05
     aimd_reduction_factor: float = 2.0

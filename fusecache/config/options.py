@@ -67,7 +67,7 @@ OPTIONS = (
     _size("upload_limit", "How many bytes are uploaded in a second at most (no limit)."),
     Option("request_rate", values.decimal, "How many requests a second the store gets at most (no limit).", "N"),
     _flag("aimd_enabled", "Find out how many requests a second the store takes (yes)."),
-    Option("aimd_initial_rate", values.decimal, "Requests a second to begin with; doubled until refused (100).", "N"),
+    Option("aimd_initial_rate", values.decimal, "Requests a second to begin with; doubled until refused (250).", "N"),
     Option("aimd_min_rate", values.decimal, "Never fewer requests a second than this (0.1).", "N"),
     Option("aimd_increase_increment", values.decimal, "First step up after a refusal, a part of the rate (0.05).", "X"),
     Option("aimd_reduction_factor", values.decimal, "A refusal divides the rate by this (2).", "X"),

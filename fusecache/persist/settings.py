@@ -26,7 +26,7 @@ class Settings:
     verify: str = "checksum"
     """How it is seen that an object is what was sent: `checksum`, `readback` or `off`."""
     backoff_base_s: float = 0.2
-    backoff_cap_s: float = 30.0
+    backoff_cap_s: float = 10.0
     patience_s: float = 60.0
     """How long a close that waits for the store does, while that takes nothing."""
     stuck_retry_s: float = 60.0

@@ -14,7 +14,7 @@ class Aimd:
     """
 
     enabled: bool = True
-    initial_rate: float = 100.0
+    initial_rate: float = 250.0
     """Writing requests a second before anything is known of the store; doubled each window until the first refusal."""
     min_rate: float = 0.1
     increase_increment: float = 0.05
