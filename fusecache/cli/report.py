@@ -14,7 +14,7 @@ _SHOWN_STUCK = 20
 def mount_report(facts: Facts) -> str:
     """Return the lines for a mount, of the values of `stat --json`."""
     rows = [*_stuck_rows(facts), *_aside_rows(facts), *_paused_rows(facts), *_local_rows(facts)]
-    rows += [*_pace_rows(facts), *_waiting_rows(facts), *_space_rows(facts), *_cache_rows(facts)]
+    rows += [*_pace_rows(facts), *_moving_rows(facts), *_waiting_rows(facts), *_space_rows(facts), *_cache_rows(facts)]
     if facts.get("bytes_spared"):
         rows.append(("spared", f"{size(facts['bytes_spared'])} never had to be sent"))
     rows.append(("mount", f"{facts.get('mountpoint')} · {facts.get('transport')} · pid {facts.get('pid')}"))
@@ -123,6 +123,13 @@ def _waiting_rows(facts: Facts) -> list[tuple[str, str]]:
     told = str(facts.get("limited_by") or "")
     lines = [line for line in facts.get("waiting") or [] if not told.endswith(line)]
     return [("waits" if not number else "", line) for number, line in enumerate(lines)]
+
+
+def _moving_rows(facts: Facts) -> list[tuple[str, str]]:
+    return [
+        ("moving", f"{each['path']}: {each['objects_copied']:,} objects copied so far")
+        for each in facts.get("relocating") or []
+    ]
 
 
 def _local_rows(facts: Facts) -> list[tuple[str, str]]:

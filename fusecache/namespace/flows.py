@@ -8,7 +8,7 @@ from fusecache.types import InodeNo, Seq
 
 _AFTER = "SELECT flow FROM task WHERE flow > ? AND due_ns IS NOT NULL AND kind <> 5 ORDER BY flow LIMIT 1"
 _DUE = f"""
-    SELECT {", ".join(Task._fields)} FROM task
+    SELECT (SELECT size FROM inode WHERE inode.ino = task.ino), {", ".join(Task._fields)} FROM task
      WHERE flow = ? AND due_ns <= ? AND kind <> 5 AND seq <= ? ORDER BY due_ns LIMIT ?"""
 
 
@@ -24,5 +24,7 @@ class Flows:
         return None if row is None else row[0]
 
     def due(self, flow: InodeNo, *, now_ns: int, synced_seq: Seq, count: int) -> list[Task]:
-        """Of a directory's tasks, the first `count` of those that `Tasks.due` would give."""
-        return [Task._make(row) for row in self._db.execute(_DUE, (flow, now_ns, synced_seq, count))]
+        """Of a directory's tasks, the first `count` of those that `Tasks.due` would give, small files first."""
+        rows = self._db.execute(_DUE, (flow, now_ns, synced_seq, count)).fetchall()
+        rows.sort(key=lambda row: row[0] or 0)
+        return [Task._make(row[1:]) for row in rows]

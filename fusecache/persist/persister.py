@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
@@ -95,7 +96,7 @@ class Persister:
         signer = Signer(namespace.database.id)
         self._tools = Tools(
             namespace, durability, contents, fetcher, backends, settings, slots, pacers, self._inflight,
-            sent=Meter(), finished=Meter(), refused=Meter(), signer=signer,
+            sent=Meter(), finished=Meter(), refused=Meter(), moved=Counter(), signer=signer,
             overwriter=Overwriter(namespace.tables, backends, slots, signer, settings.rules),
             succession=Succession(namespace, backends), verifier=Verifier(backends, settings.verify),
             wall_ns=wall_ns, rng=rng,

@@ -13,11 +13,11 @@ from fusecache.types import InodeNo, Seq
 _LOOKED_AT = 16
 """Directories in which nothing may be due, before the turn goes back to the oldest task."""
 _AHEAD = 8
-"""Tasks of one directory that are looked at in its turn: the first may have to wait."""
+"""Tasks of one directory that are looked at in its turn, the oldest: the smallest file of them that need not wait."""
 
 
 class Queue:
-    """Every second task is the oldest that is due, every other the oldest of the next directory.
+    """Every second task is the oldest that is due, every other a small one of the oldest of the next directory.
 
     A job of ten files beside one of a million in another directory is through after a few turns, and the million
     lose at most half of theirs. What a flush waits for is due before all else, and goes first.

@@ -53,6 +53,12 @@ class Relocator:
         Raises:
             BackendError: every finished page is recorded.
         """
+        try:
+            await self._run(job)
+        finally:
+            self._tools.moved.pop(job.task.task, None)
+
+    async def _run(self, job: Job) -> None:
         task = job.task
         assert task.ino is not None
         if job.place is not None and task.key is None:
@@ -277,6 +283,7 @@ class Relocator:
                 self._tools.refused.add()
                 await trio.sleep(self._tools.backoff_s(attempts, retry_after_s=exc.retry_after_s))
             else:
+                self._tools.moved[task.task] += 1
                 return {info.key: Relocated(info.key, info.etag, None, LowerId(task.store, target, etag))}
 
     def _record(self, task: Task, page: list[Relocated], position: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -45,6 +45,8 @@ class DrainReport:
     files_paused: int = 0
     paused: tuple[str, ...] = ()
     """Paths below which nothing is changed in the store until they are resumed."""
+    relocating: tuple[dict[str, Any], ...] = ()
+    """Renamed directories whose objects are being copied to the new path, and how many have been."""
     pace: tuple[dict[str, Any], ...] = ()
     stuck: tuple[dict[str, Any], ...] = ()
     bytes_spared: int = 0
@@ -97,6 +99,7 @@ class Reporter:
             waiting=waiting,
             files_paused=paused,
             paused=tuple(map(path_of, pauses.keys())),
+            relocating=tuple(self._relocating()),
             pace=tuple(self._pace()),
             stuck=tuple(self.stuck_entry(task) for task in stuck),
             bytes_spared=tables.spared.bytes,
@@ -141,6 +144,11 @@ class Reporter:
         if moving <= len(self._open_for_writing()):
             return "files that are open for writing"
         return "the delay before a file is sent (persist-delay)"
+
+    def _relocating(self) -> Iterator[dict[str, Any]]:
+        for number, count in self._tools.moved.items():
+            if (task := self._tools.namespace.tables.tasks.get(number)) is not None:
+                yield {"path": self._paths.path_of(task), "objects_copied": count}
 
     def _pace(self) -> list[dict[str, Any]]:
         return [

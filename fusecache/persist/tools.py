@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -44,6 +45,8 @@ class Tools:
     """Changes that the store has."""
     refused: Meter
     """Requests that the store asked us to send later."""
+    moved: Counter[int]
+    """Objects that each relocation under way has copied."""
     signer: Signer
     overwriter: Overwriter
     succession: Succession

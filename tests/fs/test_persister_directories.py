@@ -227,3 +227,21 @@ async def test_a_directory_that_came_into_a_table_that_moves_arrives_before_its_
     copies = [each for each in store.writes if each.startswith("copy")]
     assert sorted(copies[:-1]) == ["copy s/x u/q/x", "copy t/a u/a", "copy t/p/c u/p/c"]
     assert copies[-1] == "copy t/_SUCCESS u/_SUCCESS"
+
+
+async def test_how_far_a_directory_that_moves_has_got_is_told(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({f"d/{n:02}": b"x" for n in range(40)})
+    store.pause_s = 1.0
+    await world.rename("d", "e")
+    seen = []
+    while store.objects().keys() != {f"e/{n:02}" for n in range(40)}:
+        await trio.sleep(0.5)
+        seen += world.persister.report().relocating
+    assert {each["path"] for each in seen} == {"e"}
+    counts = [each["objects_copied"] for each in seen]
+    assert counts == sorted(counts)
+    assert len(set(counts)) >= 2
+    await world.settle()
+    assert world.persister.report().relocating == ()
