@@ -13,7 +13,7 @@ class InFlight:
     """The tasks that have a worker, and the keys that each may be changing."""
 
     def __init__(self) -> None:
-        self._owners: dict[int, list[tuple[StoreNo, str]]] = {}
+        self._owners: dict[int, set[tuple[StoreNo, str]]] = {}
         self._keys: set[tuple[StoreNo, str]] = set()
         self._above: Counter[tuple[StoreNo, str]] = Counter()
 
@@ -28,11 +28,11 @@ class InFlight:
 
     def claim(self, task: int, store: StoreNo, keys: Iterable[ObjectKey | str] = ()) -> None:
         """`task` has a worker, which writes `keys`; may be called again for more of them."""
-        owned = self._owners.setdefault(task, [])
+        owned = self._owners.setdefault(task, set())
         for key in keys:
             claimed = (store, key)
             assert claimed not in self._keys, f"{key} is in flight twice"
-            owned.append(claimed)
+            owned.add(claimed)
             self._keys.add(claimed)
             self._above.update((store, prefix) for prefix in ancestors(key))
 
@@ -54,14 +54,20 @@ class InFlight:
         """Whether exactly this key is being written or deleted."""
         return (store, key) in self._keys
 
-    def conflicts(self, store: StoreNo, key: str) -> bool:
-        """Whether `key`, one above it or one below it is in flight: such keys exclude each other."""
-        keys = self._keys
-        if (store, key) in keys or self.is_below(store, key if key.endswith("/") else f"{key}/"):
+    def conflicts(self, store: StoreNo, key: str, *, but: int | None = None) -> bool:
+        """Whether `key`, one above it or one below it is in flight: such keys exclude each other.
+
+        What task `but` has claimed does not count: a directory's marker goes along with what is below it.
+        """
+        own = self._owners.get(but, set()) if but is not None else set()
+        below = key if key.endswith("/") else f"{key}/"
+        near = {(store, key), (store, below[:-1]), (store, below)}
+        for prefix in ancestors(key):
+            near |= {(store, prefix), (store, prefix[:-1])}
+        if any(each in self._keys and each not in own for each in near):
             return True
-        if key.endswith("/") and (store, key[:-1]) in keys:
-            return True
-        return any((store, prefix) in keys or (store, prefix[:-1]) in keys for prefix in ancestors(key))
+        count = self._above[store, below]
+        return count > 0 and count > sum(each == store and name.startswith(below) for each, name in own)
 
     def is_below(self, store: StoreNo, prefix: str) -> bool:
         """Whether a key at or below `prefix` is in flight."""

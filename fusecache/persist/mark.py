@@ -7,6 +7,7 @@ import logging
 from fusecache.backends.metadata import metadata_of
 from fusecache.backends.sources import BytesSource
 from fusecache.errors import StoreRefused
+from fusecache.namespace.keys import ancestors
 from fusecache.namespace.records import Place, Task
 from fusecache.persist.local import attributes
 from fusecache.persist.plan import Job
@@ -92,4 +93,10 @@ class Marker:
         return row is not None and row.epoch > seq
 
     def _goes(self, task: Task, key: ObjectKey) -> bool:
-        return bool(self._tools.namespace.tables.tasks.deletes_of(task.store, key))
+        """Whether a key that is nobody's here is about to be deleted, or moves to a name elsewhere that reads it."""
+        t = self._tools.namespace.tables
+        if t.tasks.deletes_of(task.store, key) or t.dentries.readers(task.store, key):
+            return True
+        above = ancestors(key)
+        moving = t.tasks.relocations_over(task.store, above)
+        return any(each.source in above and each.source != each.key for each in moving)

@@ -258,7 +258,9 @@ class Relocator:
 
     def _is_busy(self, task: Task, target: ObjectKey) -> bool:
         tools = self._tools
-        return tools.inflight.conflicts(task.store, target) or tools.contents.readers_of(task.store, target)
+        return tools.inflight.conflicts(task.store, target, but=task.task) or tools.contents.readers_of(
+            task.store, target
+        )
 
     async def _copied(
         self, task: Task, info: ObjectInfo, target: ObjectKey, found: Resolved

@@ -245,3 +245,18 @@ async def test_how_far_a_directory_that_moves_has_got_is_told(
     assert len(set(counts)) >= 2
     await world.settle()
     assert world.persister.report().relocating == ()
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+async def test_a_directory_moves_with_the_markers_below_it_that_others_made(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore, is_listed: bool
+) -> None:
+    await store.foreign({"d/x/": b"", "d/x/f": b"1", "d/": b"", "d/y/": b""})
+    if is_listed:
+        assert await world.read_file("d/x/f") == b"1"
+    await world.rename("d", "e")
+    with trio.fail_after(60):
+        await world.settle()
+    assert {key: data for key, data in store.objects().items() if data} == {"e/x/f": b"1"}
+    assert "e/y/" in store.objects()
+    assert not [key for key in store.objects() if key.startswith("d")]

@@ -45,3 +45,15 @@ def test_nothing_is_left_of_what_was_released() -> None:
     assert not inflight.is_below(STORE, "a/")
     inflight.release(2)
     assert repr(inflight) == "<InFlight 0 tasks, 0 keys>"
+
+
+def test_what_goes_together_does_not_exclude_itself() -> None:
+    inflight = InFlight()
+    inflight.claim(1, STORE, ["a/"])
+    assert not inflight.conflicts(STORE, "a/b", but=1)
+    assert inflight.conflicts(STORE, "a/b", but=2)
+    inflight.claim(1, STORE, ["a/b"])
+    assert not inflight.conflicts(STORE, "a/", but=1)
+    inflight.claim(2, STORE, ["a/c"])
+    assert inflight.conflicts(STORE, "a/", but=1)
+    assert not inflight.conflicts(STORE, "a/d", but=1)
