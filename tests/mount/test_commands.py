@@ -33,7 +33,7 @@ MOUNT_KEYS = {
         "pressure",
     ),
 }
-STEERING_KEYS = {"waiting", "files_paused", "paused", "bytes_spared"}
+STEERING_KEYS = {"waiting", "relocating", "files_paused", "paused", "bytes_spared"}
 PATH_KEYS = {
     *("path", "type", "size", "state", "store", "key", "etag", "cached_bytes", "dirty_bytes"),
     *("pinned", "replicas", "attempts", "last_error", "paused"),
