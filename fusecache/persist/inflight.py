@@ -66,8 +66,8 @@ class InFlight:
             near |= {(store, prefix), (store, prefix[:-1])}
         if any(each in self._keys and each not in own for each in near):
             return True
-        count = self._above[store, below]
-        return count > 0 and count > sum(each == store and name.startswith(below) for each, name in own)
+        own_below = sum(each == store and name.startswith(below) and name != below for each, name in own)
+        return self._above[store, below] > own_below
 
     def is_below(self, store: StoreNo, prefix: str) -> bool:
         """Whether a key at or below `prefix` is in flight."""
