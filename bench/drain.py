@@ -79,6 +79,7 @@ def drain_s(here: Stage, name: str, files: int, size: int) -> float:
     """Write the files into a mount that holds them back, and return how long their flush took."""
     with here.mounted(name, *HELD) as (mount, _):
         fill(mount.path, files, size)
+        os.sync()  # what was written is on its way to the same disk that the server writes to
         return elapsed_s(mount.flush)
 
 
@@ -89,7 +90,9 @@ def rows_of(here: Stage, name: str, files: int, size: int, rounds: int) -> Itera
     spent: dict[str, list[float]] = {"ours": [], "rclone": [], "s3transfer": []}
     for number in range(rounds):
         spent["ours"].append(drain_s(here, f"{name}-{number}", files, size))
+        os.sync()
         spent["s3transfer"].append(s3transfer_s(here, source, f"{name}-s3transfer-{number}"))
+        os.sync()
         if size > MIB:
             spent["rclone"].append(rclone_s(here, source, f"{name}-rclone-{number}"))
     scale, unit = (files * size / MIB, "MiB/s") if size > MIB else (files, "files/s")
