@@ -60,7 +60,7 @@ class Copier:
         assert job.place is not None
         inode = tools.namespace.tables.inodes.get(content.ino)
         read = tools.namespace.tables.dentries.get(*dentry.place)
-        if read is None or read.lower != dentry.lower or (started := begin(tools, job)) is None:
+        if read is None or read.lower != dentry.lower or (started := begin(tools, job, content)) is None:
             return  # it changed since: planned again
         source = dentry.lower
         await tools.recorded()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from fusecache.cache.content import Content
 from fusecache.namespace.drain import Started
 from fusecache.namespace.keys import TMP_PREFIX
 from fusecache.persist.plan import Job
 from fusecache.persist.tools import Tools
 
+_READER_NS = 1_000_000_000
+"""How soon to look again whether an open file still reads what is to be overwritten."""
 
-def begin(tools: Tools, job: Job) -> Started | None:
-    """Record the target of an upload or a copy; None if its task or its name changed since: it is planned again."""
+
+def begin(tools: Tools, job: Job, content: Content | None = None) -> Started | None:
+    """Record the target of an upload or a copy, whose bytes are those of `content`, if it is of a file.
+
+    None if its task or its name changed since, or if somebody else has a file open that lacks bytes of what the target
+    holds: it is planned again.
+    """
     ns = tools.namespace
     task = ns.tables.tasks.get(job.task.task)
     assert job.place is not None
@@ -17,5 +25,8 @@ def begin(tools: Tools, job: Job) -> Started | None:
     if task is None or task.due_ns is None or row is None or row.ino != task.ino:
         return None
     if ns.tables.directories.home_key(row.place) != job.key and not job.key.startswith(TMP_PREFIX):
+        return None
+    if tools.contents.readers_of(task.store, job.key, but=content):
+        ns.drain.put_off(task, due_ns=tools.wall_ns() + _READER_NS)
         return None
     return ns.drain.start(task, row.place, job.key, now_ns=tools.wall_ns())

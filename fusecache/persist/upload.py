@@ -27,7 +27,6 @@ _AGAIN_NS = 500_000_000
 """After a file changed while it was sent: whoever writes goes on for a while."""
 _AT_ONCE_BYTES = 1 << 20
 """Bodies up to this size are in memory while they are sent, one for each upload in flight."""
-_READER_NS = 1_000_000_000
 
 
 class Uploader:
@@ -84,10 +83,7 @@ class Uploader:
 
     async def _send(self, job: Job, content: Content, *, is_copied: bool) -> None:
         tools = self._tools
-        if tools.contents.readers_of(job.task.store, job.key, but=content):
-            tools.namespace.drain.put_off(job.task, due_ns=tools.wall_ns() + _READER_NS)
-            return
-        started = begin(tools, job)
+        started = begin(tools, job, content)
         if started is None:
             return
         if not is_copied:

@@ -6,6 +6,7 @@ The files are larger than a block and nobody has read them, so that their bytes 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ import trio
 from trio.testing import MockClock
 
 from fusecache.backends.fault import FaultyBackend
+from fusecache.cache.readahead import SMALL_FILE_BYTES
 from fusecache.errors import AccessDenied
+from fusecache.types import ETag, Extent, HandleNo, ObjectKey
 from tests.fs.draining import Drained, RecordedStore, a_drained_world
 from tests.fs.harness import BLOCK, pattern
 
@@ -137,3 +140,76 @@ async def test_a_file_renamed_while_it_was_sent_is_kept_until_it_is_copied(
     await world.settle()
     assert store.writes == ["put new", "copy new x", "delete new"]
     assert store.objects() == {"a": A, "b": B, "c": C, "x": b"1"}
+
+
+# --- open files ---
+
+
+class Awaited(RecordedStore):
+    """GETs wait while `gate` is closed: what is read in the store cannot be brought here meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = trio.Event()
+        self.gate.set()
+
+    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> bytes:
+        await self.gate.wait()
+        return await super().get(key, extent, if_match=if_match)
+
+
+LAKE = pattern(SMALL_FILE_BYTES + BLOCK, seed=9)
+"""Nobody fetches it whole for a look at its middle."""
+
+
+@asynccontextmanager
+async def looked_into(root: Path, path: str) -> AsyncIterator[tuple[Drained, Awaited, HandleNo]]:
+    """A file is open of which a little was read: the rest is in the store alone, which gives no more of it for now."""
+    store = Awaited()
+    await store.foreign({path: LAKE, "a": A, "e/lake": A})
+    async with a_drained_world(root, store) as world:
+        number = await world.open(path)
+        assert await world.read(number, 32 * BLOCK, 5) == LAKE[32 * BLOCK :][:5]
+        store.gate = trio.Event()
+        store.writes.clear()
+        yield world, store, number
+
+
+async def keeps_what_it_reads(world: Drained, store: Awaited, number: HandleNo, path: str) -> None:
+    await trio.sleep(30)
+    assert store.objects()[path] == LAKE
+    store.gate.set()
+    assert await world.read(number) == LAKE
+    await world.close(number)
+    await world.settle()
+
+
+async def test_what_an_open_file_reads_is_not_deleted(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with looked_into(tmp_path, "lake") as (world, store, number):
+        await world.unlink("lake")
+        await keeps_what_it_reads(world, store, number, "lake")
+        assert store.writes == ["delete lake"]
+
+
+async def test_nor_overwritten_by_a_new_file(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with looked_into(tmp_path, "lake") as (world, store, number):
+        await world.unlink("lake")
+        await world.write_file("lake", b"new")
+        await keeps_what_it_reads(world, store, number, "lake")
+        assert store.objects()["lake"] == b"new"
+
+
+async def test_nor_by_a_file_that_is_moved_there(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with looked_into(tmp_path, "lake") as (world, store, number):
+        await world.rename("a", "lake")
+        await keeps_what_it_reads(world, store, number, "lake")
+        assert store.objects()["lake"] == A
+
+
+async def test_nor_by_a_directory_that_is_moved_there(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with looked_into(tmp_path, "d/lake") as (world, store, number):
+        await world.unlink("d/lake")
+        await world.rename("e", "d")
+        await keeps_what_it_reads(world, store, number, "d/lake")
+        assert {key for key in store.objects() if "lake" in key} == {"d/lake"}
+        assert store.objects()["d/lake"] == A
