@@ -117,7 +117,7 @@ def store_options(config: Config) -> StoreOptions:
         storage_class=config.storage_class,
         requester_pays=config.requester_pays,
         checksums=config.verify != "off",
-        max_connections=config.max_uploads + MAX_GETS + _METADATA_REQUESTS,
+        max_connections=config.max_connections or config.max_uploads + MAX_GETS + _METADATA_REQUESTS,
     )
 
 

@@ -119,7 +119,8 @@ class Config:
     stop_deadline_s: float = 840.0
     """How long a SIGTERM drains: below what systemd grants a service that it stops (systemd/fusecache@.service)."""
     max_uploads: int = 16
-    max_connections: int = 64
+    max_connections: int | None = None
+    """None: as many as `max_uploads`, readers and lookups may need at once."""
     upload_limit: int | None = None
     """Bytes a second."""
     request_rate: float | None = None
