@@ -94,7 +94,7 @@ def _directories(fields: Mapping[str, object], name: str, *, uid: int, environ: 
 def _patterns(fields: Mapping[str, object]) -> dict[str, object]:
     """Configured patterns come on top: nobody wants to lose `_SUCCESS` by naming his own."""
     defaults = {"staging": STAGING, "markers": MARKERS}
-    return {name: (*known, *fields.get(name, ())) for name, known in defaults.items()}  # type: ignore[misc]
+    return {name: (*known, *fields.get(name, ())) for name, known in defaults.items()}  # type: ignore[misc]  # texts, read by the table
 
 
 def _rules(tables: object) -> tuple[Rule, ...]:

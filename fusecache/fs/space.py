@@ -162,7 +162,7 @@ class Space:
         self._slowed += 1
         try:
             # No event tells of room: others share the disk.
-            while (left_s := until - trio.current_time()) > 0 and self.look().strain > 0:  # noqa: ASYNC110
+            while (left_s := until - trio.current_time()) > 0 and self.look().strain > 0:  # noqa: ASYNC110 - room comes without an event
                 await trio.sleep(min(left_s, _TICK_S))
         finally:
             self._slowed -= 1

@@ -74,7 +74,7 @@ def _doom_commits(doom: Doom) -> None:
             doom.passed("commit.before")
         doom.passed("commit.after")
 
-    Database.transaction = transaction  # type: ignore[method-assign,assignment]
+    Database.transaction = transaction  # type: ignore[method-assign,assignment]  # doomed
 
 
 def _doom_requests(doom: Doom) -> None:
@@ -98,7 +98,7 @@ def _doom_requests(doom: Doom) -> None:
                 setattr(backend, method, doomed(name, getattr(backend, method)))
             yield backend
 
-    volume.open_backend = open_backend  # type: ignore[assignment]
+    volume.open_backend = open_backend  # type: ignore[assignment]  # doomed
 
 
 def _doom_directories(doom: Doom) -> None:

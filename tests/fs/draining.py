@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -38,7 +37,7 @@ from fusecache.persist.persister import Persister
 from fusecache.persist.settings import Settings
 from fusecache.persist.staging import Patterns
 from fusecache.types import DeleteOutcome, ETag, Extent, ObjectKey, Seq
-from tests.fs.harness import BLOCK, DEFAULTS, CountedStore, World
+from tests.fs.harness import BLOCK, DEFAULTS, CountedStore, World, wall_clock
 from tests.fs.room import Room, ample_space
 
 MIB = 1 << 20
@@ -213,6 +212,24 @@ class Drained(World):
         return self.ns.tables.backlog.dirty().files + self.ns.tables.backlog.local().files
 
 
+def _namespace(
+    root: Path, url: str, settings: Settings, boot_id: str, *, delay_s: float, now_ns: int, reserve_bytes: int
+) -> Namespace:
+    patterns = Patterns(staging=settings.staging, markers=settings.markers, rules=settings.rules)
+    return Namespace(
+        root / "namespace.db",
+        url=url,
+        boot_id=boot_id,
+        delay_ns=int(delay_s * 1e9),
+        defaults=DEFAULTS,
+        is_staging=patterns.is_staging,
+        now_ns=now_ns,
+        rules=settings.rules,
+        staging_said=patterns.staging_said,
+        ballast_bytes=reserve_bytes,
+    )
+
+
 @asynccontextmanager
 async def a_drained_world(
     root: Path,
@@ -230,18 +247,8 @@ async def a_drained_world(
 ) -> AsyncIterator[Drained]:
     """Mount `store` and drain it, by way of `through` if given. Leaving is a crash: nothing is finished."""
     settings = settings or Settings(staging=STAGING, markers=MARKERS, multipart_threshold=8 * MIB, part_size=5 * MIB)
-    started_ns = time.time_ns() - int(trio.current_time() * 1e9)
-
-    def wall_ns() -> int:
-        return started_ns + int(trio.current_time() * 1e9)
-
-    patterns = Patterns(staging=settings.staging, markers=settings.markers, rules=settings.rules)
-    ns = Namespace(
-        root / "namespace.db", url=store.url, boot_id=boot_id, delay_ns=int(delay_s * 1e9),
-        defaults=DEFAULTS, is_staging=patterns.is_staging, now_ns=wall_ns(), rules=settings.rules,
-        staging_said=patterns.staging_said,
-        ballast_bytes=reserve_bytes,
-    )  # fmt: skip
+    wall_ns = wall_clock()
+    ns = _namespace(root, store.url, settings, boot_id, delay_s=delay_s, now_ns=wall_ns(), reserve_bytes=reserve_bytes)
     durability = PromptDurability(ns.database)
     readers = {ns.store: store}
     contents = PromptContents(root, ContentIndex(root / "index.db"), block_size=BLOCK, boot_id=boot_id)

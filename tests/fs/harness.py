@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,17 +243,19 @@ class _NoDrain:
         raise AssertionError("no path waits for a store here")
 
 
+def wall_clock() -> Callable[[], int]:
+    """Return the wall time in nanoseconds, which goes on as trio's does: a test may own it."""
+    started_ns = time.time_ns() - int(trio.current_time() * 1e9)
+    return lambda: started_ns + int(trio.current_time() * 1e9)
+
+
 @asynccontextmanager
 async def a_world(
     root: Path, store: CountedStore | None = None, *, ttl_s: float = TTL_S, read_only: bool = False
 ) -> AsyncIterator[World]:
     """Mount a store, without a kernel and without a drain. Time is trio's, so that a test may own it."""
     backend = store if store is not None else CountedStore()
-    started_ns = time.time_ns() - int(trio.current_time() * 1e9)
-
-    def wall_ns() -> int:
-        return started_ns + int(trio.current_time() * 1e9)
-
+    wall_ns = wall_clock()
     ns = Namespace(
         root / "namespace.db",
         url=backend.url,

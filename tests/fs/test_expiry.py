@@ -5,7 +5,6 @@ Each test asks for the clock itself: pytest-trio installs none that only a fixtu
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from fusecache.fs.expiry import Expiry
 from fusecache.namespace.records import Place
 from fusecache.persist.settings import Settings
 from tests.fs.draining import Drained, RecordedStore, a_drained_world
+from tests.fs.harness import wall_clock
 
 TTL_S = 3600.0
 RULES = (
@@ -38,7 +38,7 @@ def store() -> RecordedStore:
 async def aging(tmp_path: Path, store: RecordedStore, *rules: Rule) -> AsyncIterator[Drained]:
     """A world that removes what is old, and the directories of the rules."""
     settings = Settings(staging=STAGING, markers=MARKERS, rules=Rules(rules))
-    started_ns = time.time_ns() - int(trio.current_time() * 1e9)
+    wall_ns = wall_clock()
     async with a_drained_world(tmp_path, store, settings=settings) as world, trio.open_nursery() as nursery:
         for path in ("scratch", "keep", "out"):
             await world.mkdir(path)
@@ -46,7 +46,7 @@ async def aging(tmp_path: Path, store: RecordedStore, *rules: Rule) -> AsyncIter
             world.ns,
             world.fs.unlink,
             is_open=lambda ino: ino in world.kernel.values(),
-            wall_ns=lambda: started_ns + int(trio.current_time() * 1e9),
+            wall_ns=wall_ns,
             stale=world.stale.append,
         )
         nursery.start_soon(expiry.run)

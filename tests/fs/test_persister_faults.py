@@ -96,7 +96,7 @@ async def test_a_bug_makes_its_own_task_stuck(
     tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = RecordedStore()
-    backend = FaultyBackend(store, fail_at=1, failure=ZeroDivisionError())  # type: ignore[arg-type]
+    backend = FaultyBackend(store, fail_at=1, failure=ZeroDivisionError())  # type: ignore[arg-type]  # a bug
     async with a_drained_world(tmp_path, store, through=backend) as world:
         await world.write_file("a", b"1")
         told = await world.persister.drain()

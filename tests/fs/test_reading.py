@@ -36,7 +36,7 @@ async def test_many_readers_of_a_block_share_one_get_of_the_version_they_opened(
     world: World, store: CountedStore
 ) -> None:
     await store.foreign({"a": SMALL})
-    etag = (await store.head("a")).etag  # type: ignore[arg-type]
+    etag = (await store.head("a")).etag  # type: ignore[arg-type]  # a key
     numbers = [await world.open("a") for _ in range(20)]
     store.gate = trio.Event()
     got: list[bytes] = []

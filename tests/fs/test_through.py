@@ -145,10 +145,10 @@ class FailingPuts(FaultyBackend):
         super().__init__(store, fail_at=0, failure=BackendUnavailable(""))
         self.failure: Exception | None = failure
 
-    async def put(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]
+    async def put(self, *args: object, **kwargs: object) -> object:  # type: ignore[override]  # all it has
         if self.failure is not None:
             raise self.failure
-        return await super().put(*args, **kwargs)  # type: ignore[arg-type]
+        return await super().put(*args, **kwargs)  # type: ignore[arg-type]  # as given
 
 
 async def test_what_is_paused_fails_after_the_patience_whatever_else_the_store_takes(

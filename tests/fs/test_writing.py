@@ -239,7 +239,7 @@ async def test_one_transaction_a_call(world: World) -> None:
 
     async def commits(act: object) -> int:
         seen.clear()
-        await act  # type: ignore[misc]
+        await act  # type: ignore[misc]  # a coroutine
         return seen.count("COMMIT")
 
     number = await world.create("a")

@@ -115,7 +115,7 @@ class Twin:
         if self._before is not None:
             for path in sorted(expected):
                 changes = [_changes(path, before, now) for before, now in zip(self._before, looks, strict=True)]
-                forgiven = looks[0][path][1].ino in self._forgiven  # type: ignore[union-attr]
+                forgiven = looks[0][path][1].ino in self._forgiven  # type: ignore[union-attr]  # both looked
                 self._check(forgiven or changes[0] == changes[1], f"{path!r}: mount {changes[0]}, plain {changes[1]}")
         self._before = looks
         self._forgiven.clear()

@@ -77,7 +77,7 @@ class SnapshotStore(RecordedStore):
     def as_of(self, end: int) -> RecordedStore:
         """Return a store as this one was then."""
         store = RecordedStore()
-        store._objects = dict(next(objects for at, objects in reversed(self.history) if at <= end))  # type: ignore[arg-type]
+        store._objects = dict(next(objects for at, objects in reversed(self.history) if at <= end))  # type: ignore[arg-type]  # plain
         return store
 
 

@@ -46,7 +46,7 @@ async def begun(journal: SlowJournal) -> None:
 
 async def test_who_comes_during_a_sync_shares_the_next() -> None:
     journal = SlowJournal()
-    durability = Durability(journal)  # type: ignore[arg-type]
+    durability = Durability(journal)  # type: ignore[arg-type]  # as far as it is used
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(durability.reached, journal.commit())
@@ -61,7 +61,7 @@ async def test_who_comes_during_a_sync_shares_the_next() -> None:
 async def test_nobody_is_told_that_a_refused_sync_covered_him() -> None:
     journal = SlowJournal()
     journal.refuses = True
-    durability = Durability(journal)  # type: ignore[arg-type]
+    durability = Durability(journal)  # type: ignore[arg-type]  # as far as it is used
     refused = []
 
     async def wait(seq: Seq) -> None:
@@ -81,7 +81,7 @@ async def test_nobody_is_told_that_a_refused_sync_covered_him() -> None:
 
 async def test_a_cancelled_caller_keeps_nobody_waiting() -> None:
     journal = SlowJournal()
-    durability = Durability(journal)  # type: ignore[arg-type]
+    durability = Durability(journal)  # type: ignore[arg-type]  # as far as it is used
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             scope = trio.CancelScope()

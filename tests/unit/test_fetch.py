@@ -273,7 +273,7 @@ async def test_when_it_stops_waiters_are_told(tmp_path: Path) -> None:
                 readers.start_soon(read)
                 await wait_all_tasks_blocked()
                 # Only what carries the requests ends: the reader is outside of it.
-                fetcher._nursery.cancel_scope.cancel()  # type: ignore[union-attr]
+                fetcher._nursery.cancel_scope.cancel()  # type: ignore[union-attr]  # it runs
         with pytest.raises(BackendUnavailable):
             await fetcher.ensure(content, [0])
         content.close()

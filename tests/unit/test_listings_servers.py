@@ -24,7 +24,7 @@ class OddBackend(MemoryBackend):
             "2": ListPage((), (ObjectKey("z/"),), "3"),
             "3": ListPage((info("a"),), (ObjectKey("b/"),), None),
         }
-        return pages[token]  # type: ignore[index]
+        return pages[token]  # type: ignore[index]  # a first page has none
 
 
 async def test_a_server_without_order_hides_nothing(tmp_path: Path) -> None:

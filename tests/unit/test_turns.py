@@ -42,7 +42,7 @@ class Requests:
             request = self.sent.popleft()
             if request is None:
                 return
-            await self.turns.giving_way(request)()  # type: ignore[arg-type]
+            await self.turns.giving_way(request)()  # type: ignore[arg-type]  # what takes a function
 
 
 async def at_once() -> None:
