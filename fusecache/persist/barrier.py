@@ -58,9 +58,10 @@ class Barriers:
         return self._remember(task, next((each for each in found if not self._is_marker(each)), None))
 
     def blocker_of(self, task: int) -> Task | None:
-        """Return what a marker was last seen to wait for, if that is there still."""
+        """Return what a marker was last seen to wait for, if that is there still, and not found to stay here."""
         known = self._blockers.get(task)
-        return None if known is None else self._t.tasks.get(known.task)
+        now = None if known is None else self._t.tasks.get(known.task)
+        return None if now is None or now.staged else now
 
     def tree_of(self, task: Task) -> InodeNo | None:
         """Return the tree of the commit marker that `task` is about; None if it is about none."""

@@ -129,3 +129,18 @@ async def test_the_parts_of_a_large_file_are_progress(
         assert seen == [20 * MIB, 15 * MIB, 10 * MIB, 5 * MIB, 0]
         assert any(each.eta_s is not None and 0 < each.eta_s < 60 for each in told)
         assert world.persister.report().drain_bytes_per_s > 0
+
+
+async def test_a_marker_does_not_wait_for_what_stays_here(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    """As Hadoop writes one: the file of its checksums is made before it is closed."""
+    marker = await world.create("_SUCCESS")
+    checksums = await world.create("._SUCCESS.crc")
+    await world.close(marker)
+    await world.close(checksums)
+    while not world.ns.tables.backlog.local().files:  # the marker has just been held because of it
+        await trio.sleep(0.01)
+    told = await world.persister.drain()
+    assert (told.files_left, told.waiting_open) == (0, 0)
+    assert set(store.objects()) == {"_SUCCESS"}
