@@ -57,8 +57,8 @@ class Drain:
                 pending = next((each for each in tasks if each.kind == TaskKind.COPY), None)
                 if pending is not None and t.inodes.get(task.inode_no).nlink < 2:  # the upload sends the attributes
                     t.tasks.drop(pending.task)
-                    if pending.key is not None and pending.key != key:
-                        self._moves.orphaned(pending, pending.key, now_ns=now_ns)
+                    if pending.key != key:
+                        self._forgo(pending, now_ns=now_ns)
                     t.tasks.goes_back_to(task.task, pending.since_seq)
             if not key.startswith(TMP_PREFIX):
                 self._moves.use_above(place.parent, now_ns=now_ns)
@@ -143,8 +143,8 @@ class Drain:
         with t.database.transaction():
             task = t.tasks.get(task.task) or task
             t.tasks.drop(task.task)
-            if task.key is not None and task.kind in (TaskKind.COPY, TaskKind.MARKER):
-                self._moves.orphaned(task, task.key, now_ns=now_ns)  # its answer may have been lost
+            if task.kind in (TaskKind.COPY, TaskKind.MARKER):
+                self._forgo(task, now_ns=now_ns)
             if task.kind == TaskKind.COPY:
                 self._stay(task, now_ns=now_ns)
             if task.source is not None and task.kind == TaskKind.RELOCATE:
@@ -239,6 +239,17 @@ class Drain:
                 if t.directories.find(ino) is not None and self._policies.wants_marker(ino):
                     self._moves.want_marker(ino, now_ns=now_ns, since_seq=task.seq)
             t.tasks.drop(task.task)
+
+    def _forgo(self, task: Task, *, now_ns: int) -> None:
+        """A copy or marker is not carried out any more: what a request without an answer may have made has to go.
+
+        When a copy's name went, that wanted it deleted; by now it may be, and the name hides nothing any more.
+        """
+        if task.key is None:
+            return
+        row = self._t.dentries.get(*task.target) if task.kind == TaskKind.COPY and task.target is not None else None
+        if task.kind == TaskKind.MARKER or (row is not None and row.ino == task.ino):
+            self._moves.orphaned(task, task.key, now_ns=now_ns)
 
     def _stay(self, task: Task, *, now_ns: int) -> None:
         """Deletes of objects whose names went and came back are looked at again: nobody leaves those any more."""

@@ -6,6 +6,7 @@ import pytest
 
 from fusecache.namespace.drain import conflicting
 from fusecache.namespace.records import Stuck, TaskKind
+from fusecache.types import ObjectKey
 from tests.unit.builders import Upper
 
 # --- uploads ---
@@ -194,6 +195,24 @@ def test_an_upload_replaces_a_pending_copy(upper: Upper) -> None:
 
 
 # --- markers and deletes ---
+
+
+@pytest.mark.parametrize("is_uploaded", [False, True])
+def test_what_a_copy_may_have_made_is_not_deleted_twice(upper: Upper, is_uploaded: bool) -> None:
+    ino = upper.persist("a")
+    upper.ns.tree.link(ino, upper.place("b"), now_ns=upper.tick())
+    upper.ns.drain.start(upper.task(TaskKind.COPY, "a"), upper.place("b"), ObjectKey("b"), now_ns=upper.tick())
+    upper.rename("b", "c")
+    assert upper.carry_out_deletes() == {"b"}
+    assert upper.state("b") == "settled"
+    upper.write("c")
+    if is_uploaded:
+        upper.unlink("a")
+        upper.start("c")
+    else:
+        upper.ns.drain.abandoned(upper.task(TaskKind.COPY, "c"), now_ns=upper.tick())
+    assert "delete b" not in upper.todo()
+    assert upper.state("b") == "settled"  # and shields nothing
 
 
 def test_a_marker_goes_when_there_is_a_child(upper: Upper) -> None:
