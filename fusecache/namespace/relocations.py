@@ -121,6 +121,8 @@ class Relocations:
 
     def swept(self, task: Task, strays: Sequence[tuple[ObjectKey, Place | None]], *, now_ns: int) -> None:
         """Keys that a relocation copied and that no name stands for: they have to go; the place hides each."""
+        if not strays:
+            return
         t = self._t
         with t.database.transaction():
             seq = t.database.next_seq()

@@ -42,6 +42,8 @@ class Job:
     place: Place | None
     key: ObjectKey
     dentry: Dentry | None = None
+    is_held: bool = False
+    """A relocation that has to wait, and only takes away what is in the way of those it waits for."""
 
 
 @dataclass(slots=True)
@@ -85,6 +87,7 @@ class Planner:
         self._policies = policies
         self._pauses = pauses
         self._held: dict[int, int] = {}
+        self._cleared: dict[int, frozenset[tuple[int, int]]] = {}
         self._queue = Queue(tables.tasks, tables.flows, inflight)
 
     def plan(self, *, now_ns: int, synced_seq: Seq, capacity: int, may_delete: bool) -> Plan:
@@ -109,6 +112,8 @@ class Planner:
         """The task has been carried out, or is gone."""
         self._held.pop(task, None)
         self._removed.forget(task)
+        if task in self._cleared and self._t.tasks.get(task) is None:
+            del self._cleared[task]
 
     def is_paused(self, job: Job) -> bool:
         """Whether a job would change something below a paused path."""
@@ -347,8 +352,15 @@ class Planner:
         if self._held.get(task.task, 0) < _CIRCLE_HOLDS:
             return False
         if task.kind == TaskKind.RELOCATE:
-            return task.key is None or only_markers_left(task)
+            if task.key is None or only_markers_left(task):
+                return True
+            return not self._refused_below(task) <= self._cleared.get(task.task, frozenset())
         return task.kind in (TaskKind.UPLOAD, TaskKind.COPY)
+
+    def _refused_below(self, relocation: Task) -> frozenset[tuple[int, int]]:
+        """The tasks that failed, and how often, below the target of a relocation: it may be in their way."""
+        every = self._t.tasks.arriving_below(relocation.store, relocation.key or "")
+        return frozenset((each.task, each.attempts) for each in every if each.attempts and each.task != relocation.task)
 
     def _aside(self, task: Task) -> Job | None:
         assert task.ino is not None
@@ -356,6 +368,9 @@ class Planner:
         if task.kind == TaskKind.RELOCATE:
             if only_markers_left(task):
                 return Job(task, task.target, task.key or ObjectKey(""))
+            if task.key is not None:
+                self._cleared[task.task] = self._refused_below(task)
+                return Job(task, task.target, task.key, is_held=True)
             directory = self._t.directories.get(task.ino)
             if (task.source or "").startswith(TMP_PREFIX):
                 return None

@@ -61,6 +61,9 @@ class Relocator:
     async def _run(self, job: Job) -> None:
         task = job.task
         assert task.ino is not None
+        if job.is_held:
+            await self._clear_way(task)
+            return
         if job.place is not None and task.key is None:
             task = self._drain.start(task, job.place, job.key, now_ns=self._tools.wall_ns()).task
             await self._tools.recorded()
@@ -352,7 +355,11 @@ class Relocator:
         return self._is_gone(task, key, found)
 
     async def _clear_way(self, task: Task) -> None:
-        """Before others may go below the target: the same for what has no name any more where it came from."""
+        """Before others may go below the target: the same for what has no name any more where it came from.
+
+        Also for those that this waits for, and that wait for it: a file's object where a killed attempt has copied
+        what was in a directory, or the reverse.
+        """
         assert task.source is not None
         position: ObjectKey | None = None
         while True:

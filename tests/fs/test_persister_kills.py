@@ -306,6 +306,33 @@ async def test_what_was_cut_while_it_was_written_is_not_filled_from_its_old_obje
         assert await world.read_file("f") == b"new"
 
 
+async def test_what_an_interrupted_relocation_has_copied_is_not_in_the_way_of_what_that_waits_for(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """It waits for a delete below its target, that for a copy, and that for the key to be free."""
+    store = MindfulStore()
+    await store.foreign({"d/s/x": b"1"})
+    async with a_drained_world(tmp_path, store) as world:
+        await world.rename("d", "e")
+        await trio.sleep(0.5)
+        await world.write_file("e/k", b"2")
+        store.pause_s = 1.0
+        await trio.sleep(0.7)
+        store.pause_s = 0.0  # until the file is there, but not the answer to the copy
+        await trio.sleep(0.7)
+        store.pause_s = 10.0
+        await trio.sleep(0.2)
+        assert store.objects() == {"d/s/x": b"1", "e/s/x": b"1", "e/k": b"2"}
+        await world.persister.pause("")
+        store.pause_s = 0.0
+        await world.rename("e/s", "g")
+        await world.rename("e/k", "e/s")
+        await world.persister.resume("")
+        with trio.fail_after(60):
+            await world.settle()
+        assert store.objects() == {"g/x": b"1", "e/s": b"2"}
+
+
 @pytest.mark.parametrize("steps", FOUND)
 def test_what_went_wrong_once(steps: Sequence[Step]) -> None:
     play(steps)
