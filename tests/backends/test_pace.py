@@ -85,6 +85,24 @@ async def test_upload_limit_is_kept(autojump_clock: MockClock) -> None:
     assert set_pace.limits == Limits()
 
 
+@pytest.mark.parametrize("limits", [Limits(upload_bytes_per_s=1.0), Limits(requests_per_s=0.001)])
+async def test_a_limit_that_is_lifted_holds_nobody_up_who_waits_already(
+    limits: Limits, autojump_clock: MockClock
+) -> None:
+    store, set_pace = Store(), pacer(limits)
+    paced = Paced(store, set_pace, Priority.DRAIN)
+
+    async def one(number: int) -> None:
+        await paced.put(key(f"k{number}"), BytesSource(b"x" * 500), metadata={})
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(one, number)
+        await trio.sleep(1.0)
+        set_pace.tune(Limits(upload_bytes_per_s=1000.0))
+    assert trio.current_time() == pytest.approx(1.0 + 3 * 0.5, abs=0.1), "by the new one"
+
+
 async def test_a_reader_waits_for_no_drain(autojump_clock: MockClock) -> None:
     set_pace = pacer(Limits(requests_per_s=10.0))
     drain, reader = (Paced(Store(), set_pace, each) for each in (Priority.DRAIN, Priority.READER))

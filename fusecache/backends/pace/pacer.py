@@ -58,6 +58,7 @@ class Pacer:
         self._knobs = knobs
         self._clock = clock
         self._bytes, self._requests = Turns(limits.upload_bytes_per_s), Turns(limits.requests_per_s)
+        self._tuned = trio.Event()
         self._lanes: dict[RequestClass, _Lane] = {}
         self._outage = Outage()
         self._reached = trio.Event()
@@ -77,8 +78,10 @@ class Pacer:
         return self._clock() - self._answered_s
 
     def tune(self, limits: Limits) -> None:
-        """Allow something else from now on."""
+        """Allow something else from now on: whoever waits for a turn takes another one."""
         self._bytes, self._requests = Turns(limits.upload_bytes_per_s), Turns(limits.requests_per_s)
+        self._tuned.set()
+        self._tuned = trio.Event()
 
     @asynccontextmanager
     async def turn(
@@ -158,9 +161,8 @@ class Pacer:
 
     async def _wait(self, lane: _Lane, key: str, upload_bytes: int, *, is_first: bool) -> float:
         """Wait for our turn, and return when it was promised."""
-        now_s = self._clock()
-        by_bytes_s = self._bytes.take(now_s, amount=upload_bytes) if upload_bytes else now_s
-        by_requests_s = self._requests.take(now_s, is_first=is_first)
+        tuned = self._tuned
+        by_bytes_s, by_requests_s = self._allowed(upload_bytes, is_first=is_first)
         while True:
             asked_s = self._clock()
             by_rate_s = lane.rates.turn(key, asked_s, is_first=is_first) if self._knobs.enabled else asked_s
@@ -171,9 +173,18 @@ class Pacer:
                 self._held_s = asked_s
             if not await lane.raised_before(by_rate_s, asked_s):
                 break
-        if (left_s := max(by_requests_s, by_bytes_s) - self._clock()) > 0:
-            await trio.sleep(left_s)
+        while (left_s := max(by_requests_s, by_bytes_s) - self._clock()) > 0:
+            with trio.move_on_after(left_s):
+                await tuned.wait()
+                tuned = self._tuned
+                by_bytes_s, by_requests_s = self._allowed(upload_bytes, is_first=is_first)
         return asked_s
+
+    def _allowed(self, upload_bytes: int, *, is_first: bool) -> tuple[float, float]:
+        """Take the next turns that a person's limits allow, of bytes and of requests."""
+        now_s = self._clock()
+        by_bytes_s = self._bytes.take(now_s, amount=upload_bytes) if upload_bytes else now_s
+        return by_bytes_s, self._requests.take(now_s, is_first=is_first)
 
     # --- after ---
 
