@@ -125,13 +125,19 @@ class FlushProgress:
     open_files: tuple[str, ...] = ()
     """Paths open for writing: what they hold is not covered until they are closed."""
     waiting_open: int = 0
-    """Deletes and the like that wait for somebody's last close."""
+    """Changes that wait for somebody's last close: deletes of what is read, commit markers of what is written."""
+    files_waiting: int = 0
+    """Closed files among these."""
+    held_open: tuple[str, ...] = ()
+    """What they wait for, the first hundred: paths, or keys of what was removed."""
     paused: int = 0
     """Changes below a paused path, or that wait for one: not waited for."""
     bytes_per_s: float = 0.0
     """In the last seconds, of what is waited for."""
     files_per_s: float = 0.0
     eta_s: float | None = None
+    limited_by: str | None = None
+    """In words, if nothing has got less in the last seconds: why."""
     elapsed_s: float = 0.0
 
     def as_dict(self) -> dict[str, object]:

@@ -28,8 +28,8 @@ class Content:
     """
 
     __slots__ = (
-        "_clean", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_reading", "_refs", "_removed",
-        "base", "block_size", "changes", "emptied", "ino", "map_unsaved", "presence", "row_unsaved", "size", "sums",
+        "_clean", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_refs", "_removed", "base",
+        "block_size", "changes", "emptied", "ino", "map_unsaved", "presence", "reading", "row_unsaved", "size", "sums",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +71,7 @@ class Content:
         self._on_last_close = on_last_close
         self._refs = 1
         self._removed = False
-        self._reading: tuple[StoreNo, ObjectKey] | None = None
+        self.reading: tuple[StoreNo, ObjectKey] | None = None
         self._watch()
 
     def __repr__(self) -> str:
@@ -395,6 +395,6 @@ class Content:
     def _watch(self) -> None:
         """Keep the count of those who still read from an object."""
         wanted = None if self.base is None or self.whole or not self._refs else (self.base.store, self.base.key)
-        if wanted != self._reading:
-            self._ledger.reads(wanted, instead_of=self._reading)
-            self._reading = wanted
+        if wanted != self.reading:
+            self._ledger.reads(wanted, instead_of=self.reading)
+            self.reading = wanted

@@ -275,6 +275,10 @@ class Contents:
         is_own = but is not None and not but.whole and but.base is not None and but.base.label[:2] == (store, key)
         return self._ledger.readers((store, key)) > is_own
 
+    def reading(self, store: StoreNo, key: ObjectKey) -> list[InodeNo]:
+        """Return whose open contents these are."""
+        return [ino for ino, content in self._open.items() if content.reading == (store, key)]
+
     def flush_index(self) -> None:
         """Remember over a restart what is cached now. One transaction; every second or so is plenty."""
         for content in self._open.values():

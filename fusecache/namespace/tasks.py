@@ -201,9 +201,9 @@ class Tasks:
             *bounds, *bounds,
         )  # fmt: skip
 
-    def stuck(self, *, count: int = -1) -> list[Task]:
-        """The first `count` that need somebody to act; all, without."""
-        return self._all("stuck > 0 ORDER BY task LIMIT ?", count)
+    def stuck(self, *, after_task: int = 0, count: int = -1) -> list[Task]:
+        """The first `count` above a task number that need somebody to act; all, without."""
+        return self._all("stuck > 0 AND task > ? ORDER BY task LIMIT ?", after_task, count)
 
     # --- changing ---
 

@@ -37,6 +37,11 @@ class Forecast:
             self._seen.popleft()
 
     @property
+    def is_still(self) -> bool:
+        """Whether nothing got less of late."""
+        return not self.files_per_s and not self.bytes_per_s
+
+    @property
     def files_per_s(self) -> float:
         return self._per_s(self._seen[0].files - self._seen[-1].files) if self._seen else 0.0
 

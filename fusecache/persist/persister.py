@@ -24,6 +24,7 @@ from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Place, Task
 from fusecache.nurseries import unwrapped
 from fusecache.persist.barrier import Barriers
+from fusecache.persist.census import Census
 from fusecache.persist.flush import Flusher
 from fusecache.persist.holds import Holds
 from fusecache.persist.inflight import InFlight
@@ -115,12 +116,11 @@ class Persister:
         waits = Waits(namespace.tables, barriers, removed, is_read=contents.readers_of)
         held = self._planner.held
         self._reporter = Reporter(self._tools, waits, held=held, open_for_writing=open_for_writing)
+        census = Census(self._tools, self._reporter, barriers, waits, held=held)
         self._flusher = Flusher(
-            self._tools, durability, self._reporter, barriers, waits,
-            open_for_writing=open_for_writing, held=held, ring=self.ring,
-        )  # fmt: skip
+            self._tools, durability, self._reporter, census, open_for_writing=open_for_writing, ring=self.ring
+        )
         self._paths = Paths(namespace.tables)
-
         self.through = Through(self._tools, barriers, self._flusher, ring=self.ring, patience_s=settings.patience_s)
 
     def __repr__(self) -> str:
@@ -163,14 +163,15 @@ class Persister:
 
     def report(self) -> DrainReport:
         """Return how far the drain is."""
-        return self._reporter.report(requests=self._tools.slots.borrowed_tokens)
+        return self._reporter.report()
 
     async def flush(self, ino: InodeNo, *, progress: Callable[[FlushProgress], None] | None = None) -> FlushProgress:
         """Wait until what was acknowledged at or below `ino` before this call is in the store.
 
-        Not waited for: what is open for writing, below a staging name, or stuck; the answer lists it.
+        Not waited for: what is open for longer than a moment, below a staging name, paused, or refused once more; the
+        answer lists it.
         """
-        return await self._flusher.flush(ino, progress=progress)
+        return await self._flusher.flush(ino, progress=progress, is_asked=True)
 
     async def drain(self) -> FlushProgress:
         """Flush everything."""

@@ -74,8 +74,7 @@ class Reporter:
         self._open_for_writing = open_for_writing
         self._paths = Paths(tools.namespace.tables)
 
-    def report(self, *, requests: int) -> DrainReport:
-        """`requests`: how many are in flight."""
+    def report(self) -> DrainReport:
         tools = self._tools
         tables = tools.namespace.tables
         files_dirty, bytes_dirty, stuck_count = tables.backlog.dirty()
@@ -95,7 +94,7 @@ class Reporter:
             drain_bytes_per_s=rate,
             eta_s=self._eta_s(moving, bytes_dirty, rate) if files_dirty else 0.0,
             throttled_per_s=tools.refused.per_s(),
-            limited_by=self._limited_by(moving, paused, waiting, requests) if files_dirty else None,
+            limited_by=self._limited_by(moving, paused, waiting) if files_dirty else None,
             waiting=waiting,
             files_paused=paused,
             paused=tuple(map(path_of, pauses.keys())),
@@ -104,6 +103,12 @@ class Reporter:
             stuck=tuple(self.stuck_entry(task) for task in stuck),
             bytes_spared=tables.spared.bytes,
         )
+
+    def limited_by(self) -> str | None:
+        """Return in words what keeps the drain from going faster now; None if there is nothing to drain."""
+        files_dirty, _, stuck_count = self._tools.namespace.tables.backlog.dirty()
+        paused = self._tools.namespace.pauses.tasks()
+        return self._limited_by(files_dirty - stuck_count - paused, paused, self._waiting()) if files_dirty else None
 
     def stuck_entry(self, task: Task) -> dict[str, object]:
         since_s = max(0.0, (self._tools.wall_ns() - task.since_ns) / 1e9)
@@ -127,7 +132,8 @@ class Reporter:
         waits = (self._waits.of(task) for task in tasks if task is not None and task.due_ns != PAUSED_NS)
         return tuple(islice((wait.words for wait in waits if wait is not None), _SHOWN))
 
-    def _limited_by(self, moving: int, paused: int, waiting: tuple[str, ...], requests: int) -> str:
+    def _limited_by(self, moving: int, paused: int, waiting: tuple[str, ...]) -> str:
+        requests = self._tools.slots.borrowed_tokens
         if moving <= 0:
             return _PAUSED if paused else "stuck files: the store refuses them until somebody acts"
         for pacer in self._tools.pacers.values():

@@ -101,7 +101,7 @@ class Through:
                 if now.files_left != left:
                     left, scope.deadline = now.files_left, trio.current_time() + self._patience_s
 
-            return await self._flusher.flush(ino, progress=progress)
+            return await self._flusher.flush(ino, progress=progress, is_asked=False)
         return None
 
     def _awaited(self, ino: InodeNo, seq: Seq) -> Task | None:

@@ -52,16 +52,17 @@ class Waits:
         except Stale:  # it is about something that went away meanwhile
             return None
 
-    def is_paused(self, task: Task) -> bool:
-        """Whether `task`, or what it waits for, or what that waits for, is paused."""
+    def cause(self, task: Task) -> Task:
+        """Return what `task` waits for in the end, or itself: what is stuck, paused or open for writing, or what waits
+        for nothing that is known."""
         for _ in range(_CHAIN):
-            if task.due_ns == PAUSED_NS:
-                return True
             wait = self.of(task)
             if wait is None or wait.task is None:
-                return False
+                break
             task = wait.task
-        return False
+            if task.stuck or task.due_ns == PAUSED_NS or (task.due_ns is None and task.kind == TaskKind.UPLOAD):
+                break
+        return task
 
     def _reasons(self, task: Task) -> Iterator[Wait]:
         name = self._paths.path_of(task)
@@ -86,13 +87,14 @@ class Waits:
             yield Wait(removed, f"{name} waits until the old commit marker {removed.key} is deleted")
         for other in self._moving(task, key):
             yield Wait(other, f"{name} waits for the move of {self._paths.path_of(other)}")
-        if task.kind == TaskKind.DELETE:
-            return
+        what = f"the delete of {name}" if task.kind == TaskKind.DELETE else name
         for row in self._t.dentries.readers(task.store, key):
             if row.ino is not None and row.ino != task.ino:
                 reader = next(iter(self._t.tasks.all_of_inode(row.ino)), None)
                 where = self._paths.path_of_inode(row.ino)
-                yield Wait(reader, f"{name} waits for {where}, which is still read from there")
+                yield Wait(reader, f"{what} waits for {where}, which is still read from there")
+        if task.kind == TaskKind.DELETE:
+            return
         for prefix in ancestors(key):
             for delete in self._t.tasks.deletes_of(task.store, prefix[:-1]):
                 yield Wait(delete, f"{name} waits for the delete of {delete.key}")

@@ -5,16 +5,18 @@ Each test asks for the clock itself: pytest-trio installs none that only a fixtu
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from fusecache.backends.base import Source
 from fusecache.config.model import MARKERS, STAGING
+from fusecache.errors import AccessDenied
 from fusecache.persist.settings import Settings
-from fusecache.types import ROOT_INO, FlushProgress
+from fusecache.types import ROOT_INO, DeleteOutcome, ETag, FlushProgress, ObjectKey
 from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
 from tests.fs.harness import pattern
 
@@ -139,8 +141,132 @@ async def test_a_marker_does_not_wait_for_what_stays_here(
     checksums = await world.create("._SUCCESS.crc")
     await world.close(marker)
     await world.close(checksums)
-    while not world.ns.tables.backlog.local().files:  # the marker has just been held because of it
+    # The marker has just been held because of it.
+    while not world.ns.tables.backlog.local().files:  # noqa: ASYNC110 - a row changes without an event
         await trio.sleep(0.01)
     told = await world.persister.drain()
     assert (told.files_left, told.waiting_open) == (0, 0)
     assert set(store.objects()) == {"_SUCCESS"}
+
+
+async def test_what_is_closed_a_moment_later_is_waited_for(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    """close(2) returns before the kernel tells of it."""
+    number = await world.create("f")
+
+    async def close() -> None:
+        await trio.sleep(0.2)
+        await world.close(number)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(close)
+        told = await world.persister.drain()
+    assert (told.files_left, told.open_files, told.elapsed_s < 1) == (0, (), True)
+    assert set(store.objects()) == {"f"}
+
+
+async def test_a_reader_that_ends_a_moment_later_is_waited_for(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({"f": pattern(1 << 20)})
+    store.gate = trio.Event()
+    number = await world.open("f")
+    await world.unlink("f")
+    store.forget("f")  # what is missing never comes
+    store.gate.set()
+
+    async def close() -> None:
+        await trio.sleep(0.2)
+        await world.close(number)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(close)
+        told = await world.persister.drain()
+    assert (told.files_left, told.waiting_open) == (0, 0)
+    assert store.objects() == {}
+
+
+async def test_whose_close_is_waited_for_is_named(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({"old": pattern(1 << 20)})
+    store.gate = trio.Event()
+    await world.open("old")
+    await world.unlink("old")
+    await world.mkdir("t")
+    await world.create("t/f")
+    await world.write_file("t/_SUCCESS", b"")
+    told = await world.persister.drain()
+    assert 1 <= told.elapsed_s < 2
+    assert (told.waiting_open, told.held_open) == (2, ("old", "t/f"))
+    assert told.files_waiting == 1, "the commit marker"
+    told = await world.persister.flush((await world.stat("t/_SUCCESS")).ino)
+    assert (told.open_files, told.held_open, told.files_waiting) == ((), ("t/f",), 1)
+
+
+class PickyStore(RecordedStore):
+    """Neither takes nor deletes the keys in `refused`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: set[str] = set()
+
+    async def put(
+        self,
+        key: ObjectKey,
+        source: Source,
+        *,
+        metadata: Mapping[str, str],
+        if_match: ETag | None = None,
+        if_none_match: bool = False,
+    ) -> ETag:
+        if key in self.refused:
+            self.writes.append(f"refused {key}")
+            raise AccessDenied(f"{key}: no")
+        return await super().put(key, source, metadata=metadata, if_match=if_match, if_none_match=if_none_match)
+
+    async def delete(
+        self, keys: Sequence[ObjectKey], *, if_match: Sequence[ETag | None] | None = None
+    ) -> Sequence[DeleteOutcome]:
+        if self.refused.isdisjoint(keys):
+            return await super().delete(keys, if_match=if_match)
+        return [DeleteOutcome(key, AccessDenied(f"{key}: no")) for key in keys]
+
+
+async def test_a_flush_tries_what_is_stuck_once(autojump_clock: MockClock, tmp_path: Path) -> None:
+    store = PickyStore()
+    store.refused = {"t/f", "g"}
+    async with a_drained_world(tmp_path, store) as world:
+        await world.mkdir("t")
+        await world.write_file("t/f", b"1")
+        await world.write_file("g", b"2")
+        await world.write_file("t/_SUCCESS", b"")
+        assert len((await world.persister.drain()).stuck) == 2
+        store.writes.clear()
+        tree = (await world.stat("t")).ino
+        told = await world.persister.flush(tree)
+        assert (store.writes, told.elapsed_s < 1) == (["refused t/f"], True)
+        assert [(each["path"], each["attempts"]) for each in told.stuck] == [("t/f", 2)]
+        store.refused.clear()
+        told = await world.persister.flush((await world.stat("t/_SUCCESS")).ino)
+        assert (told.files_left, told.stuck) == (0, ()), "what a commit marker waits for is tried, too"
+        assert store.writes[1:] == ["put t/f", "put t/_SUCCESS"]
+        assert (await world.persister.drain()).files_left == 0
+
+
+async def test_what_waits_for_something_stuck_is_not_waited_for(autojump_clock: MockClock, tmp_path: Path) -> None:
+    store = PickyStore()
+    await store.foreign({"a": b"1"})
+    store.refused = {"a"}
+    async with a_drained_world(tmp_path, store) as world:
+        await world.unlink("a")
+        await world.mkdir("a")
+        await world.write_file("a/f", b"2")
+        with trio.fail_after(60):
+            told = await world.persister.flush((await world.stat("a/f")).ino)
+        assert [each["path"] for each in told.stuck] == ["a"]
+        assert (told.files_left, told.files_waiting) == (1, 0)
+        store.refused.clear()
+        assert (await world.persister.flush((await world.stat("a/f")).ino)).files_left == 0
+        assert store.objects() == {"a/f": b"2"}
