@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,14 +12,15 @@ import click
 from fusecache.cli.kinds import deadline_option
 from fusecache.cli.progress import ProgressLine
 from fusecache.cli.report import stuck_lines
-from fusecache.cli.units import files, size, span
-from fusecache.control import client
+from fusecache.cli.units import changes, files, size, span
+from fusecache.control import client, detach
 from fusecache.control.protocol import ExitCode, path_text
 
 KEYS = (
-    *("files_done", "bytes_done", "files_left", "bytes_left", "stuck", "paused", "open_files", "waiting_open"),
-    *("bytes_per_s", "files_per_s", "elapsed_s"),
+    *("files_done", "bytes_done", "files_left", "bytes_left", "stuck", "paused", "open_files"),
+    *("waiting_open", "files_waiting", "held_open", "bytes_per_s", "files_per_s", "elapsed_s"),
 )
+_SHOWN_OPEN = 20
 
 
 @click.command()
@@ -29,8 +32,10 @@ def flush(path: str | None, deadline_s: float | None, as_json: bool) -> None:
 
     Without PATH: the mount of the working directory, else the only one. Ctrl-C ends the waiting only.
 
-    Exit status: 0 all is in the store; 3 the deadline passed; 4 not a fusecache mount; 5 files are stuck, or
-    paused: the rest is in the store.
+    What is stuck is tried again, once. What is open for longer than a second is not waited for: it is listed.
+
+    Exit status: 0 all is in the store; 3 the deadline passed; 4 not a fusecache mount; 5 files are stuck, paused, or
+    closed and waiting for one that is open, as a commit marker does: the rest is in the store.
     """
     target = client.find(path) if path else client.find_default()
     request: dict[str, object] = {"command": "flush", "path": path_text(target.below), "deadline_s": deadline_s}
@@ -39,27 +44,31 @@ def flush(path: str | None, deadline_s: float | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({key: result.get(key) for key in KEYS}))
     else:
-        click.echo("\n".join(flush_lines(result, target.path)))
+        is_open = bool(result.get("open_files") or result.get("held_open"))
+        openers = detach.openers(Path(target.mountpoint)) if is_open else {}
+        click.echo("\n".join(flush_lines(result, target.path, openers)))
     raise SystemExit(flush_exit(result))
 
 
 def flush_exit(result: dict[str, Any]) -> ExitCode:
-    """Return the exit status of a drain: what needs somebody to act, stuck or paused, beats a deadline."""
-    if result.get("stuck") or result.get("paused"):
+    """Return the exit status of a drain: what needs somebody to act, or to close, beats a deadline."""
+    if result.get("stuck") or result.get("paused") or result.get("files_waiting"):
         return ExitCode.STUCK
     return ExitCode.DEADLINE if result.get("deadline_passed") else ExitCode.OK
 
 
 def why_left(result: dict[str, Any]) -> str:
     """Return why a drain is not complete."""
-    count = result.get("paused") or 0
-    paused = [f"{count:,} change{'' if count == 1 else 's'} paused, until `fusecache resume`"] if count else []
-    stuck = [f"{files(len(result['stuck']))} stuck"] if result.get("stuck") else []
-    return ", ".join([*stuck, *paused]) or "the deadline passed"
+    reasons = [f"{files(len(result['stuck']))} stuck"] if result.get("stuck") else []
+    if count := result.get("paused"):
+        reasons.append(f"{changes(count)} paused, until `fusecache resume`")
+    if count := result.get("files_waiting"):
+        reasons.append(f"{files(count)} waiting for one that is open")
+    return ", ".join(reasons) or "the deadline passed"
 
 
-def flush_lines(result: dict[str, Any], path: str) -> list[str]:
-    """Return what a person is told about a drain."""
+def flush_lines(result: dict[str, Any], path: str, openers: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what a person is told about a drain; `openers`: who has a file open, by its path below the mount."""
     took = span(result.get("elapsed_s"))
     stored = f"{files(result.get('files_done') or 0)}, {size(result.get('bytes_done') or 0)} stored in {took}"
     code = flush_exit(result)
@@ -69,13 +78,20 @@ def flush_lines(result: dict[str, Any], path: str) -> list[str]:
         left = f"{files(result.get('files_left') or 0)}, {size(result.get('bytes_left') or 0)}"
         lines = [f"{left} under {path} not in the store: {why_left(result)} · {stored}"]
         lines += _indented(stuck_lines(result.get("stuck") or []))
-    if result.get("open_files"):
-        lines += [f"{files(len(result['open_files']))} open for writing, not covered until closed:"]
-        lines += _indented(list(result["open_files"]))
-    if result.get("waiting_open"):
-        end = "what is stuck, or the last close of a file" if result.get("stuck") else "the last close of a file"
-        lines += [f"{result['waiting_open']:,} changes wait for {end}"]
+    if open_files := list(result.get("open_files") or []):
+        lines += [f"{files(len(open_files))} open for writing, not covered until closed:"]
+        lines += _indented(_with_openers(open_files, openers))
+    if count := result.get("waiting_open"):
+        held_by = [each for each in result.get("held_open") or [] if each not in open_files]
+        what = "deletes, commit markers" if result.get("files_waiting") else "deletes"
+        lines += [f"{changes(count)} ({what}) wait for files that are open{':' if held_by else ''}"]
+        lines += _indented(_with_openers(held_by, openers))
     return lines
+
+
+def _with_openers(paths: list[str], openers: Mapping[str, Sequence[str]]) -> list[str]:
+    lines = [f"{path}: {', '.join(openers[path])}" if path in openers else path for path in paths[:_SHOWN_OPEN]]
+    return [*lines, f"… and {len(paths) - len(lines):,} more"] if len(paths) > len(lines) else lines
 
 
 def _indented(lines: list[str]) -> list[str]:

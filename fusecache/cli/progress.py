@@ -45,12 +45,17 @@ class ProgressLine:
 
 
 def progress_text(what: str, told: dict[str, Any]) -> str:
-    """Return the line of a drain: a bar over the bytes (over the files, if there are none), rate, and what is left."""
+    """Return the line of a drain: a bar over the bytes (over the files, if there are none), rate, and what is left.
+
+    While nothing gets less: why.
+    """
     if "files_left" not in told:
         return ""
     in_files, in_bytes = ((told.get(f"{unit}_done") or 0, told.get(f"{unit}_left") or 0) for unit in ("files", "bytes"))
     done, left = in_bytes if sum(in_bytes) else in_files
     share = done / (done + left) if done + left else 1.0
+    if told.get("limited_by"):
+        return f"{what} {share:4.0%}  {files(in_files[1])}, {size(in_bytes[1])} left · waits: {told['limited_by']}"
     bar = ("█" * int(share * _BAR)).ljust(_BAR, "░")
     parts = [f"{what} {bar} {share:4.0%}  {files(in_files[1])}, {size(in_bytes[1])} left"]
     if told.get("bytes_per_s"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fusecache.cli.units import files, size, span
+from fusecache.cli.units import changes, files, size, span
 
 Facts = Mapping[str, Any]
 _SHOWN_STUCK = 20
@@ -112,10 +112,16 @@ def _aside_rows(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _paused_rows(facts: Facts) -> list[tuple[str, str]]:
+    """What drains nothing, and how long that goes well."""
     paths = list(facts.get("paused") or [])
+    if not paths:
+        return []
     count = facts.get("files_paused") or 0
-    waiting = f": {count:,} changes wait until `fusecache resume`" if count else ""
-    return [("paused", f"{', '.join(paths[:_SHOWN_STUCK])}{waiting}")] if paths else []
+    waiting = f": {changes(count)} wait{'s' if count == 1 else ''}" if count else ","
+    rows = [("paused", f"{', '.join(paths[:_SHOWN_STUCK])}{waiting} until `fusecache resume`")]
+    if (room := (facts.get("pressure") or {}).get("room")) is not None:
+        rows.append(("", f"the cache fills meanwhile: {size(room) if room else 'nothing'} left"))
+    return rows
 
 
 def _waiting_rows(facts: Facts) -> list[tuple[str, str]]:
@@ -154,7 +160,9 @@ def _space_rows(facts: Facts) -> list[tuple[str, str]]:
     if told.get("by") == "dirty_limit":
         what = f"{size(told.get('dirty'))} are not in the store yet, of {size(told.get('dirty_limit'))} allowed"
     parts = [f"{what}: {does}"]
-    if not told.get("dirty"):
+    if "/" in (facts.get("paused") or []):
+        parts.append("nothing drains before `fusecache resume`")
+    elif not told.get("dirty"):
         parts.append("nothing is left to drain: delete something, or make the disk larger")
     if told.get("local") and told.get("by") == "disk":
         parts.append(f"{size(told['local'])} stay here (staging): no drain makes room for them")

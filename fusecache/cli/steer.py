@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fusecache.cli.units import size
+from fusecache.cli.units import changes, size
 from fusecache.config import values
 from fusecache.control import client
 from fusecache.control.client import Target
@@ -24,12 +24,16 @@ def pause(path: str | None) -> None:
     """Upload, copy and delete nothing below PATH in the store, until `fusecache resume`.
 
     Without PATH: the mount of the working directory, else the only one. What is under way there is stopped;
-    everything is kept, and goes on being acknowledged. A pause outlives an unmount, and a rename: it is of the
-    path, whatever is there. Only for root and the mount's owner.
+    everything is kept, and goes on being acknowledged while there is room for it on the cache disk: then writers
+    wait, and are refused (ENOSPC) after `--space-patience`, as with a store that is away. A pause outlives an
+    unmount, and a rename: it is of the path, whatever is there. Only for root and the mount's owner.
     """
     target = _target(path)
     _ask(target, "pause")
+    facts: dict[str, Any] = client.call(target.mount, {"command": "stat"})
     click.echo(f"{target.path} is paused: nothing below it changes in the store until `fusecache resume`")
+    if (room := (facts.get("pressure") or {}).get("room")) is not None:
+        click.echo(f"what is written meanwhile is kept here, where there is room for {size(room)}")
 
 
 @click.command()
@@ -60,7 +64,7 @@ def retry(path: str | None) -> None:
     """
     target = _target(path)
     count = _ask(target, "retry")["retried"]
-    click.echo(f"{count:,} change{'' if count == 1 else 's'} below {target.path} tried again")
+    click.echo(f"{changes(count)} below {target.path} tried again")
 
 
 @click.command()

@@ -36,6 +36,11 @@ def span(seconds: float | None) -> str:
     return f"{hours // 24} d"
 
 
+def changes(count: int) -> str:
+    """Return `1 change` or `3 changes`."""
+    return f"{count:,} change" + ("" if count == 1 else "s")
+
+
 def files(count: int) -> str:
     """Return `1 file` or `3 files`."""
     return f"{count:,} file" + ("" if count == 1 else "s")

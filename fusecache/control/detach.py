@@ -16,6 +16,7 @@ from fusecache.errors import MountError
 
 CONNECTIONS = Path("/sys/fs/fuse/connections")
 _COMMAND_S = 30.0  # an unmount writes dirty mappings back first
+_DELETED = b" (deleted)"
 _GLANCE_S = 0.5  # a mount that lives and has little to do answers in 1 ms
 
 
@@ -94,6 +95,20 @@ def detach(entry: MountEntry) -> None:
 def holders(mountpoint: Path) -> list[str]:
     """Return the processes with something open below `mountpoint`, as `name (pid)`; only one's own for users."""
     return [_name(process) for process in Path("/proc").glob("[0-9]*") if _holds(process, os.fsencode(mountpoint))]
+
+
+def openers(mountpoint: Path) -> dict[str, list[str]]:
+    """Return who has something open below `mountpoint`, as `holders` does, by its path there.
+
+    Of a file that was removed that is the path it had.
+    """
+    inside = os.fsencode(mountpoint).rstrip(b"/") + b"/"
+    found: dict[str, list[str]] = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        for target in {each for each in _links(process) if each.startswith(inside)}:
+            path = target.removeprefix(inside).removesuffix(_DELETED).decode("utf-8", "surrogateescape")
+            found.setdefault(path, []).append(_name(process))
+    return found
 
 
 def _holds(process: Path, root: bytes) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from fusecache.errors import NoSpace
 from fusecache.fs.files import Files
 from fusecache.fs.pressure import MAX_PAUSE_S, Levels, Limits, Pressure, delay_s, pressure_of
 from fusecache.namespace.namespace import Namespace
+from fusecache.namespace.pauses import path_of
 
 _LOOK_S = 0.1
 """How long a look counts where there is room: others may fill the disk, too."""
@@ -54,14 +55,16 @@ class Space:
         disk: Callable[[], os.statvfs_result],
         levels: Callable[[int], Levels],
         drained: Callable[[], tuple[float, float]],
+        paused: Callable[[], Sequence[str]],
     ) -> None:
         """`levels` adds what is here to the free bytes of the `disk`; `drained` gives the bytes that the store has
-        taken since the start, and a second. All are cheap."""
+        taken since the start, and a second; `paused` the paths that drain nothing. All are cheap."""
         self._limits = limits
         self._patience_s = patience_s
         self._disk = disk
         self._levels = levels
         self._drained = drained
+        self._paused = paused
         self._credit = 0
         self._looked_until = 0.0
         self._clock = _Clock()
@@ -102,7 +105,7 @@ class Space:
                 if self._stalled_at is None:
                     self._stalled_at = trio.current_time()
                 if self._is_hopeless():
-                    raise NoSpace(f"no room for {count} bytes: {_told(self.look())}")
+                    raise NoSpace(f"no room for {count} bytes: {_told(self.look(), self._paused())}")
                 await trio.sleep(_TICK_S)
         finally:
             self._waiting -= 1
@@ -141,6 +144,7 @@ class Space:
             "by": _cause(pressure),
             "writers_slowed": self._slowed,
             "writers_waiting": self._waiting,
+            "room": pressure.writable,
             "free": pressure.levels.free,
             "soft_free": pressure.soft_free,
             "hard_free": pressure.hard_free,
@@ -188,7 +192,10 @@ def space_of(
         dirty = max(0, backlog.dirty().bytes + files.unsaved_bytes)
         return Levels(free, used=contents.used_bytes(), dirty=dirty, local=backlog.local().bytes)
 
-    return Space(limits, patience_s=patience_s, disk=disk, levels=levels, drained=drained)
+    def paused() -> list[str]:
+        return list(map(path_of, namespace.pauses.keys()))
+
+    return Space(limits, patience_s=patience_s, disk=disk, levels=levels, drained=drained, paused=paused)
 
 
 def _cause(pressure: Pressure) -> str | None:
@@ -197,7 +204,8 @@ def _cause(pressure: Pressure) -> str | None:
     return "dirty_limit" if pressure.by_dirty >= pressure.by_disk else "disk"
 
 
-def _told(pressure: Pressure) -> str:
+def _told(pressure: Pressure, paused: Sequence[str]) -> str:
     levels = pressure.levels
     where = f"{levels.free} bytes of the cache disk are free"
-    return f"{where}, {levels.dirty} are not in the store yet, {levels.local} stay here"
+    pause = f"; {', '.join(paused)} paused: nothing of it drains until `fusecache resume`" if paused else ""
+    return f"{where}, {levels.dirty} are not in the store yet, {levels.local} stay here{pause}"

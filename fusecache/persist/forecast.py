@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 _WINDOW_S = 10.0
 """Long enough to smooth over large files, short enough to show a change."""
+_STILL_S = 5.0
 
 
 class _Seen(NamedTuple):
@@ -38,8 +39,12 @@ class Forecast:
 
     @property
     def is_still(self) -> bool:
-        """Whether nothing got less of late."""
-        return not self.files_per_s and not self.bytes_per_s
+        """Whether for some seconds nothing has got less: then no rate says what will be."""
+        if not self._seen:
+            return False
+        now = self._seen[-1]
+        before = next((each for each in reversed(self._seen) if each.at_s <= now.at_s - _STILL_S), None)
+        return before is not None and before.files <= now.files and before.bytes <= now.bytes
 
     @property
     def files_per_s(self) -> float:
@@ -51,7 +56,7 @@ class Forecast:
 
     def eta_s(self) -> float | None:
         """Return when nothing is left, at these rates; None: there is no telling yet."""
-        if not self._seen:
+        if not self._seen or self.is_still:
             return None
         now = self._seen[-1]
         return eta_s(now.files, now.bytes, files_per_s=self.files_per_s, bytes_per_s=self.bytes_per_s)

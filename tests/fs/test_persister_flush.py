@@ -270,3 +270,15 @@ async def test_what_waits_for_something_stuck_is_not_waited_for(autojump_clock: 
         store.refused.clear()
         assert (await world.persister.flush((await world.stat("a/f")).ino)).files_left == 0
         assert store.objects() == {"a/f": b"2"}
+
+
+async def test_while_nothing_gets_less_it_is_said_why(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    gate = store.hold("put")
+    await world.write_file("f", b"1")
+    told: list[FlushProgress] = []
+    with trio.move_on_after(10):
+        await world.persister.flush(ROOT_INO, progress=told.append)
+    assert (told[0].limited_by, told[-1].limited_by, told[-1].eta_s) == (None, "the store's answers", None)
+    gate.set()

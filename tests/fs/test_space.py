@@ -70,6 +70,25 @@ async def test_with_a_dead_store_writers_wait_and_then_are_refused(
         assert await world.read_file("full") == store.content("full")
 
 
+async def test_during_a_pause_writers_go_on_while_there_is_room_and_when_it_has_ended(
+    tmp_path: Path, store: RecordedStore, autojump_clock: MockClock
+) -> None:
+    async with a_small_world(tmp_path, store) as world:
+        await world.persister.pause("")
+        room = world.space.report()["room"]
+        number, written = await fill(world)
+        assert written == room // MIB == 19
+        with pytest.raises(NoSpace, match="/ paused"):
+            await world.fs.write(number, written * MIB, b"more")
+        assert world.space.report()["room"] < MIB
+        await world.close(number)
+        assert store.objects() == {}
+        await world.persister.resume("")
+        await world.settle()
+        await world.write_file("another", pattern(10 * MIB))
+        assert store.content("full") == b"".join(pattern(MIB, n) for n in range(written))
+
+
 async def test_meanwhile_everything_else_goes_on(
     tmp_path: Path, store: RecordedStore, autojump_clock: MockClock
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from fusecache.cli import doctor, export, main, steer, units
 from fusecache.cli.flush import flush_exit, flush_lines, why_left
 from fusecache.cli.progress import ProgressLine, progress_text
 from fusecache.cli.report import headline, mount_report, path_report
+from fusecache.control import detach
 from fusecache.control.protocol import ExitCode
 
 SLOW = ("trio", "aiobotocore", "botocore", "pyfuse3", "asyncio", "importlib.metadata", "sqlite3")
@@ -145,6 +147,30 @@ def test_the_whole_report() -> None:
 
 
 @pytest.mark.parametrize(
+    ("facts", "lines"),
+    [
+        ({"paused": [], "pressure": {"state": "free", "room": 9}}, []),
+        (
+            {"paused": ["/t"], "files_paused": 0, "pressure": {"state": "free", "room": 5 << 30}},
+            ["paused  /t, until `fusecache resume`", "        the cache fills meanwhile: 5.0 GiB left"],
+        ),
+        (
+            {"paused": ["/"], "files_paused": 1, "pressure": {"state": "waiting", "by": "disk", "free": 9, "room": 0}},
+            [
+                "paused  /: 1 change waits until `fusecache resume`",
+                "        the cache fills meanwhile: nothing left",
+                "space   the cache disk has 9 B left: writers wait until something has drained"
+                " · nothing drains before `fusecache resume`",
+            ],
+        ),
+    ],
+)
+def test_a_pause_fills_the_cache(facts: dict[str, object], lines: list[str]) -> None:
+    facts["pressure"] = {"dirty": 1, "local": 0, **facts["pressure"]}  # type: ignore[dict-item] # of unlike dicts
+    assert mount_report({"stores": ["s3://b"], **facts}).splitlines()[1:-1] == lines
+
+
+@pytest.mark.parametrize(
     ("pressure", "line"),
     [
         ({"state": "free", "by": None, "free": 9}, None),
@@ -199,7 +225,7 @@ def test_what_needs_somebody_beats_a_deadline() -> None:
 
 
 def test_flush_says_what_it_does_not_cover() -> None:
-    lines = flush_lines({"files_done": 1, "bytes_done": 10, "elapsed_s": 0.5, "open_files": ["log"]}, "/mnt/x")
+    lines = flush_lines({"files_done": 1, "bytes_done": 10, "elapsed_s": 0.5, "open_files": ["log"]}, "/mnt/x", {})
     assert lines == [
         "everything under /mnt/x is in the store · 1 file, 10 B stored in less than 1 s",
         "1 file open for writing, not covered until closed:",
@@ -207,18 +233,34 @@ def test_flush_says_what_it_does_not_cover() -> None:
     ]
 
 
-@pytest.mark.parametrize("stuck", [[], [{"path": "a", "error": "refused"}]])
-def test_flush_says_for_what_a_commit_marker_waits(stuck: list[dict[str, str]]) -> None:
-    """It may be for a file that is open, or for one that is stuck."""
-    last = flush_lines({"stuck": stuck, "waiting_open": 1}, "/m")[-1]
-    assert "last close" in last
-    assert ("stuck" in last) == bool(stuck)
+def test_flush_says_whose_close_is_waited_for() -> None:
+    result = {"elapsed_s": 1.0, "waiting_open": 2, "files_waiting": 1, "files_left": 2, "open_files": ["t/f"]}
+    assert flush_exit(result) == ExitCode.STUCK
+    lines = flush_lines(result | {"held_open": ["old", "t/f"]}, "/m", {"t/f": ["tail (7)", "sh (8)"]})
+    assert lines == [
+        "2 files, 0 B under /m not in the store: 1 file waiting for one that is open · 0 files, 0 B stored in 1 s",
+        "1 file open for writing, not covered until closed:",
+        "  t/f: tail (7), sh (8)",
+        "2 changes (deletes, commit markers) wait for files that are open:",
+        "  old",
+    ]
+    many = [f"f{n}" for n in range(30)]
+    assert flush_lines({"waiting_open": 30, "held_open": many}, "/m", {})[-1] == "  … and 10 more"
+
+
+def test_who_has_a_file_open(tmp_path: Path) -> None:
+    kept, removed = tmp_path / "kept", tmp_path / "removed"
+    with kept.open("w"), removed.open("w"):
+        removed.unlink()
+        found = detach.openers(tmp_path)
+        me = f"({os.getpid()})"
+        assert {path for path, names in found.items() if any(me in name for name in names)} == {"kept", "removed"}
 
 
 def test_flush_says_why_something_is_left() -> None:
     stuck = [{"path": "a", "error": "AccessDenied: no", "attempts": 2, "since_s": 60}]
     result = {"files_left": 3, "bytes_left": 10, "stuck": stuck, "paused": 2, "elapsed_s": 1.0}
-    assert flush_lines(result, "/m") == [
+    assert flush_lines(result, "/m", {}) == [
         "3 files, 10 B under /m not in the store: 1 file stuck, 2 changes paused, until `fusecache resume`"
         " · 0 files, 0 B stored in 1 s",
         "  a: AccessDenied: no (2 attempts, for 60 s)",
@@ -255,6 +297,8 @@ def test_progress_is_for_terminals_only() -> None:
     assert progress_text("flush", told | rate).endswith(" 3 files, 3.0 MiB left · 1.0 MiB/s · about 3 s")
     deletes = {"files_done": 1, "files_left": 1, "bytes_left": 0, "bytes_done": 0, "files_per_s": 2.0}
     assert progress_text("flush", deletes).endswith(" 50%  1 file, 0 B left · 2.0 files/s")
+    still = progress_text("flush", told | {"limited_by": "the store: no answer for 9 s"})
+    assert still == "flush  25%  3 files, 3.0 MiB left · waits: the store: no answer for 9 s"
     terminal, plain = Terminal(), io.StringIO()
     for stream in (terminal, plain):
         with ProgressLine("flush", stream) as line:

@@ -43,3 +43,16 @@ def test_what_grows_has_no_negative_rate() -> None:
     forecast.saw(0.0, 1, 1)
     forecast.saw(1.0, 5, 5)
     assert (forecast.files_per_s, forecast.bytes_per_s, forecast.eta_s()) == (0.0, 0.0, None)
+
+
+def test_what_does_not_get_less_for_some_seconds_is_still() -> None:
+    forecast = Forecast()
+    forecast.saw(0.0, 10, 100)
+    forecast.saw(4.0, 5, 50)
+    assert (forecast.is_still, forecast.eta_s()) == (False, 4.0)
+    forecast.saw(8.0, 5, 50)
+    assert not forecast.is_still
+    forecast.saw(9.5, 5, 50)
+    assert (forecast.is_still, forecast.eta_s()) == (True, None)
+    forecast.saw(9.6, 4, 50)
+    assert not forecast.is_still

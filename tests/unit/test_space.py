@@ -28,6 +28,7 @@ class Fill:
     drained: float = 0.0
     per_s: float = 10.0 * MIB
     looks: int = 0
+    paused: tuple[str, ...] = ()
 
     def space(self, **limits: int) -> Space:
         def disk() -> os.statvfs_result:
@@ -41,6 +42,7 @@ class Fill:
             disk=disk,
             levels=lambda free: Levels(free, self.used, self.dirty, self.local),
             drained=lambda: (self.drained, self.per_s),
+            paused=lambda: self.paused,
         )
 
     def left(self, mib: float) -> None:
@@ -128,6 +130,16 @@ async def test_after_its_patience_it_is_refused(fill: Fill, autojump_clock: Mock
         await space.room(1)
     assert trio.current_time() - began == pytest.approx(PATIENCE_S + MAX_PAUSE_S, abs=0.2)
     assert space.report()["state"] == "full"
+
+
+async def test_a_refusal_tells_of_a_pause(fill: Fill, autojump_clock: MockClock) -> None:
+    """It is waited for as anything else: somebody may resume in time."""
+    fill.left(5)
+    fill.paused = ("/t",)
+    began = trio.current_time()
+    with pytest.raises(NoSpace, match="/t paused: nothing of it drains until `fusecache resume`"):
+        await fill.space().room(1)
+    assert trio.current_time() - began >= PATIENCE_S
 
 
 async def test_the_next_one_is_not_kept_waiting_for_nothing(fill: Fill, autojump_clock: MockClock) -> None:
