@@ -64,8 +64,33 @@ async def test_an_absent_root(tmp_path: Path) -> None:
     async with open_local(tmp_path / "absent") as store:
         with pytest.raises(NoSuchStore, match="create it first"):
             await store.check()
-        with pytest.raises(NoSuchObject):
+        with pytest.raises(NoSuchStore):
             await put(store, "a")
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_what_a_root_that_is_gone_does_not_show_is_not_absent(tmp_path: Path, is_replaced: bool) -> None:
+    """As where a file system is not mounted any more: then there is an empty directory instead, or none."""
+    root, aside = tmp_path / "root", tmp_path / "aside"
+    root.mkdir()
+    async with open_local(root) as store:
+        etag = await put(store, "a", b"1")
+        root.rename(aside)
+        if is_replaced:
+            root.mkdir()
+        with pytest.raises(NoSuchStore):
+            await store.head(key("a"))
+        with pytest.raises(NoSuchStore):
+            await names(store)
+        with pytest.raises(NoSuchStore):
+            await store.delete([key("a")], if_match=[etag])
+        with pytest.raises(NoSuchStore):
+            await put(store, "b", b"2")
+        if is_replaced:
+            assert list(root.iterdir()) == []
+            root.rmdir()
+        aside.rename(root)
+        assert await names(store) == ["a"]
 
 
 @pytest.mark.parametrize("name", ["", "/a", "a//b", "../a", "a/../b", "./a", "a\0b", f"{STAGING}/a", "x" * 300])

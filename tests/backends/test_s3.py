@@ -61,6 +61,17 @@ async def test_no_such_bucket(s3_server: S3Server) -> None:
             await put(store, "a")
 
 
+async def test_what_a_bucket_that_is_gone_does_not_show_is_not_absent(s3_server: S3Server) -> None:
+    """A HEAD answers 404 there, too: nobody may take that for the end of an object."""
+    async with open_s3(options(s3_server, "no-such-bucket-here")) as store:
+        with pytest.raises(NoSuchStore):
+            await store.head(key("a"))
+        with pytest.raises(NoSuchStore):
+            await store.delete([key("a")], if_match=[WRONG])
+        with pytest.raises(NoSuchStore):
+            await store.copy(key("a"), key("b"), if_match=WRONG, size=1, metadata=None)
+
+
 async def test_nobody_listens(moto: S3Server) -> None:
     nowhere = replace(options(moto, "bucket"), endpoint_url=f"http://127.0.0.1:{free_port()}")
     async with open_s3(nowhere) as store:
@@ -255,11 +266,12 @@ class Answering:
         (b'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: 20\r\n\r\n' + b"x" * 20, StoreRefused),
         (b'HTTP/1.1 206 OK\r\nETag: "other"\r\nContent-Length: 10\r\n\r\n' + b"x" * 10, PreconditionFailed),
         (b"HTTP/1.1 503 Slow Down\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n", TransientBackendError),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\nno backend", BackendUnavailable),
         (b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", BackendUnavailable),
         (b"garbage\r\n\r\n", BackendUnavailable),
         (b"", BackendUnavailable),
     ],
-    ids=["truncated", "range-ignored", "other-version", "slow-down", "500", "garbage", "hang-up"],
+    ids=["truncated", "range-ignored", "other-version", "slow-down", "404-of-a-proxy", "500", "garbage", "hang-up"],
 )
 async def test_bad_answers(moto: S3Server, answer: bytes, error: type[Exception]) -> None:
     """Each is an error of ours, of one request: only the caller retries."""

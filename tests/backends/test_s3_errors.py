@@ -56,7 +56,7 @@ from fusecache.errors import (
         ("NoSuchBucket", 404, NoSuchStore),
         ("NoSuchKey", 404, NoSuchObject),
         ("NoSuchUpload", 404, NoSuchObject),
-        ("404", 404, NoSuchObject),
+        ("404", 404, BackendUnavailable),
         ("PreconditionFailed", 412, PreconditionFailed),
         ("412", 412, PreconditionFailed),
         ("PreconditionFailed", 0, PreconditionFailed),
@@ -89,6 +89,12 @@ def test_answers(code: str, status: int, error: type[Exception]) -> None:
     assert type(found) is error
     assert str(found).startswith("GET s3://b/k: ")
     assert "why" in str(found)
+
+
+def test_only_the_404_of_a_head_need_not_say_what_is_absent() -> None:
+    """Any other that doesn't is of something on the way to the store: what a proxy misses is no object."""
+    response = {"Error": {"Code": "404"}, "ResponseMetadata": {"HTTPStatusCode": 404}}
+    assert type(from_response("HEAD", response, is_head=True)) is NoSuchObject
 
 
 def test_a_503_that_asks_for_less_is_a_throttle() -> None:

@@ -46,6 +46,12 @@ class Listed:
             raise ClientError({"Error": {"Code": "404", "Message": ""}}, "HeadObject")
         return {"ETag": f'"{name}"'}
 
+    async def get_object(self, **args: Any) -> dict[str, Any]:
+        """Asked for what a HEAD did not find."""
+        await trio.lowlevel.checkpoint()
+        assert args["Key"].removeprefix(PREFIX) not in self._keys
+        raise ClientError({"Error": {"Code": "NoSuchKey", "Message": ""}}, "GetObject")
+
     async def list_objects_v2(self, **args: Any) -> dict[str, Any]:
         await trio.lowlevel.checkpoint()
         prefix, limit = args["Prefix"].removeprefix(PREFIX), args["MaxKeys"]

@@ -150,7 +150,7 @@ class LocalBackend:
 
     async def _run(self, what: str, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         def translating() -> T:
-            with translated(f"{what} in {self.url}"):
+            with translated(f"{what} in {self.url}"), self._tree.rooted():
                 return call(*args, **kwargs)
 
         return await trio.to_thread.run_sync(translating, limiter=self._threads)

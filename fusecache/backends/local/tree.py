@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 
@@ -35,12 +35,37 @@ class LocalTree:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._ino: int | None = None
+        """Of the root, once it was seen. Its device is another one after each mount of a network file system."""
 
     def check(self) -> None:
-        """Raise NoSuchStore if the root is no directory; an OSError if it cannot be read."""
-        if not self.root.is_dir():
-            raise NoSuchStore(f"file://{self.root}: no such directory; create it first")
+        """Raise NoSuchStore if the root is not there; an OSError if it cannot be read."""
+        self.check_root()
         os.scandir(self.root).close()
+
+    def check_root(self) -> None:
+        """Raise NoSuchStore if the root is no directory, or not the one that it was: what it lacks is not absent.
+
+        As where a file system was mounted, and is not any more.
+        """
+        try:
+            found = self.root.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoSuchStore(f"file://{self.root}: no such directory; create it first") from None
+        if not stat.S_ISDIR(found.st_mode):
+            raise NoSuchStore(f"file://{self.root}: no such directory; create it first")
+        if self._ino not in (None, found.st_ino):
+            raise NoSuchStore(f"file://{self.root}: another directory than before; is its file system mounted?")
+        self._ino = found.st_ino
+
+    @contextmanager
+    def rooted(self) -> Iterator[None]:
+        """Look at the root before the block and after it: what that did or found, it did or found there."""
+        self.check_root()
+        try:
+            yield
+        finally:
+            self.check_root()
 
     def path(self, key: ObjectKey) -> Path:
         """Return where `key` is stored; refuse one that is no path below the root."""

@@ -8,6 +8,7 @@ from fusecache.backends.options import S3Options
 from fusecache.backends.s3.client import S3Client
 from fusecache.backends.s3.errors import translated
 from fusecache.backends.s3.headers import quoted
+from fusecache.errors import BackendUnavailable, NoSuchObject, StoreRefused
 from fusecache.types import ETag, ObjectKey
 
 
@@ -41,10 +42,39 @@ class S3Bucket:
         return f"{operation} s3://{self.options.bucket}/{self.full_key(key)}"
 
     async def head(self, key: ObjectKey, *, if_match: ETag | None = None) -> dict[str, Any]:
-        """Return the raw HEAD of `key`."""
+        """Return the raw HEAD of `key`.
+
+        Raises:
+            NoSuchObject: the store has said that it is the key that is absent, and not the bucket.
+        """
+        try:
+            return await self.glance(key, if_match=if_match)
+        except NoSuchObject:
+            await self._look_again(key)
+            raise
+
+    async def glance(self, key: ObjectKey, *, if_match: ETag | None = None) -> dict[str, Any]:
+        """The same, for whoever writes there next: of NoSuchObject the bucket may be the reason, or a proxy."""
         condition = None if if_match is None else quoted(if_match)
         with translated(self.what("HEAD", key)):
             return await self.client.head_object(**self.args(key, IfMatch=condition))
+
+    async def _look_again(self, key: ObjectKey) -> None:
+        """See that a key is absent, by an answer with a body: a HEAD's 404 does not tell what it is that is absent.
+
+        Raises:
+            BackendError: something else is, or nothing is by now.
+        """
+        what = self.what("GET", key)
+        try:
+            with translated(what):
+                async with (await self.client.get_object(**self.args(key, Range="bytes=0-0")))["Body"]:
+                    pass
+        except NoSuchObject:
+            return
+        except StoreRefused:
+            pass  # it is there, and empty: it has no first byte
+        raise BackendUnavailable(f"{what}: not found at first, and there a moment later")
 
     async def delete(self, key: ObjectKey, *, if_match: ETag | None = None) -> None:
         """Delete one key; an absent one may raise NoSuchObject."""

@@ -85,7 +85,7 @@ def translated(what: str) -> Iterator[None]:
     try:
         yield
     except boto.ClientError as exc:
-        raise from_response(what, exc.response) from exc
+        raise from_response(what, exc.response, is_head=exc.operation_name == "HeadObject") from exc
     except (boto.BotoCoreError, httpx2.HTTPError, httpx2.StreamError) as exc:
         raise _from_client(what, exc, handled) from exc
     except ResponseParserError as exc:
@@ -96,14 +96,19 @@ def translated(what: str) -> Iterator[None]:
         raise BackendUnavailable(f"{what}: {exc}") from exc
 
 
-def from_response(what: str, response: Mapping[str, Any]) -> BackendError:
-    """Classify an error answer by its code, then by its status."""
+def from_response(what: str, response: Mapping[str, Any], *, is_head: bool = False) -> BackendError:
+    """Classify an error answer by its code, then by its status.
+
+    A 404 that says no more is no store's, but of something on the way to it; only the answer to a HEAD has no body.
+    """
     error = response.get("Error", {})
     meta = response.get("ResponseMetadata", {})
     code, status = str(error.get("Code", "")), int(meta.get("HTTPStatusCode", 0))
     text = ": ".join(part for part in (what, code, error.get("Message") or "", _ADVICE.get(code, "")) if part)
     if error.get(RENEWED):
         return BackendUnavailable(f"{text} (tried again with other credentials)")
+    if code == "404" and not is_head:
+        return BackendUnavailable(f"{text}: whoever says so is not the store")
     return classified(code, status, text, retry_after_s=_retry_after_s(meta.get("HTTPHeaders", {})))
 
 

@@ -112,7 +112,7 @@ class Probes:
         if if_match is None and not if_none_match:
             return
         try:
-            found = etag_of(await self._bucket.head(key))
+            found = etag_of(await self._bucket.glance(key))
         except NoSuchObject:
             if if_match is not None:
                 raise PreconditionFailed(f"{key}: gone, {if_match} was expected") from None
