@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusecache.errors import DirectoryNotEmpty, NotADirectory
 from fusecache.namespace.links import Heirs, others
-from fusecache.namespace.moves import lower_prefix
+from fusecache.namespace.moves import is_moving, lower_prefix
 from fusecache.namespace.records import Dentry, Directory, Inode, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.types import Seq
@@ -187,10 +187,11 @@ class Departures:
     def vacate(self, place: Place, seq: Seq, *, hides: bool) -> None:
         """Nothing of ours is under this name any more: hide what the lower, or an older listing of it, shows.
 
-        `hides`: there is still a key that has to go.
+        `hides`: there is still a key that has to go. While the directory moves, what was copied of it is still shown
+        where it is read, whatever has had the name since.
         """
         t = self._t
         if t.directories.get(place.parent).prefix is None and not hides:
             t.dentries.delete(place)
         else:
-            t.dentries.whiteout(place, seq, settled=not hides)
+            t.dentries.whiteout(place, seq, settled=not hides and not is_moving(t, place.parent))

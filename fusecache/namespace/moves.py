@@ -49,6 +49,14 @@ def is_home(tables: Tables, task: Task) -> bool:
     return tables.directories.home_prefix(task.inode_no) == task.source
 
 
+def is_moving(tables: Tables, ino: InodeNo) -> bool:
+    """Whether a directory, or one above it, has a relocation."""
+    if not tables.tasks.has_relocations() or tables.directories.find(ino) is None:
+        return False
+    chain = (ino, *tables.directories.ancestors(ino))
+    return any(tables.tasks.of_inode(each, TaskKind.RELOCATE) is not None for each in chain)
+
+
 class Moves:
     """The steps that `Drain` and `Relocations` are made of."""
 
@@ -243,7 +251,7 @@ class Moves:
         if t.directories.get(directory.parent).prefix is None:
             return  # what that hides, this does
         place = Place(directory.parent, directory.name)
-        if not t.tasks.shielded_by(place) and not self._is_being_relocated(Place(ino, b"")):
+        if not t.tasks.shielded_by(place) and not is_moving(t, ino):
             t.directories.open(ino, t.directories.home_prefix(ino), now_ns=now_ns)
             for child in t.directories.waiting_in(ino):
                 self._open(child, now_ns=now_ns)
@@ -255,7 +263,7 @@ class Moves:
         if shield is None or row is None:
             return
         # An opaque directory hides what is copied there by itself, and may move away before the end.
-        if t.directories.get(shield.parent).prefix is not None and self._is_being_relocated(shield):
+        if t.directories.get(shield.parent).prefix is not None and is_moving(t, shield.parent):
             return
         if row.ino is None:
             t.dentries.settle(shield, seq)
@@ -267,10 +275,3 @@ class Moves:
         for row in self._t.dentries.below(ino):
             if not row.settled:
                 self.settle(row.place, seq, now_ns=now_ns)
-
-    def _is_being_relocated(self, place: Place) -> bool:
-        t = self._t
-        if t.directories.find(place.parent) is None:
-            return False
-        chain = (place.parent, *t.directories.ancestors(place.parent))
-        return any(t.tasks.of_inode(ino, TaskKind.RELOCATE) is not None for ino in chain)

@@ -78,12 +78,6 @@ class Holds:
         others += self._t.tasks.relocations_below(store, target)
         return any(self._excludes(other, task, target) for other in others if other.task != task.task)
 
-    def is_moving(self, ino: InodeNo) -> bool:
-        """Whether a directory, or one above it, has a relocation."""
-        return self._t.tasks.has_relocations() and (
-            self._t.tasks.of_inode(ino, TaskKind.RELOCATE) is not None or bool(self._relocations_above(ino))
-        )
-
     def delete(self, task: Task, *, goes_first: bool = False) -> Fate:
         """What becomes of a delete now. `goes_first`: it doesn't wait for what replaces the object."""
         assert task.key is not None

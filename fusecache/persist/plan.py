@@ -9,7 +9,7 @@ from itertools import islice
 from fusecache.errors import Stale
 from fusecache.namespace.keys import TMP_PREFIX, component_of
 from fusecache.namespace.links import copied_from, is_sent, lacking
-from fusecache.namespace.moves import is_home, is_settled
+from fusecache.namespace.moves import is_home, is_moving, is_settled
 from fusecache.namespace.pauses import Pauses
 from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
@@ -239,7 +239,7 @@ class Planner:
         assert place is not None
         if task.kind == TaskKind.MARKER:
             assert task.ino is not None
-            if self._holds.is_moving(task.ino):
+            if is_moving(self._t, task.ino):
                 return True  # then the marker is where the relocation finds it
             return self._holds.write(task.store, job.key, place, None)
         if self._inflight_upload(task) or self._holds.write(task.store, job.key, place, task.ino):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fusecache.namespace.records import TaskKind
+from fusecache.namespace.relocations import Relocated
+from fusecache.types import ETag, ObjectKey
 from tests.unit.builders import Upper, an_object
 
 
@@ -101,4 +103,25 @@ def test_a_name_removed_during_the_relocation_takes_its_copy_along(upper: Upper)
     relocations.swept(task, [(upper.lower_id("f/a", "c").key, place)], now_ns=upper.tick())
     relocations.relocated_all(task, now_ns=upper.tick())
     assert upper.carry_out_deletes() == {"d/a", "f/a"}
+    assert upper.state("f/a") == "settled"
+
+
+def test_what_was_copied_stays_hidden_when_a_later_file_of_its_name_is_removed(upper: Upper) -> None:
+    """Its directory is still read where it was."""
+    upper.foreign_dir("d")
+    upper.foreign("d/a", "e")
+    upper.rename("d", "f")
+    task = upper.start("f", TaskKind.RELOCATE).task
+    relocations = upper.ns.drain.relocations
+    copied = Relocated(ObjectKey("d/a"), ETag("e"), upper.place("f/a"), upper.lower_id("f/a", "c"))
+    relocations.relocated(task, [copied], "d/a", now_ns=upper.tick())
+    upper.unlink("f/a")
+    upper.carry_out_deletes()
+    assert upper.state("f/a") == "hidden"
+    upper.create("f/a")
+    upper.unlink("f/a")
+    assert upper.state("f/a") == "hidden"
+    assert upper.show("f/a", an_object("d/a", "e")) is None
+    relocations.flipped(task, now_ns=upper.tick())
+    relocations.relocated_all(upper.task(TaskKind.RELOCATE, "f"), now_ns=upper.tick())
     assert upper.state("f/a") == "settled"
