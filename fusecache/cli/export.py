@@ -19,7 +19,7 @@ from fusecache.control.protocol import ControlError, ExitCode, path_text
 _SHOWN = 20
 
 
-@click.command()
+@click.command(short_help="Copy what no store has yet to a directory.")
 @click.argument("source", metavar="PATH|STORE")
 @click.argument("directory", metavar="DIR")
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")

@@ -23,7 +23,7 @@ KEYS = (
 _SHOWN_OPEN = 20
 
 
-@click.command()
+@click.command(short_help="Wait until everything is in the store.")
 @click.argument("path", required=False)
 @deadline_option("How long to wait; for ever if not given.")
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
@@ -70,13 +70,14 @@ def why_left(result: dict[str, Any]) -> str:
 def flush_lines(result: dict[str, Any], path: str, openers: Mapping[str, Sequence[str]]) -> list[str]:
     """Return what a person is told about a drain; `openers`: who has a file open, by its path below the mount."""
     took = span(result.get("elapsed_s"))
-    stored = f"{files(result.get('files_done') or 0)}, {size(result.get('bytes_done') or 0)} stored in {took}"
+    done = result.get("files_done") or 0
+    stored = f" · {files(done)}, {size(result.get('bytes_done') or 0)} stored in {took}" if done else ""
     code = flush_exit(result)
     if code == ExitCode.OK:
-        lines = [f"everything under {path} is in the store · {stored}"]
+        lines = [f"everything under {path} is in the store{stored}"]
     else:
         left = f"{files(result.get('files_left') or 0)}, {size(result.get('bytes_left') or 0)}"
-        lines = [f"{left} under {path} not in the store: {why_left(result)} · {stored}"]
+        lines = [f"{left} under {path} not in the store: {why_left(result)}{stored}"]
         lines += _indented(stuck_lines(result.get("stuck") or []))
     if open_files := list(result.get("open_files") or []):
         lines += [f"{files(len(open_files))} open for writing, not covered until closed:"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fusecache.cli.units import changes, files, size, span
+from fusecache.cli.units import attempts, changes, files, size, span
 
 Facts = Mapping[str, Any]
 _SHOWN_STUCK = 20
@@ -32,7 +32,7 @@ def headline(facts: Facts) -> str:
     parts = [f"{files(dirty)}, {size(facts.get('bytes_dirty') or 0)} not yet in {store}"]
     if facts.get("oldest_dirty_s") is not None:
         parts.append(f"oldest {span(facts['oldest_dirty_s'])}")
-    if facts.get("drain_bytes_per_s"):
+    if (facts.get("drain_bytes_per_s") or 0) >= 1:
         parts.append(f"{size(facts['drain_bytes_per_s'])}/s")
     if facts.get("eta_s") is not None:
         parts.append(f"about {span(facts['eta_s'])} left")
@@ -54,7 +54,7 @@ def path_report(facts: Facts) -> str:
         ("local", f"{size(facts.get('cached_bytes'))} cached · {size(facts.get('dirty_bytes'))} not yet stored")
     )
     if facts.get("last_error"):
-        rows.append(("error", f"{facts['last_error']} ({facts.get('attempts')} attempts)"))
+        rows.append(("error", f"{facts['last_error']} ({attempts(facts.get('attempts') or 0)})"))
     return "\n".join(_aligned(rows))
 
 
@@ -67,7 +67,8 @@ def stuck_lines(stuck: Iterable[Facts]) -> list[str]:
     """Return a line for each stuck file, the first few of many."""
     everyone = list(stuck)
     lines = [
-        f"{each.get('path')}: {each.get('error')} ({each.get('attempts')} attempts, for {span(each.get('since_s'))})"
+        f"{each.get('path')}: {each.get('error')}"
+        f" ({attempts(each.get('attempts') or 0)}, for {span(each.get('since_s'))})"
         for each in everyone[:_SHOWN_STUCK]
     ]
     rest = len(everyone) - len(lines)

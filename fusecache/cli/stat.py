@@ -12,7 +12,7 @@ from fusecache.control.client import Target
 from fusecache.control.protocol import path_text
 
 
-@click.command()
+@click.command(short_help="Tell what is in the store, and what isn't yet.")
 @click.argument("paths", nargs=-1, metavar="[PATH]…")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, one line a path.")
 def stat(paths: tuple[str, ...], as_json: bool) -> None:

@@ -18,7 +18,7 @@ _NO_LIMIT = ("none", "unlimited")
 _READERS = {"max_uploads": values.number, "upload_limit": values.size, "request_rate": values.decimal}
 
 
-@click.command()
+@click.command(short_help="Change nothing below a path in the store.")
 @click.argument("path", required=False)
 def pause(path: str | None) -> None:
     """Upload, copy and delete nothing below PATH in the store, until `fusecache resume`.
@@ -36,7 +36,7 @@ def pause(path: str | None) -> None:
         click.echo(f"what is written meanwhile is kept here, where there is room for {size(room)}")
 
 
-@click.command()
+@click.command(short_help="Go on with what was paused.")
 @click.argument("path", required=False)
 def resume(path: str | None) -> None:
     """Go on with what was paused at or below PATH.
@@ -55,7 +55,7 @@ def resume(path: str | None) -> None:
         raise ControlError(f"nothing at or below {target.path} is paused")
 
 
-@click.command()
+@click.command(short_help="Try what the store refused again, now.")
 @click.argument("path", required=False)
 def retry(path: str | None) -> None:
     """Try again now what the store refused, or did not answer, below PATH: stuck files above all.
@@ -64,10 +64,11 @@ def retry(path: str | None) -> None:
     """
     target = _target(path)
     count = _ask(target, "retry")["retried"]
-    click.echo(f"{changes(count)} below {target.path} tried again")
+    what = f"{changes(count)} below {target.path} tried again" if count else f"nothing below {target.path} was refused"
+    click.echo(what)
 
 
-@click.command()
+@click.command(short_help="Show the limits of a drain, or change them.")
 @click.argument("path", required=False)
 @click.option("--max-uploads", metavar="N", help="How many uploads run at once.")
 @click.option("--upload-limit", metavar="SIZE", help="How many bytes are uploaded in a second at most, or `none`.")

@@ -22,7 +22,7 @@ _PROBE_S = 5.0
 _END_S = 30.0  # a daemon that has unmounted closes its database and its connections
 
 
-@click.command()
+@click.command(short_help="Drain into the store, then unmount.")
 @click.argument("mountpoint")
 @click.option("--no-flush", is_flag=True, help="Unmount at once; the next mount goes on with what is left.")
 @deadline_option("How long to drain; for ever if not given.")

@@ -41,6 +41,11 @@ def changes(count: int) -> str:
     return f"{count:,} change" + ("" if count == 1 else "s")
 
 
+def attempts(count: int) -> str:
+    """Return `1 attempt` or `3 attempts`."""
+    return f"{count:,} attempt" + ("" if count == 1 else "s")
+
+
 def files(count: int) -> str:
     """Return `1 file` or `3 files`."""
     return f"{count:,} file" + ("" if count == 1 else "s")

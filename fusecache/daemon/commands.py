@@ -83,13 +83,13 @@ class Commands:
             }
         path = path_bytes(request["path"])
         self._check_may_read(peer, path)
-        with _no_such_file(path):
+        with self._no_such_file(path):
             return await self._volume.stat_path(path)
 
     async def _flush(self, peer: Peer, request: Message, progress: Progress) -> Message:
         path = path_bytes(request.get("path", ""))
         self._check_may_read(peer, path)
-        with trio.CancelScope() as barrier, self._releasable(barrier), _no_such_file(path):
+        with trio.CancelScope() as barrier, self._releasable(barrier), self._no_such_file(path):
             return (await drain(self._volume, path, deadline_s=_deadline(request), tell=_telling(progress))).as_dict()
         raise ControlError("the mount went away; what is not in the store yet is kept for the next mount", kind="gone")
 
@@ -108,7 +108,7 @@ class Commands:
 
         async def carry_out(request: Message, progress: Progress) -> Message:
             path = path_bytes(request.get("path", ""))
-            with trio.CancelScope() as barrier, self._releasable(barrier), _no_such_file(path):
+            with trio.CancelScope() as barrier, self._releasable(barrier), self._no_such_file(path):
                 return await command(request, progress)
             raise ControlError("the mount went away meanwhile", kind="gone")
 
@@ -122,10 +122,20 @@ class Commands:
         finally:
             self._barriers.discard(barrier)
 
+    @contextmanager
+    def _no_such_file(self, path: bytes) -> Iterator[None]:
+        try:
+            yield
+        except NotFound as exc:
+            raise ControlError(f"{self._shown(path)}: no such file or directory", kind="not_found") from exc
+
+    def _shown(self, path: bytes) -> str:
+        return str(self._config.mountpoint / path.decode("utf-8", "backslashreplace"))
+
     def _check_may_read(self, peer: Peer, path: bytes) -> None:
-        with _no_such_file(path):
+        with self._no_such_file(path):
             if peer.uid not in (0, os.getuid()) and not self._volume.may_read(path, peer.uid, peer.gids):
-                raise ControlError(f"{_shown(path)}: permission denied", kind="not_permitted")
+                raise ControlError(f"{self._shown(path)}: permission denied", kind="not_permitted")
 
 
 def _telling(progress: Progress) -> Tell:
@@ -139,15 +149,3 @@ def _deadline(request: Message) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_DEADLINE_S:
         raise ControlError("`deadline_s` must be a number of seconds", kind="protocol", exit_code=ExitCode.USAGE)
     return float(value)
-
-
-@contextmanager
-def _no_such_file(path: bytes) -> Iterator[None]:
-    try:
-        yield
-    except NotFound as exc:
-        raise ControlError(f"{_shown(path)}: no such file or directory", kind="not_found") from exc
-
-
-def _shown(path: bytes) -> str:
-    return path.decode("utf-8", "backslashreplace") or "the mount"

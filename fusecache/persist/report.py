@@ -85,6 +85,7 @@ class Reporter:
         pauses = tools.namespace.pauses
         paused, waiting = pauses.tasks(), self._waiting() if files_dirty else ()
         moving = files_dirty - stuck_count - paused
+        is_idle = self._is_idle(moving)
         return DrainReport(
             files_dirty=files_dirty,
             bytes_dirty=bytes_dirty,
@@ -92,7 +93,7 @@ class Reporter:
             bytes_local=bytes_local,
             oldest_dirty_s=None if oldest_ns is None else max(0.0, (tools.wall_ns() - oldest_ns) / 1e9),
             drain_bytes_per_s=rate,
-            eta_s=self._eta_s(moving, bytes_dirty, rate) if files_dirty else 0.0,
+            eta_s=(None if is_idle else self._eta_s(moving, bytes_dirty, rate)) if files_dirty else 0.0,
             throttled_per_s=tools.refused.per_s(),
             limited_by=self._limited_by(moving, paused, waiting) if files_dirty else None,
             waiting=waiting,
@@ -119,6 +120,12 @@ class Reporter:
             "since_s": since_s,
         }
 
+    def _is_idle(self, moving: int) -> bool:
+        """Whether all that is neither stuck nor paused waits for something, or for a close: no rate says how long."""
+        if self._tools.slots.borrowed_tokens or self._tools.inflight:
+            return False
+        return moving <= len(self._held()) + len(self._open_for_writing())
+
     def _eta_s(self, files: int, size_bytes: int, rate: float) -> float | None:
         """None: nothing is known, or nothing moves."""
         if files <= 0 or (self._tools.finished.is_quiet() and self._tools.sent.is_quiet()):
@@ -136,6 +143,8 @@ class Reporter:
         requests = self._tools.slots.borrowed_tokens
         if moving <= 0:
             return _PAUSED if paused else "stuck files: the store refuses them until somebody acts"
+        if waiting and self._is_idle(moving):
+            return f"a dependency: {waiting[0]}"
         for pacer in self._tools.pacers.values():
             if reason := pacer.reason():
                 return reason

@@ -67,7 +67,7 @@ class Waits:
     def _reasons(self, task: Task) -> Iterator[Wait]:
         name = self._paths.path_of(task)
         if (blocker := self._barriers.blocker_of(task.task)) is not None:
-            yield Wait(blocker, f"commit marker {name} waits for {self._paths.path_of(blocker)}")
+            yield Wait(blocker, f"commit marker {name} waits for {self._paths.path_of(blocker)}{_state(blocker)}")
         if task.kind == TaskKind.DELETE:
             if self._is_read(task.store, task.key or ObjectKey("")):
                 yield Wait(None, f"the delete of {name} waits for whoever has it open")
@@ -104,3 +104,12 @@ class Waits:
         if not above or not self._t.tasks.has_relocations():
             return []
         return [each for each in self._t.tasks.relocations_over(task.store, above) if each.task != task.task]
+
+
+def _state(task: Task) -> str:
+    """Why what is waited for does not end by itself."""
+    if task.stuck:
+        return ", which is stuck"
+    if task.due_ns == PAUSED_NS:
+        return ", which is paused"
+    return ", which is open for writing" if task.kind == TaskKind.UPLOAD and task.due_ns is None else ""

@@ -242,7 +242,11 @@ async def test_a_flush_tries_what_is_stuck_once(autojump_clock: MockClock, tmp_p
         await world.write_file("t/f", b"1")
         await world.write_file("g", b"2")
         await world.write_file("t/_SUCCESS", b"")
+        await world.write_file("h", b"3")
         assert len((await world.persister.drain()).stuck) == 2
+        report = world.persister.report()
+        assert report.limited_by == "a dependency: commit marker t/_SUCCESS waits for t/f, which is stuck"
+        assert report.eta_s is None, "a file that was sent a moment ago says nothing of these"
         store.writes.clear()
         tree = (await world.stat("t")).ino
         told = await world.persister.flush(tree)

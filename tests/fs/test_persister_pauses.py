@@ -80,7 +80,7 @@ async def test_a_flush_does_not_wait_for_what_waits_for_a_pause(
     assert (told.files_left, told.paused) == (1, 1)
     report = world.persister.report()
     assert report.paused == ("/t/part=1",)
-    assert report.limited_by == "a dependency: commit marker t/_SUCCESS waits for t/part=1/f"
+    assert report.limited_by == "a dependency: commit marker t/_SUCCESS waits for t/part=1/f, which is paused"
     assert store.objects() == {}
     await world.persister.resume("")
     await world.settle()

@@ -238,7 +238,7 @@ def test_flush_says_whose_close_is_waited_for() -> None:
     assert flush_exit(result) == ExitCode.STUCK
     lines = flush_lines(result | {"held_open": ["old", "t/f"]}, "/m", {"t/f": ["tail (7)", "sh (8)"]})
     assert lines == [
-        "2 files, 0 B under /m not in the store: 1 file waiting for one that is open · 0 files, 0 B stored in 1 s",
+        "2 files, 0 B under /m not in the store: 1 file waiting for one that is open",
         "1 file open for writing, not covered until closed:",
         "  t/f: tail (7), sh (8)",
         "2 changes (deletes, commit markers) wait for files that are open:",
@@ -261,8 +261,7 @@ def test_flush_says_why_something_is_left() -> None:
     stuck = [{"path": "a", "error": "AccessDenied: no", "attempts": 2, "since_s": 60}]
     result = {"files_left": 3, "bytes_left": 10, "stuck": stuck, "paused": 2, "elapsed_s": 1.0}
     assert flush_lines(result, "/m", {}) == [
-        "3 files, 10 B under /m not in the store: 1 file stuck, 2 changes paused, until `fusecache resume`"
-        " · 0 files, 0 B stored in 1 s",
+        "3 files, 10 B under /m not in the store: 1 file stuck, 2 changes paused, until `fusecache resume`",
         "  a: AccessDenied: no (2 attempts, for 60 s)",
     ]
     assert why_left({"deadline_passed": True}) == "the deadline passed"
