@@ -29,8 +29,12 @@ Limit = Callable[[float], float]
 class Run:
     """Workers that send one request after the other through `rates`, each to its own key."""
 
-    def __init__(self, rates: Prefixes, limits: dict[str, Limit], *, burst_s: float) -> None:
-        """`limits` of keys that begin so, in requests a second; buckets hold `burst_s` of them."""
+    def __init__(self, rates: Prefixes, limits: dict[str, Limit], *, burst_s: float, every: int = 0) -> None:
+        """`limits` of keys that begin so, in requests a second; buckets hold `burst_s` of them.
+
+        Beside these, each `every`th request is refused, however slowly they come.
+        """
+        self._every, self._answers = every, count(1)
         self.accepted: Counter[int] = Counter()
         self.refused: Counter[int] = Counter()
         self.by_prefix: Counter[str] = Counter()
@@ -62,7 +66,9 @@ class Run:
 
     def _answer(self, key: str, now_s: float, asked_s: float) -> bool:
         """Returns whether whoever waits has to take another turn."""
-        if all(self._takes(prefix, now_s) for prefix in self._limits if key.startswith(prefix)):
+        is_struck = self._every and next(self._answers) % self._every == 0
+        taken = [self._takes(prefix, now_s) for prefix in self._limits if key.startswith(prefix)]
+        if all(taken) and not is_struck:
             self.accepted[int(now_s)] += 1
             self.by_prefix[key.rpartition("/")[0]] += 1
             return self._rates.accepted(key, now_s)
@@ -110,6 +116,17 @@ def test_a_store_that_refused_everything_is_soon_used_again(for_s: float) -> Non
     assert run.mean(again_s + 10, again_s + 30) >= 0.8 * 200
 
 
+@pytest.mark.parametrize("lower", [10.0, 30.0, 80.0, 120.0])
+@pytest.mark.parametrize("burst_s", [0.1, 1.0])
+def test_going_slower_is_seen_to_help(lower: float, burst_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit that fell is none that refuses at any rate."""
+    taken_back = []
+    monkeypatch.setattr(Rate, "_back_to", lambda _, per_s: taken_back.append(per_s))
+    limits: dict[str, Limit] = {"": lambda s: 400.0 if s < 20 else lower}
+    Run(rates(), limits, burst_s=burst_s).until(60.0, ["t/a"])
+    assert not taken_back
+
+
 def test_without_a_limit_nothing_holds_it_up() -> None:
     run = Run(rates(), {}, burst_s=1.0).until(20.0, ["t/a"])
     assert not run.refused
@@ -136,6 +153,20 @@ def test_a_prefix_that_is_throttled_no_more_is_forgotten() -> None:
     limits: dict[str, Limit] = {"hot/": lambda s: 20.0 if s < 30 else 1e9}
     Run(learned, limits, burst_s=0.5).until(120.0, ["hot/a", "cold/a", "cold/b", "c/d"])
     assert [prefix for prefix, _ in learned.rates()] == [""]
+
+
+@pytest.mark.parametrize("every", [2, 3, 5, 8])
+def test_refusals_at_any_rate_are_no_reason_to_go_slowly(every: int) -> None:
+    run = Run(rates(), {}, burst_s=1.0, every=every).until(120.0, ["t/a"])
+    assert run.mean(10, 120) >= 0.6 * (1 - 1 / every) * MACHINE_PER_S
+
+
+@pytest.mark.parametrize("every", [2, 5])
+@pytest.mark.parametrize("limit", [20.0, 100.0])
+def test_a_limit_beside_such_refusals_does_not_stop_it(every: int, limit: float) -> None:
+    run = Run(rates(), {"": lambda _: limit}, burst_s=0.5, every=every).until(120.0, ["t/a"])
+    assert run.mean(10, 120) >= 0.1 * limit
+    assert sum(run.refused[second] for second in range(10, 120)) <= 110 * limit
 
 
 def test_one_decrease_a_burst() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fusecache.backends.pace.effect import Effect
 from fusecache.backends.pace.knobs import Aimd
 from fusecache.backends.pace.turns import Turns
 
@@ -36,7 +37,8 @@ class Rate:
         self._is_short = False
         self._adjusted_s = now_s
         self._slowed_s = slowed_s
-        self._goodput = Goodput(knobs.adjust_window_s, now_s)
+        self._goodput, self._sent = (Goodput(knobs.adjust_window_s, now_s) for _ in range(2))
+        self._effect = Effect()
 
     def __repr__(self) -> str:
         return f"<Rate {self._per_s:.1f}/s>"
@@ -58,6 +60,8 @@ class Rate:
     def accepted(self, now_s: float) -> bool:
         """An answer came that was no refusal: time to go faster, maybe. Returns whether it is."""
         self._goodput.add(now_s)
+        self._sent.add(now_s)
+        self._effect.accepted(now_s, self._per_s, self._sent.per_s(now_s))
         window_s = self._knobs.adjust_window_s
         is_below = self._knee is not None and self._per_s < self._knee
         if now_s - self._adjusted_s < (window_s / _QUARTER if is_below else window_s):
@@ -77,8 +81,16 @@ class Rate:
         """The store asked for less, of a request that asked for its turn at `asked_s`. Returns whether that is news.
 
         It is none of a request from before the last decrease, nor so soon after it that it belongs to the same burst.
+        Nor if as much is refused however slow it has become: then that is taken back.
         """
         knobs = self._knobs
+        self._sent.add(now_s)
+        self._effect.refused(now_s, self._per_s, self._sent.per_s(now_s))
+        if self._effect.is_ignored(now_s):
+            return False
+        if (per_s := self._effect.in_vain(now_s)) is not None:
+            self._back_to(per_s)
+            return False
         if asked_s <= self._slowed_s or now_s < self._slowed_s + knobs.adjust_window_s / _QUARTER:
             return False
         self._slowed_s = self._adjusted_s = now_s
@@ -91,6 +103,10 @@ class Rate:
 
     def restore(self, per_s: float) -> None:
         """Go back to `per_s`: the refusals were not about what this rate is of."""
+        self._effect.forget()
+        self._back_to(per_s)
+
+    def _back_to(self, per_s: float) -> None:
         self._knee = max(per_s, self._knee or 0.0)
         self._set(per_s)
 
