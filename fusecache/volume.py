@@ -19,6 +19,7 @@ import trio
 from fusecache.backends.base import Backend
 from fusecache.backends.factory import open_backend
 from fusecache.backends.pace import Paced, Pacer, Priority
+from fusecache.backends.repeat import Repeats
 from fusecache.backends.retry import RetryingReader
 from fusecache.building import (
     MAX_GETS,
@@ -210,7 +211,7 @@ class _Parts:
         self.listings = Listings(
             readers, PageStore(cache_dir / "listings", tag=str(config.mountpoint)), ttl_s=config.ttl_s, clock=time.time
         )
-        self.persister = self._persister(config, Paced(backend, pacer, Priority.DRAIN), durability)
+        self.persister = self._persister(config, Paced(backend, pacer, Priority.DRAIN, repeats=Repeats()), durability)
         self.files = Files(
             namespace,
             durability,
@@ -312,10 +313,12 @@ async def open_volume(config: Config, *, stale: TellStale) -> AsyncIterator[Volu
         BackendError: the store cannot be used. NamespaceError: nor the namespace.
     """
     async with AsyncExitStack() as stack:
-        backend = await stack.enter_async_context(open_backend(config.store, store_options(config)))
+        pacer = pacer_of(config)
+        backend = await stack.enter_async_context(
+            open_backend(config.store, store_options(config), refused=pacer.refused_one)
+        )
         await _check(backend, is_known=namespace_path(config).exists())
         namespace = stack.enter_context(contextlib.closing(namespace_of(config, backend.url)))
-        pacer = pacer_of(config)
         paced = Paced(backend, pacer, Priority.READER)
         reader = RetryingReader(paced, patience_s=config.patience_s, rng=random.Random())
         parts = _Parts(config, backend, pacer, reader, namespace, stale)

@@ -10,6 +10,7 @@ from pathlib import Path
 from fusecache.backends.base import Backend
 from fusecache.backends.local import open_local
 from fusecache.backends.options import S3Options, StoreOptions
+from fusecache.backends.pace import Refused, unheard
 from fusecache.errors import ConfigError
 
 _KNOWN = "s3://bucket[/prefix] and file:///directory"
@@ -50,8 +51,12 @@ def parse_store(url: str) -> StoreURL:
 
 
 @asynccontextmanager
-async def open_backend(store: StoreURL | str, options: StoreOptions) -> AsyncIterator[Backend]:
+async def open_backend(
+    store: StoreURL | str, options: StoreOptions, *, refused: Refused = unheard
+) -> AsyncIterator[Backend]:
     """Open a store; what it holds open closes with the block. Makes no request: see `Backend.check`.
+
+    `refused` is told of throttled requests that were sent again, and so raise nothing.
 
     Raises:
         ConfigError: the URL or an option is wrong.
@@ -64,7 +69,7 @@ async def open_backend(store: StoreURL | str, options: StoreOptions) -> AsyncIte
     # Half a second of imports, spared to who needs no S3.
     from fusecache.backends.s3 import open_s3
 
-    async with open_s3(S3Options(bucket=url.bucket, prefix=url.prefix, **asdict(options))) as s3:
+    async with open_s3(S3Options(bucket=url.bucket, prefix=url.prefix, **asdict(options)), refused=refused) as s3:
         yield s3
 
 

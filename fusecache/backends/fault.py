@@ -1,4 +1,4 @@
-"""A decorator that makes one call of a store fail, for tests that try every failure point."""
+"""A decorator that makes calls of a store fail: one, for tests that try every failure point, or each nth."""
 
 from __future__ import annotations
 
@@ -13,13 +13,22 @@ T = TypeVar("T")
 
 
 class FaultyBackend:
-    """`inner`, but its `fail_at`-th call (from 1; None: never) raises `failure`.
+    """`inner`, but its `fail_at`-th call (from 1; None: never) raises `failure`, and so does each `every`th.
 
     With `before` the call is not carried out at all; without, it is, and only its answer is lost.
     """
 
-    def __init__(self, inner: Backend, *, fail_at: int | None, failure: BackendError, before: bool = True) -> None:
+    def __init__(
+        self,
+        inner: Backend,
+        *,
+        fail_at: int | None = None,
+        every: int | None = None,
+        failure: BackendError,
+        before: bool = True,
+    ) -> None:
         self._inner = inner
+        self._every = every
         self._fail_at = fail_at
         self._failure = failure
         self._before = before
@@ -131,7 +140,8 @@ class FaultyBackend:
 
     async def _call(self, request: Coroutine[Any, Any, T]) -> T:
         self._call_count += 1
-        if self._call_count != self._fail_at:
+        is_struck = self._every is not None and self._call_count % self._every == 0
+        if self._call_count != self._fail_at and not is_struck:
             return await request
         if self._before:
             request.close()  # a coroutine that is never awaited warns

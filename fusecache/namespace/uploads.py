@@ -113,6 +113,12 @@ class Uploads:
         self._db.execute(_INTENDED, row)
         return row
 
+    def lost(self, upload: Upload) -> None:
+        """An earlier request to begin it had no answer: what that has begun, if anything, has to be aborted."""
+        row = upload._replace(upload=self._database.next_seq())
+        self._db.execute(_INTENDED, row)
+        self.give_up(row.upload)
+
     def begun(self, upload: Upload, upload_id: str) -> Upload:
         """The store has answered."""
         self._db.execute("UPDATE upload SET upload_id = ? WHERE upload = ?", (upload_id, upload.upload))

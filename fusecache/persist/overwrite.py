@@ -10,12 +10,14 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import trio
 
 from fusecache.backends.base import Backend
 from fusecache.backends.metadata import UPLOAD_ID
+from fusecache.backends.repeat import Repeats
 from fusecache.config.rules import Rules
 from fusecache.errors import (
     BackendUnavailable,
@@ -70,6 +72,7 @@ class Overwriter:
         slots: trio.CapacityLimiter,
         signer: Signer,
         rules: Rules,
+        repeats: Repeats,
     ) -> None:
         """`rules` say which version stays where somebody else's is in the way."""
         self._t = tables
@@ -77,6 +80,7 @@ class Overwriter:
         self._backends = backends
         self._slots = slots
         self._signer = signer
+        self._repeats = repeats
 
     async def put(
         self,
@@ -98,17 +102,22 @@ class Overwriter:
             BackendError: of `send`, of the HEAD or of the copy. Transient, too, if the key keeps changing.
         """
         condition = Condition(next(iter(known_versions(self._t, store, key)), None))
+        attempt: Callable[[], Awaitable[ETag]] = partial(self._send, send, condition)
         for _ in range(_ATTEMPTS):
             try:
-                async with self._slots:
-                    return await send(condition)
+                return await attempt()
             except PreconditionFailed:
                 found = await self.look(store, key)
             is_made = found is not None and is_retry and self._signer.is_ours(found) and signed(found) == signature
             if found is not None and is_made and await holds(found):
                 return found.etag
             condition = await self._make_way(store, key, found, is_retry=is_retry, may_yield=True)
+            attempt = partial(self._repeats.send, partial(self._send, send, condition))  # or the look was in vain
         raise BackendUnavailable(f"{key}: somebody else changes it faster than it can be replaced")
+
+    async def _send(self, send: Callable[[Condition], Awaitable[ETag]], condition: Condition) -> ETag:
+        async with self._slots:
+            return await send(condition)
 
     async def look(self, store: StoreNo, key: ObjectKey) -> ObjectInfo | None:
         """Return what a HEAD finds, None if there is nothing."""

@@ -16,6 +16,8 @@ from fusecache.errors import (
     PermanentBackendError,
     PreconditionFailed,
     StoreRefused,
+    Throttled,
+    TransientBackendError,
 )
 from fusecache.namespace.drain import Started
 from fusecache.namespace.uploads import Upload
@@ -99,18 +101,31 @@ class Parts:
 
     async def _begin(self, upload: Upload, metadata: Mapping[str, str]) -> Upload:
         """Ask for an upload. Each step is safe from a power loss before the next: none can be forgotten."""
-        tools = self._tools
+        tools, uploads = self._tools, self._tools.namespace.tables.uploads
+        is_lost = False
+
+        async def start() -> str:
+            nonlocal is_lost
+            try:
+                async with tools.slots:
+                    return await tools.backends[upload.store].start_multipart(upload.key, metadata=metadata)
+            except TransientBackendError as exc:
+                is_lost = is_lost or not isinstance(exc, Throttled)
+                raise
+
         await tools.recorded()
         try:
-            async with tools.slots:
-                upload_id = await tools.backends[upload.store].start_multipart(upload.key, metadata=metadata)
+            upload_id = await tools.repeats.ask(start)
         except PermanentBackendError:
-            self._forget(upload)
+            if not is_lost:
+                self._forget(upload)
             raise
         with tools.namespace.database.transaction():
-            upload = tools.namespace.tables.uploads.begun(upload, upload_id)
+            if is_lost:
+                uploads.lost(upload)
+            begun = uploads.begun(upload, upload_id)
         await tools.recorded()
-        return upload
+        return begun
 
     async def _send_missing(
         self, upload: Upload, parts: Sequence[Part], content: Content, proof: Proof, before: Stamp | None

@@ -12,6 +12,7 @@ import trio
 
 from fusecache.backends.base import Backend
 from fusecache.backends.pace import Pacer
+from fusecache.backends.repeat import Repeats
 from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
 from fusecache.errors import (
@@ -94,11 +95,11 @@ class Persister:
         self._bell = trio.Event()
         self._unsynced = trio.Event()
         slots = trio.CapacityLimiter(settings.max_uploads)
-        signer = Signer(namespace.database.id)
+        signer, repeats = Signer(namespace.database.id), Repeats(rng)
         self._tools = Tools(
             namespace, durability, contents, fetcher, backends, settings, slots, pacers, self._inflight,
-            sent=Meter(), finished=Meter(), refused=Meter(), moved=Counter(), signer=signer,
-            overwriter=Overwriter(namespace.tables, backends, slots, signer, settings.rules),
+            sent=Meter(), finished=Meter(), refused=Meter(), moved=Counter(), signer=signer, repeats=repeats,
+            overwriter=Overwriter(namespace.tables, backends, slots, signer, settings.rules, repeats),
             succession=Succession(namespace, backends), verifier=Verifier(backends, settings.verify),
             wall_ns=wall_ns, rng=rng,
         )  # fmt: skip

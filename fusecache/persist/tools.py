@@ -11,6 +11,7 @@ import trio
 
 from fusecache.backends.base import Backend
 from fusecache.backends.pace import Pacer
+from fusecache.backends.repeat import Repeats
 from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
 from fusecache.namespace.durability import Durability
@@ -48,6 +49,8 @@ class Tools:
     moved: Counter[int]
     """Objects that each relocation under way has copied."""
     signer: Signer
+    repeats: Repeats
+    """Sends again what is neither to be begun anew nor to be carried out twice without a thought."""
     overwriter: Overwriter
     succession: Succession
     verifier: Verifier

@@ -169,7 +169,7 @@ async def test_a_refusal_of_one_key_of_a_batch_slows_down(autojump_clock: MockCl
     set_pace = pacer()
     before = {pace.kind: pace.per_s for pace in set_pace.paces()}
     assert before == {}
-    set_pace.refused_one(RequestClass.DELETE, "a", asked_s=trio.current_time())
+    set_pace.refused_one(RequestClass.DELETE, "a", trio.current_time())
     assert {pace.kind: pace.per_s for pace in set_pace.paces()} == {RequestClass.DELETE: 125.0}
     assert set_pace.reason() == "the store: it refuses requests (throttling)"
 

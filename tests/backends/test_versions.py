@@ -11,8 +11,10 @@ import trio
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from fusecache.backends.options import S3Options
+from fusecache.backends.pace import unheard
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.client import S3Client
 from fusecache.backends.s3.versions import PARALLEL_HEADS, versions_of
@@ -61,7 +63,7 @@ class Listed:
         return {"Contents": page} | ({"NextContinuationToken": "more"} if len(below) > limit else {})
 
     def bucket(self) -> S3Bucket:
-        return S3Bucket(cast(S3Client, self), S3Options(bucket="b", prefix=PREFIX))
+        return S3Bucket(cast(S3Client, self), S3Options(bucket="b", prefix=PREFIX), unheard)
 
 
 def names(directory: int, numbers: range) -> list[str]:
@@ -79,19 +81,25 @@ def test_every_key_is_found_or_absent(
     stored |= {f"d{directory}/{number:04}" for directory, number in wanted}
     stored -= {f"d{directory}/{number:04}" for directory, number in absent}
     keys = [key(f"d{directory}/{number:04}") for directory, number in wanted]
-    found = trio.run(versions_of, Listed(list(stored)).bucket(), keys)
+    found, _ = trio.run(versions_of, Listed(list(stored)).bucket(), keys)
     assert found == {each: each if each in stored else None for each in keys}
 
 
 async def test_not_all_are_asked_for_at_once() -> None:
     sparse = [f"{directory:03}/9" for directory in range(60)]
     client = Listed([*sparse, *(f"{directory:03}/9{number:04}" for directory in range(60) for number in range(1001))])
-    assert await versions_of(client.bucket(), map(key, sparse)) == dict(zip(sparse, sparse, strict=True))
+    found, errors = await versions_of(client.bucket(), map(key, sparse))
+    assert (found, errors) == (dict(zip(sparse, sparse, strict=True)), {})
     assert client.asked_at_once == PARALLEL_HEADS
 
 
 @pytest.mark.parametrize(("code", "error"), [("AccessDenied", AccessDenied), ("SlowDown", Throttled)])
-async def test_an_error_is_no_answer(code: str, error: type[Exception]) -> None:
+async def test_an_error_is_no_answer_and_that_key_s_own(
+    code: str, error: type[Exception], autojump_clock: MockClock
+) -> None:
     client = Listed(["a", "b", "c"], {"b": code})
+    found, errors = await versions_of(client.bucket(), [key("a"), key("b"), key("c")])
+    assert found == {"a": "a", "c": "c"}
+    assert {each: type(exc) for each, exc in errors.items()} == {"b": error}
     with pytest.raises(error):
-        await versions_of(client.bucket(), [key("a"), key("b"), key("c")])
+        await versions_of(client.bucket(), [key("b")])

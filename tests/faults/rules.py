@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from enum import Enum
@@ -43,9 +42,6 @@ class Fault:
 
     do: Do
     every: int = 1
-    is_drawn: bool = False
-    """Each request with that chance, instead of every nth: what takes two requests, and begins anew when the second
-    fails, would meet every second one there for ever."""
     kinds: tuple[str, ...] = ()
     """As `operations.KINDS` has them; none: all."""
     prefix: str = ""
@@ -124,7 +120,6 @@ class Judge:
     rules: Rules = field(default_factory=Rules)
     _tokens: dict[Limit, _Tokens] = field(default_factory=dict)
     _seen: dict[Fault, int] = field(default_factory=dict)
-    _rng: random.Random = field(default_factory=lambda: random.Random(1))
 
     def follow(self, rules: Rules) -> None:
         """Use these from now on; of what stays as it was, tokens and counts stay, too."""
@@ -154,8 +149,6 @@ class Judge:
         return self._tokens.setdefault(limit, _Tokens(limit, limit.burst, now)).take(now)
 
     def _is_struck(self, fault: Fault) -> bool:
-        if fault.is_drawn:
-            return self._rng.randrange(fault.every) == 0
         count = self._seen[fault] = self._seen.get(fault, 0) + 1
         return count % fault.every == 0
 

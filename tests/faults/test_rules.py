@@ -47,13 +47,6 @@ def test_every_nth_request_of_its_kind_fails() -> None:
     assert fates == [None, None, None, Do.ANSWER, None, None, Do.ANSWER]
 
 
-def test_one_in_so_many_fails_by_chance() -> None:
-    judge = Judge(Rules(faults=(Fault(do=Do.ANSWER, every=3, is_drawn=True),)))
-    struck = [at for at in range(3000) if judge.judge(PUT, 0.0).do is Do.ANSWER]
-    assert 900 < len(struck) < 1100
-    assert {at % 3 for at in struck} == {0, 1, 2}
-
-
 def test_a_fault_is_for_keys() -> None:
     judge = Judge(Rules(faults=(Fault(do=Do.DROP_AFTER, prefix="t/", suffix="a"),)))
     assert judge.judge(PUT, 0.0).do is Do.DROP_AFTER

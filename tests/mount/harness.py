@@ -201,9 +201,9 @@ def deadline(mounts: Mounts, deadline_s: float = DEADLINE_S) -> Iterator[None]:
         timer.join()
 
 
-def soon(holds: Callable[[], bool], what: str) -> None:
+def soon(holds: Callable[[], bool], what: str, *, within_s: float = SOON_S) -> None:
     """Wait until something holds that must hold within moments."""
-    until = time.monotonic() + SOON_S
+    until = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < until, what
         time.sleep(0.01)

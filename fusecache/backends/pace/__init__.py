@@ -2,6 +2,6 @@
 
 from fusecache.backends.pace.knobs import Aimd, Limits
 from fusecache.backends.pace.paced import Paced
-from fusecache.backends.pace.pacer import Pace, Pacer, Priority, RequestClass
+from fusecache.backends.pace.pacer import Pace, Pacer, Priority, Refused, RequestClass, unheard
 
-__all__ = ["Aimd", "Limits", "Pace", "Paced", "Pacer", "Priority", "RequestClass"]
+__all__ = ["Aimd", "Limits", "Pace", "Paced", "Pacer", "Priority", "Refused", "RequestClass", "unheard"]

@@ -31,6 +31,14 @@ class RequestClass(Enum):
     READ = "read"
 
 
+Refused = Callable[[RequestClass, str, float], None]
+"""Told of a request about a key that the store has throttled, and when it was asked for."""
+
+
+def unheard(_kind: RequestClass, _key: str, _asked_s: float) -> None:
+    """Be told where no pace is kept."""
+
+
 class Priority(Enum):
     """Who asks: an application that waits for the answer, or the drain."""
 
@@ -114,8 +122,8 @@ class Pacer:
             finally:
                 lane.in_flight -= 1
 
-    def refused_one(self, kind: RequestClass, key: str, *, asked_s: float) -> None:
-        """A part of a request that went through otherwise was refused: a key of a batch of deletes."""
+    def refused_one(self, kind: RequestClass, key: str, asked_s: float) -> None:
+        """A part of what went through otherwise was refused: a key of a batch of deletes, a request of several."""
         self._throttled(self._lane(kind), key, asked_s)
 
     def paces(self) -> list[Pace]:

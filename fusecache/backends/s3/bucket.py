@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from fusecache.backends.options import S3Options
+from fusecache.backends.pace import Refused, RequestClass
+from fusecache.backends.repeat import Repeats
 from fusecache.backends.s3.client import S3Client
 from fusecache.backends.s3.errors import translated
 from fusecache.backends.s3.headers import quoted
 from fusecache.errors import BackendUnavailable, NoSuchObject, StoreRefused
 from fusecache.types import ETag, ObjectKey
 
+T = TypeVar("T")
+
 
 class S3Bucket:
     """The client together with what every request to this store says. Holds no state of its own."""
 
-    def __init__(self, client: S3Client, options: S3Options) -> None:
+    def __init__(self, client: S3Client, options: S3Options, refused: Refused) -> None:
+        """`refused` hears of requests that were sent again, and of no others: those raise."""
+        self._refused = refused
+        self._repeats = Repeats()
         self.client = client
         self.options = options
         self.url = f"s3://{options.bucket}/{options.prefix}".rstrip("/")
@@ -41,6 +49,18 @@ class S3Bucket:
         """Name a request in an error message."""
         return f"{operation} s3://{self.options.bucket}/{self.full_key(key)}"
 
+    async def ask(self, kind: RequestClass, key: str, request: Callable[[], Awaitable[T]]) -> T:
+        """Make one request of several, again after a transient error. It may be carried out twice."""
+        return await self._repeats.ask(request, lambda asked_s: self._refused(kind, key, asked_s))
+
+    async def send(self, kind: RequestClass, key: str, request: Callable[[], Awaitable[T]]) -> T:
+        """Likewise, of a request that changes what its repeat would find: see `Repeats.send`."""
+        return await self._repeats.send(request, lambda asked_s: self._refused(kind, key, asked_s))
+
+    async def look(self, kind: RequestClass, key: ObjectKey, *, if_match: ETag | None = None) -> dict[str, Any]:
+        """Return the raw HEAD of `key`, for a write of that kind: again after a transient error."""
+        return await self.ask(kind, key, lambda: self.head(key, if_match=if_match))
+
     async def head(self, key: ObjectKey, *, if_match: ETag | None = None) -> dict[str, Any]:
         """Return the raw HEAD of `key`.
 
@@ -50,7 +70,7 @@ class S3Bucket:
         try:
             return await self.glance(key, if_match=if_match)
         except NoSuchObject:
-            await self._look_again(key)
+            await self.ask(RequestClass.READ, key, lambda: self._look_again(key))
             raise
 
     async def glance(self, key: ObjectKey, *, if_match: ETag | None = None) -> dict[str, Any]:

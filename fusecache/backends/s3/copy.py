@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import trio
 
+from fusecache.backends.pace import RequestClass
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.errors import translated
 from fusecache.backends.s3.headers import content_of, etag_of, metadata_of, placement_of, quoted
@@ -43,7 +44,7 @@ class S3Copier:
         and a server that ignores the condition on a copy's source (moto) is caught by it mostly.
         Of what we have just put it would tell nothing, and is spared if the server keeps the condition.
         """
-        head = await self._known(source, if_match) or await self._bucket.head(source)
+        head = await self._known(source, if_match) or await self._bucket.look(RequestClass.COPY, source)
         if if_match is not None and etag_of(head) != if_match:
             raise PreconditionFailed(f"{source}: holds {etag_of(head)}, {if_match} was to be copied")
         if source.endswith("/"):
@@ -64,14 +65,18 @@ class S3Copier:
         if self._probes.known_copy_conditions is not Trust.KEPT:  # to find out, all of a large object might be copied
             await self._check_version(source, if_match)
         try:
-            return await self._copy_part(target, upload_id, number, source, extent, if_match)
+            return await self._bucket.ask(
+                RequestClass.COPY,
+                target,
+                lambda: self._copy_part(target, upload_id, number, source, extent, if_match),
+            )
         except NoSuchObject:
             await self._check_version(source, if_match)  # else it is the upload that is gone
             raise
 
     async def _check_version(self, source: ObjectKey, if_match: ETag) -> None:
         try:
-            found = etag_of(await self._bucket.head(source))
+            found = etag_of(await self._bucket.look(RequestClass.COPY, source))
         except NoSuchObject as exc:
             raise PreconditionFailed(f"{source}: gone, {if_match} was to be copied") from exc
         if found != if_match:
@@ -81,8 +86,12 @@ class S3Copier:
         """Put the marker anew: versitygw cannot copy one, and there is nothing in it to copy."""
         merged = {**metadata_of(head), **(metadata or {})}
         args = self._bucket.args(target, Body=b"", Metadata=merged, **content_of(head), **placement_of(head))
-        with translated(self._bucket.what("COPY", target)):
-            return etag_of(await self._bucket.client.put_object(**args))
+
+        async def put() -> ETag:
+            with translated(self._bucket.what("COPY", target)):
+                return etag_of(await self._bucket.client.put_object(**args))
+
+        return await self._bucket.ask(RequestClass.COPY, target, put)
 
     async def _at_once(
         self,
@@ -102,10 +111,16 @@ class S3Copier:
             **kept,
             **placement_of(head),
         )
-        with translated(self._bucket.what("COPY", source)):
-            answer = await self._bucket.client.copy_object(**args)
+
+        async def copy() -> dict[str, Any]:
+            with translated(self._bucket.what("COPY", source)):
+                return await self._bucket.client.copy_object(**args)
+
+        again = self._bucket.ask if source != target else self._bucket.send
+        answer = await again(RequestClass.COPY, target, copy)
         # rclone does not tell the etag of an object copied onto itself.
-        return etag_of(answer.get("CopyObjectResult", {})) or etag_of(await self._bucket.head(target))
+        told = etag_of(answer.get("CopyObjectResult", {}))
+        return told or etag_of(await self._bucket.look(RequestClass.COPY, target))
 
     async def _by_parts(
         self, source: ObjectKey, target: ObjectKey, head: Mapping[str, Any], metadata: Mapping[str, str] | None
@@ -117,11 +132,15 @@ class S3Copier:
             **content_of(head),
             **placement_of(head),
         )
-        with translated(self._bucket.what("COPY", source)):
-            upload_id = str((await self._bucket.client.create_multipart_upload(**args))["UploadId"])
+
+        async def create() -> str:
+            with translated(self._bucket.what("COPY", source)):
+                return str((await self._bucket.client.create_multipart_upload(**args))["UploadId"])
+
+        upload_id = await self._bucket.ask(RequestClass.COPY, target, create)
         try:
             etags = await self._copy_parts(source, target, upload_id, head)
-            return (await complete(self._bucket, target, upload_id, etags, {}))[0]
+            return (await complete(self._bucket, target, upload_id, etags, {}, kind=RequestClass.COPY))[0]
         except BaseException:
             await self._abort(target, upload_id)
             raise
@@ -135,8 +154,12 @@ class S3Copier:
     async def _tags(self, source: ObjectKey, head: Mapping[str, Any]) -> str | None:
         if not head.get("TagCount"):
             return None
-        with translated(self._bucket.what("GET tags of", source)):
-            tags = await self._bucket.client.get_object_tagging(**self._bucket.args(source))
+
+        async def get() -> dict[str, Any]:
+            with translated(self._bucket.what("GET tags of", source)):
+                return await self._bucket.client.get_object_tagging(**self._bucket.args(source))
+
+        tags = await self._bucket.ask(RequestClass.COPY, source, get)
         return urlencode({tag["Key"]: tag["Value"] for tag in tags["TagSet"]})
 
     async def _copy_parts(
@@ -151,7 +174,11 @@ class S3Copier:
         async def copy_part(number: int, extent: Extent) -> None:
             try:
                 async with limit:
-                    etags[number] = await self._copy_part(target, upload_id, number, source, extent, etag_of(head))
+                    etags[number] = await self._bucket.ask(
+                        RequestClass.COPY,
+                        target,
+                        lambda: self._copy_part(target, upload_id, number, source, extent, etag_of(head)),
+                    )
             except BackendError as exc:
                 failures.append(exc)
                 nursery.cancel_scope.cancel()
@@ -196,12 +223,17 @@ async def complete(
     etags: Sequence[ETag],
     more: Mapping[str, Any],
     *,
+    kind: RequestClass,
     sums: Sequence[Mapping[str, str]] | None = None,
 ) -> tuple[ETag, dict[str, Any]]:
     """Make the object of parts 1 … n, of such checksums, appear; return its etag and the answer."""
     told = sums or [{}] * len(etags)
     parts = [{"ETag": quoted(etag), "PartNumber": n, **told[n - 1]} for n, etag in enumerate(etags, start=1)]
     args = bucket.args(key, UploadId=upload_id, MultipartUpload={"Parts": parts}, **more)
-    with translated(bucket.what("COMPLETE upload of", key)):
-        answer = await bucket.client.complete_multipart_upload(**args)
-    return etag_of(answer) or etag_of(await bucket.head(key)), answer
+
+    async def once() -> dict[str, Any]:
+        with translated(bucket.what("COMPLETE upload of", key)):
+            return await bucket.client.complete_multipart_upload(**args)
+
+    answer = await bucket.send(kind, key, once)
+    return etag_of(answer) or etag_of(await bucket.look(kind, key)), answer

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import trio
 
+from fusecache.backends.pace import RequestClass
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.errors import classified, translated
 from fusecache.backends.s3.headers import quoted
@@ -62,14 +64,17 @@ class S3Deleter:
         return {key: error for key, error in errors.items() if key not in refused} | kept
 
     async def _look(self, wanted: Wanted) -> tuple[Errors, Wanted]:
-        """Tell which keys hold another version, and which are to be deleted; the absent are neither."""
-        found = await versions_of(self._bucket, [key for key, etag in wanted.items() if etag is not None])
-        errors: Errors = {
+        """Tell which keys hold another version, and which are to be deleted; the absent are neither.
+
+        A key of which the store doesn't tell now has that error, and is no reason to keep the others.
+        """
+        found, errors = await versions_of(self._bucket, [key for key, etag in wanted.items() if etag is not None])
+        errors |= {
             key: PreconditionFailed(f"{self._bucket.what('DELETE', key)}: holds {etag}, {wanted[key]} was expected")
             for key, etag in found.items()
             if etag not in {None, wanted[key]}
         }
-        return errors, {key: etag for key, etag in wanted.items() if etag is None or found[key] == etag}
+        return errors, {key: etag for key, etag in wanted.items() if etag is None or found.get(key) == etag}
 
     async def _probe(self, due: Wanted) -> Wanted:
         """Find out whether etags are kept, by a key that holds what is wanted; return what is still due."""
@@ -110,8 +115,12 @@ async def _delete_batch(bucket: S3Bucket, wanted: Wanted) -> Errors:
     objects = [
         {"Key": bucket.full_key(key)} | ({} if etag is None else {"ETag": quoted(etag)}) for key, etag in wanted.items()
     ]
-    with translated(bucket.what(f"DELETE of {len(objects)} keys from")):
-        answer = await bucket.client.delete_objects(**bucket.args(Delete={"Objects": objects, "Quiet": True}))
+
+    async def delete() -> dict[str, Any]:
+        with translated(bucket.what(f"DELETE of {len(objects)} keys from")):
+            return await bucket.client.delete_objects(**bucket.args(Delete={"Objects": objects, "Quiet": True}))
+
+    answer = await bucket.ask(RequestClass.DELETE, next(iter(wanted)), delete)
     errors: Errors = {}
     for failed in answer.get("Errors", []):
         key = bucket.relative_key(failed["Key"])
@@ -130,7 +139,7 @@ async def _without_absent_markers(bucket: S3Bucket, errors: Errors) -> Errors:
 async def _is_there(bucket: S3Bucket, key: ObjectKey) -> bool:
     """Whether a HEAD finds the key; an unclear answer counts as yes, and the delete is tried again."""
     try:
-        await bucket.head(key)
+        await bucket.look(RequestClass.DELETE, key)
     except NoSuchObject:
         return False
     except BackendError:
@@ -140,7 +149,7 @@ async def _is_there(bucket: S3Bucket, key: ObjectKey) -> bool:
 
 async def _delete_one(bucket: S3Bucket, key: ObjectKey, etag: ETag | None) -> BackendError | None:
     try:
-        await bucket.delete(key, if_match=etag)
+        await bucket.ask(RequestClass.DELETE, key, lambda: bucket.delete(key, if_match=etag))
     except NoSuchObject:
         return None
     except BackendError as exc:

@@ -13,6 +13,7 @@ from enum import Enum
 
 import trio
 
+from fusecache.backends.pace import RequestClass
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.errors import translated
 from fusecache.backends.s3.headers import etag_of, for_new_object, quoted, write_condition
@@ -70,7 +71,7 @@ class Probes:
         """Find out with a HEAD of `key`, if it exists, whether conditions of reads are kept."""
         if self._read_conditions is Trust.UNKNOWN:
             try:
-                await self._bucket.head(key, if_match=NO_VERSION)
+                await self._bucket.look(RequestClass.READ, key, if_match=NO_VERSION)
             except PreconditionFailed:
                 self._read_conditions = Trust.KEPT
             except NoSuchObject:
@@ -99,20 +100,22 @@ class Probes:
                     await self._probe_copies(key)
         return self._copy_conditions
 
-    async def check_put(self, key: ObjectKey, if_match: ETag | None, if_none_match: bool) -> None:
-        """Before a conditional PUT, look ourselves where the server is not known to.
+    async def check_put(self, key: ObjectKey, if_match: ETag | None, if_none_match: bool) -> bool:
+        """Before a conditional PUT, look ourselves where the server is not known to. Returns whether we have.
 
         Somebody else may come between the look and the write: `capabilities` says so.
         """
-        if await self.write_conditions() is not Trust.KEPT:
-            await self.check_write(key, if_match, if_none_match)
+        if await self.write_conditions() is Trust.KEPT:
+            return False
+        await self.check_write(key, if_match, if_none_match)
+        return True
 
     async def check_write(self, key: ObjectKey, if_match: ETag | None, if_none_match: bool) -> None:
         """Look at `key` with a HEAD, and refuse if the conditions do not hold."""
         if if_match is None and not if_none_match:
             return
         try:
-            found = etag_of(await self._bucket.glance(key))
+            found = etag_of(await self._bucket.ask(RequestClass.WRITE, key, lambda: self._bucket.glance(key)))
         except NoSuchObject:
             if if_match is not None:
                 raise PreconditionFailed(f"{key}: gone, {if_match} was expected") from None
@@ -127,7 +130,7 @@ class Probes:
         """
         if await self.read_conditions(key) is Trust.KEPT:
             return etag
-        return etag_of(await self._bucket.head(key))
+        return etag_of(await self._bucket.look(RequestClass.WRITE, key))
 
     async def marker_stands_alone(self, key: ObjectKey) -> bool:
         """Before the first marker is put: whether a file of the same name would be of its making."""
@@ -145,7 +148,7 @@ class Probes:
             self._markers = Trust.KEPT
             return
         self._markers = Trust.IGNORED
-        await self._bucket.delete(_bare(key))
+        await self._delete(_bare(key))
         raise self._no_markers(key)
 
     async def _probe_writes(self) -> None:
@@ -161,7 +164,7 @@ class Probes:
         else:
             self._write_conditions = Trust.IGNORED
         with suppress(NoSuchObject):
-            await self._bucket.delete(SCRATCH)
+            await self._delete(SCRATCH)
 
     async def _probe_copies(self, key: ObjectKey) -> None:
         """Copy `key` to where nobody looks, but under a condition that cannot hold."""
@@ -173,7 +176,7 @@ class Probes:
             self._copy_conditions = Trust.KEPT
             return
         self._copy_conditions = Trust.IGNORED
-        await self._bucket.delete(SCRATCH)
+        await self._delete(SCRATCH)
 
     async def _put_scratch(self) -> None:
         """Put an empty object as any other of ours, but under a condition that cannot hold."""
@@ -189,10 +192,13 @@ class Probes:
 
     async def _exists(self, key: ObjectKey) -> bool:
         try:
-            await self._bucket.head(key)
+            await self._bucket.look(RequestClass.WRITE, key)
         except NoSuchObject:
             return False
         return True
+
+    async def _delete(self, key: ObjectKey) -> None:
+        await self._bucket.ask(RequestClass.WRITE, key, lambda: self._bucket.delete(key))
 
     def _no_markers(self, key: ObjectKey) -> StoreRefused:
         return StoreRefused(f"{self._bucket.url}: this server keeps no directory markers, {key} was not made")

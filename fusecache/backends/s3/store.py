@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import trio
@@ -12,6 +13,7 @@ import trio
 from fusecache.backends.base import Source
 from fusecache.backends.checks import check_copy, check_metadata, conditions
 from fusecache.backends.options import S3Options
+from fusecache.backends.pace import Refused, RequestClass, unheard
 from fusecache.backends.s3.body import UploadBody
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.checksums import Checksums, Sum, miswritten, put_together
@@ -47,23 +49,34 @@ READER_THREADS = 4
 
 
 @asynccontextmanager
-async def open_s3(options: S3Options, *, max_copy_bytes: int = MAX_COPY_BYTES) -> AsyncIterator[S3Backend]:
+async def open_s3(
+    options: S3Options, *, max_copy_bytes: int = MAX_COPY_BYTES, refused: Refused = unheard
+) -> AsyncIterator[S3Backend]:
     """Open a bucket; the connections close with the block. No request is made before the first call.
+
+    `refused` is told of throttled requests that were sent again, and so raise nothing.
 
     Raises:
         ConfigError: the endpoint is no URL, or there is no such profile.
     """
     async with open_client(options) as client:
-        yield S3Backend(client, options, max_copy_bytes=max_copy_bytes)
+        yield S3Backend(client, options, max_copy_bytes=max_copy_bytes, refused=refused)
 
 
 class S3Backend:
     """A bucket, or the part of it below a prefix, as a `Backend`."""
 
-    def __init__(self, client: S3Client, options: S3Options, *, max_copy_bytes: int = MAX_COPY_BYTES) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        options: S3Options,
+        *,
+        max_copy_bytes: int = MAX_COPY_BYTES,
+        refused: Refused = unheard,
+    ) -> None:
         self._client = client
         self._options = options
-        self._bucket = S3Bucket(client, options)
+        self._bucket = S3Bucket(client, options, refused)
         self._probes = Probes(self._bucket, max_copy_bytes=max_copy_bytes)
         self._latest = Latest(trio.current_time)
         self._copier = S3Copier(self._bucket, self._probes, self._latest, max_copy_bytes=max_copy_bytes)
@@ -134,8 +147,19 @@ class S3Backend:
         if_none_match: bool = False,
     ) -> ETag:
         check_metadata(metadata)
-        if if_match is not None or if_none_match:
-            await self._probes.check_put(key, if_match, if_none_match)
+        put = partial(self._put, key, source, metadata, if_match, if_none_match)
+        if (if_match is not None or if_none_match) and await self._probes.check_put(key, if_match, if_none_match):
+            return await self._bucket.send(RequestClass.WRITE, key, put)
+        return await put()
+
+    async def _put(
+        self,
+        key: ObjectKey,
+        source: Source,
+        metadata: Mapping[str, str],
+        if_match: ETag | None,
+        if_none_match: bool,
+    ) -> ETag:
         if self._fast is not None and self._fast.takes(key, source):
             etag = await self._fast.put(
                 self._bucket.what("PUT", key), key, source,
@@ -217,7 +241,7 @@ class S3Backend:
         if whole is not None and whole.crc is not None:
             more |= {**whole.args(), "ChecksumType": "FULL_OBJECT", "MpuObjectSize": whole.size}
         told = [part.args() for part in parts] if whole is not None and whole.crc is not None else None
-        etag, answer = await complete(self._bucket, key, upload_id, etags, more, sums=told)
+        etag, answer = await complete(self._bucket, key, upload_id, etags, more, kind=RequestClass.WRITE, sums=told)
         self._checksums.forget(upload_id)
         settled = await self._probes.settled_etag(key, etag)
         if whole is not None and not self._checksums.has_completed(what, whole, etags, answer):
@@ -227,7 +251,8 @@ class S3Backend:
     async def _sums_of_parts(self, key: ObjectKey, upload_id: str, count: int) -> Sequence[Sum]:
         """Return the checksums of all parts, those of an earlier process as the store tells them; else none."""
         if self._checksums.asks_for_parts(upload_id, count):
-            self._checksums.listed(upload_id, await parts_of(self._bucket, key, upload_id))
+            told = await self._bucket.ask(RequestClass.WRITE, key, lambda: parts_of(self._bucket, key, upload_id))
+            self._checksums.listed(upload_id, told)
         return self._checksums.of_parts(upload_id, count)
 
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
@@ -264,7 +289,7 @@ class S3Backend:
 
     async def _compare_size(self, what: str, key: ObjectKey, etag: ETag, size: int) -> None:
         """Ask for what is left to compare where no answer tells of the bytes."""
-        found = (await self._bucket.head(key, if_match=etag))["ContentLength"]
+        found = (await self._bucket.look(RequestClass.WRITE, key, if_match=etag))["ContentLength"]
         if found != size:
             raise miswritten(what, f"the store has {found} bytes, {size} were sent")
 
@@ -289,10 +314,10 @@ class S3Backend:
         return answer, sent, await self._checksums.compare(what, source, sent, answer)
 
     async def _put_marker(self, key: ObjectKey, source: Source, args: Mapping[str, Any]) -> ETag:
-        watched = await self._probes.marker_stands_alone(key)
-        etag = etag_of(await self._send(key, source, args))
-        if watched:
-            await self._probes.check_marker(key)
+        if not await self._probes.marker_stands_alone(key):
+            return etag_of(await self._send(key, source, args))
+        etag = etag_of(await self._bucket.send(RequestClass.WRITE, key, partial(self._send, key, source, args)))
+        await self._probes.check_marker(key)
         return etag
 
     def _check_version(self, key: ObjectKey, answer: Mapping[str, Any], if_match: ETag | None) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import trio
 
+from fusecache.backends.pace import RequestClass
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.headers import etag_of
 from fusecache.backends.s3.listing import list_page
 from fusecache.backends.s3.look import Listing, is_poor, next_look, seen_count
-from fusecache.errors import NoSuchObject
+from fusecache.errors import BackendError, NoSuchObject
 from fusecache.nurseries import unwrapped
 from fusecache.types import ETag, ListPage, ObjectKey
 
@@ -18,8 +21,21 @@ PARALLEL_HEADS = 16
 """HEADs at a time for one batch: a quarter of the connections, as reads want some too."""
 
 
-async def versions_of(bucket: S3Bucket, keys: Iterable[ObjectKey]) -> dict[ObjectKey, ETag | None]:
-    """Return the etag of each key, None if it is absent. The first error stops it."""
+class Versions(NamedTuple):
+    """What could be found out."""
+
+    found: dict[ObjectKey, ETag | None]
+    """The etag of each key; None: it is absent."""
+    errors: dict[ObjectKey, BackendError]
+    """Why it could not, of the other keys."""
+
+
+async def versions_of(bucket: S3Bucket, keys: Iterable[ObjectKey]) -> Versions:
+    """Find out what each key holds, for a delete.
+
+    Raises:
+        BackendError: nothing could be found out, or a listing failed.
+    """
     look = _Look(bucket)
     unseen, poor_pages = sorted(set(keys)), 0
     while unseen:
@@ -30,7 +46,9 @@ async def versions_of(bucket: S3Bucket, keys: Iterable[ObjectKey]) -> dict[Objec
             seen = look.note(unseen, page)
             unseen = unseen[seen:]
             poor_pages = poor_pages + 1 if is_poor(seen, len(page.objects)) else 0
-    return look.found
+    if look.errors and not look.found:
+        raise next(iter(look.errors.values()))
+    return Versions(look.found, look.errors)
 
 
 class _Look:
@@ -40,6 +58,7 @@ class _Look:
         self._bucket = bucket
         self._heads = trio.CapacityLimiter(PARALLEL_HEADS)
         self.found: dict[ObjectKey, ETag | None] = {}
+        self.errors: dict[ObjectKey, BackendError] = {}
 
     async def carry_out(self, heads: Sequence[ObjectKey], listing: Listing | None) -> ListPage | None:
         """Make all the requests at once; what the HEADs tell is found then."""
@@ -49,9 +68,7 @@ class _Look:
                 for key in heads:
                     nursery.start_soon(self._head, key)
                 if listing is not None:
-                    page = await list_page(
-                        self._bucket, listing.prefix, start_after=listing.start_after, limit=listing.limit
-                    )
+                    page = await self._bucket.ask(RequestClass.DELETE, listing.prefix, partial(self._list, listing))
         return page
 
     def note(self, listed: Sequence[ObjectKey], page: ListPage) -> int:
@@ -66,6 +83,11 @@ class _Look:
     async def _head(self, key: ObjectKey) -> None:
         async with self._heads:
             try:
-                self.found[key] = etag_of(await self._bucket.head(key))
+                self.found[key] = etag_of(await self._bucket.look(RequestClass.DELETE, key))
             except NoSuchObject:
                 self.found[key] = None
+            except BackendError as exc:
+                self.errors[key] = exc
+
+    async def _list(self, listing: Listing) -> ListPage:
+        return await list_page(self._bucket, listing.prefix, start_after=listing.start_after, limit=listing.limit)
