@@ -122,6 +122,11 @@ class Rules:
         return any(said not in (None, "empty") for said in self._said("dir_markers"))
 
     @cached_property
+    def markers_said(self) -> tuple[str, ...]:
+        """The patterns of commit markers that rules bring, for whatever path."""
+        return tuple(pattern for said in self._said("markers") for pattern in said)
+
+    @cached_property
     def waits_for_store(self) -> bool:
         """Whether there may be a file whose close waits for the store."""
         return any(said in THROUGH for said in self._said("write_mode"))

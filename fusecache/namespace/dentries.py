@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from fusecache.namespace.database import Database
@@ -21,7 +22,9 @@ _STORABLE = """
      WHERE parent = ? AND mode & 61440 IN (16384, 32768, 40960) LIMIT 1"""
 _READERS = f"SELECT {_COLUMNS} FROM dentry WHERE store = ? AND key = ? AND ino IS NOT NULL"
 _READERS_BELOW = f"SELECT {_COLUMNS} FROM dentry WHERE store = ? AND key > ? AND key < ? AND ino IS NOT NULL"
+_OF_KEYS = "store = ? AND key >= ? AND key < ?"
 _SETTLE = "UPDATE dentry SET settled = 1, epoch = ? WHERE parent = ? AND name = ? AND ino IS NULL"
+_ABOVE_ALL = "\U0010ffff"
 # Every name below a directory, as far as there are rows.
 _BELOW = f"""
     WITH RECURSIVE below (ino) AS (
@@ -121,6 +124,13 @@ class Dentries:
         """Live names whose object is below `prefix`."""
         bounds = (store, prefix, after(prefix))
         return [Dentry._make(row) for row in self._db.execute(_READERS_BELOW, bounds)]
+
+    def keys_from(self, store: StoreNo, prefixes: Sequence[str], *, count: int) -> list[ObjectKey]:
+        """Up to `count` keys that begin with one of these prefixes, and that live names read."""
+        where = " OR ".join([_OF_KEYS] * len(prefixes)) or "0"
+        bounds = [value for prefix in prefixes for value in (store, prefix, after(prefix) if prefix else _ABOVE_ALL)]
+        rows = self._db.execute(f"SELECT key FROM dentry WHERE ino IS NOT NULL AND ({where}) LIMIT ?", (*bounds, count))
+        return [key for (key,) in rows]
 
     def below(self, ino: InodeNo) -> list[Dentry]:
         """Every row below a directory, whiteouts included; those of its known subdirectories too."""

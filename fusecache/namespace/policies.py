@@ -20,21 +20,21 @@ class Policies:
         self._t = tables
         self._is_staging = is_staging
         self._rules = rules or Rules()
-        self._delay_ns = delay_ns
+        self.usual_delay_ns = delay_ns
         self._has_delays = self._rules.has_delays
         self.longest_delay_ns = max(delay_ns, int(self._rules.longest_delay_s * 1e9)) if self._has_delays else delay_ns
 
     def delay_ns(self, place: Place) -> int:
         """How long a file of that name waits for its upload after a close."""
         if not self._has_delays:
-            return self._delay_ns
+            return self.usual_delay_ns
         return int(self._rules.of(self._t.directories.names(place)).persist_delay_s * 1e9)
 
     def delay_ns_of(self, ino: InodeNo) -> int:
         """The same for an inode: of several names the one that waits least decides; without any, the mount."""
         if not self._has_delays:
-            return self._delay_ns
-        return min((self.delay_ns(row.place) for row in self._rows(ino)), default=self._delay_ns)
+            return self.usual_delay_ns
+        return min((self.delay_ns(row.place) for row in self._rows(ino)), default=self.usual_delay_ns)
 
     @property
     def has_local_ttl(self) -> bool:

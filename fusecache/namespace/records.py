@@ -178,3 +178,13 @@ class Task(NamedTuple):
         if self.target_parent is None or self.target_name is None:
             return None
         return Place(self.target_parent, self.target_name)
+
+
+class Removal(NamedTuple):
+    """Of a row of `task` that is a delete: what does not change."""
+
+    task: int
+    store: StoreNo
+    key: ObjectKey
+    since_seq: Seq
+    since_ns: int

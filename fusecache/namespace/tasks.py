@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from fusecache.namespace.database import Database
 from fusecache.namespace.keys import after
-from fusecache.namespace.records import Place, Stuck, Task, TaskKind
+from fusecache.namespace.records import Place, Removal, Stuck, Task, TaskKind
 from fusecache.types import ETag, InodeNo, ObjectKey, Seq, StoreNo
 
 HURRIED_NS = 0
@@ -20,7 +20,7 @@ _DUE = f"""
 _DELETES_DUE = f"""
     SELECT {_COLUMNS} FROM task
      WHERE due_ns <= :now_ns AND kind = 5 AND seq <= :synced_seq ORDER BY due_ns"""
-_DELETES_AFTER = "SELECT task, store, key, since_seq FROM task WHERE kind = 5 AND task > ? ORDER BY task LIMIT ?"
+_DELETES_AFTER = f"SELECT {', '.join(Removal._fields)} FROM task WHERE kind = 5 AND task > ? ORDER BY task LIMIT ?"
 _NEXT_DUE = f"""
     SELECT min(due_ns) FROM (
         SELECT min(due_ns) AS due_ns FROM task WHERE due_ns > :now_ns AND due_ns < {PAUSED_NS} AND kind <> 5 UNION ALL
@@ -133,9 +133,9 @@ class Tasks:
     def deletes_of(self, store: StoreNo, key: str) -> list[Task]:
         return self._all("store = ? AND key = ? AND kind = 5", store, key)
 
-    def deletes_after(self, task: int, *, count: int) -> list[tuple[int, StoreNo, ObjectKey, Seq]]:
-        """The number, store, key and earliest acknowledgement of the first `count` deletes above a task number."""
-        return self._db.execute(_DELETES_AFTER, (task, count)).fetchall()
+    def deletes_after(self, task: int, *, count: int) -> list[Removal]:
+        """The first `count` deletes above a task number."""
+        return list(map(Removal._make, self._db.execute(_DELETES_AFTER, (task, count))))
 
     def has_target(self, store: StoreNo, key: str) -> bool:
         """Whether a task has recorded that it makes, or deletes, exactly this key."""

@@ -27,7 +27,7 @@ from fusecache.namespace.tables import Tables as Tables
 from fusecache.namespace.wants import Wants
 from fusecache.types import InodeNo, LowerId, Seq
 
-_MAX_DELAY_FACTOR = 10
+MAX_DELAY_FACTOR = 10
 """A file that is rewritten again and again is uploaded at the latest after so many delays."""
 
 
@@ -176,7 +176,7 @@ class Tree:
         with t.database.transaction():
             t.inodes.written(inode)
             delay_ns = self._policies.delay_ns_of(inode.ino)
-            due_ns, cap_ns = now_ns + delay_ns, delay_ns * _MAX_DELAY_FACTOR
+            due_ns, cap_ns = now_ns + delay_ns, delay_ns * MAX_DELAY_FACTOR
             t.tasks.closed(inode.ino, seq=t.database.next_seq(), due_ns=due_ns, cap_ns=cap_ns)
             if sums is not None:
                 t.seals.summed(inode.ino, inode.generation, sums)

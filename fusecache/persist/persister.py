@@ -271,8 +271,9 @@ class Persister:
     def _idle_s(self) -> float:
         """Until the next task falls due; for ever if only a bell can bring one."""
         now_ns = self._tools.wall_ns()
-        due_ns = self._ns.tables.tasks.next_due_ns(after_ns=now_ns)
-        return float("inf") if due_ns is None else (due_ns - now_ns) / 1e9
+        next_ns = (self._ns.tables.tasks.next_due_ns(after_ns=now_ns), self._planner.next_ns())
+        due_ns = min((each for each in next_ns if each is not None), default=None)
+        return float("inf") if due_ns is None else max(0.0, (due_ns - now_ns) / 1e9)
 
     async def _keep_synced(self) -> None:
         while True:

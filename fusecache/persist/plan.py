@@ -20,8 +20,10 @@ from fusecache.persist.barrier import Barriers
 from fusecache.persist.holds import Fate, Holds
 from fusecache.persist.inflight import InFlight
 from fusecache.persist.queue import Queue
+from fusecache.persist.removals import Removals
 from fusecache.persist.removed import Removed
 from fusecache.persist.settings import MAX_BATCH
+from fusecache.persist.settling import Settling
 from fusecache.persist.staging import Patterns
 from fusecache.types import ObjectKey, Seq
 
@@ -82,6 +84,8 @@ class Planner:
         self._holds = holds
         self._barriers = barriers
         self._removed = removed
+        self._settling = settling = Settling(tables, patterns, delay_ns=policies.usual_delay_ns)
+        self._removals = Removals(tables, removed.note, settling.note)
         self._inflight = inflight
         self._patterns = patterns
         self._policies = policies
@@ -92,9 +96,11 @@ class Planner:
 
     def plan(self, *, now_ns: int, synced_seq: Seq, capacity: int, may_delete: bool) -> Plan:
         """Return what to do now: at most `capacity` jobs, and a batch of deletes if there may be one."""
-        plan = Plan(is_cut=self._removed.look())
+        plan = Plan(is_cut=self._removals.look(now_ns))
         if plan.is_cut:
             return plan
+        settled = self._settling.settled(now_ns)
+        plan.postpone = [(task, now_ns) for task in settled]
         for examined, task in enumerate(self._queue.due(now_ns=now_ns, synced_seq=synced_seq)):
             if len(plan.jobs) >= capacity:
                 break  # a worker that ends asks again
@@ -102,6 +108,9 @@ class Planner:
                 plan.is_cut = True
                 break
             self._decide(plan, task, now_ns)
+        if settled:
+            plan.is_cut = True  # they go with the others, in as few requests as there can be
+            return plan
         if may_delete:
             self._plan_deletes(plan, now_ns, synced_seq)
         if not plan.jobs and not plan.deletes and not self._inflight:
@@ -120,6 +129,10 @@ class Planner:
         if job.task.kind == TaskKind.RELOCATE:
             return any(self._pauses.touches(prefix) for prefix in (job.key, job.task.source) if prefix)
         return self._pauses.covers(job.key)
+
+    def next_ns(self) -> int | None:
+        """Return when what waits for neither a task nor a worker is to be looked at; None if there is nothing."""
+        return self._settling.next_ns()
 
     def held(self) -> Collection[int]:
         """Return the tasks that were due, but had to wait for others, when they were last looked at."""
@@ -297,6 +310,9 @@ class Planner:
             if self._pauses.covers(task.key or ""):
                 plan.pause.append(task)
                 continue
+            if (until_ns := self._settling.until_ns(task, now_ns)) is not None:
+                plan.postpone.append((task, until_ns))
+                continue
             fate = self._delete_fate(task)
             if fate is Fate.GO and self._is_early(plan, Job(task, None, task.key or ObjectKey("")), now_ns):
                 fate = Fate.WAIT
@@ -349,7 +365,7 @@ class Planner:
 
     def _may_step_aside(self, task: Task) -> bool:
         """An upload, too: what is below its old object waits for that, and maybe the upload itself."""
-        if self._held.get(task.task, 0) < _CIRCLE_HOLDS:
+        if self._held.get(task.task, 0) < _CIRCLE_HOLDS or self._settling.may_delay(task):
             return False
         if task.kind == TaskKind.RELOCATE:
             if task.key is None or only_markers_left(task):

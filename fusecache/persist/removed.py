@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from fusecache.namespace.keys import TMP_PREFIX, ancestors
-from fusecache.namespace.records import Dentry, Place, Task, TaskKind
+from fusecache.namespace.records import Dentry, Place, Removal, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.persist.staging import Patterns
 from fusecache.types import ROOT_INO, ObjectKey, Seq, StoreNo
-
-_LOOKED_AT = 1000
-"""Deletes in one step, at some 10 µs each: after a restart there may be a million."""
 
 
 class Removed:
     """Tells whether a change has to wait until a removed commit marker is gone from the store.
 
-    The rows decide; remembered is only which deletes are of markers, as no query can tell.
+    The rows decide; remembered is only which deletes are of markers, as no query can tell: it is told of each.
     """
 
     def __init__(self, tables: Tables, patterns: Patterns, *, is_read: Callable[[StoreNo, ObjectKey], bool]) -> None:
@@ -32,22 +29,13 @@ class Removed:
         self._deletes: dict[tuple[StoreNo, str], dict[int, Seq]] = {}
         """Of each tree: the delete tasks of its markers, and their earliest acknowledgements."""
         self._trees: dict[int, tuple[StoreNo, str]] = {}
-        self._seen = 0
 
-    def look(self) -> bool:
-        """Note which new deletes are of markers. True: there are more, to be known before `blocker` is asked.
-
-        Each is looked at once: numbers of tasks only grow.
-        """
-        new = self._t.tasks.deletes_after(self._seen, count=_LOOKED_AT)
-        for task, store, key, since_seq in new:
-            tree = self._patterns.tree_of(key)
-            if tree is not None:
-                self._trees[task] = (store, tree)
-                self._deletes.setdefault((store, tree), {})[task] = since_seq
-        is_cut = len(new) == _LOOKED_AT
-        self._seen = new[-1][0] if is_cut else self._t.database.seq
-        return is_cut
+    def note(self, delete: Removal) -> None:
+        """There is a new delete."""
+        tree = self._patterns.tree_of(delete.key)
+        if tree is not None:
+            self._trees[delete.task] = (delete.store, tree)
+            self._deletes.setdefault((delete.store, tree), {})[delete.task] = delete.since_seq
 
     def forget(self, task: int) -> None:
         """The task may be gone."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from fusecache.config.rules import Rules
 
 _NOTHING = re.compile(r"(?!)")
+_WILD = re.compile(r"[*?[]")
 
 
 class Patterns:
@@ -26,6 +27,8 @@ class Patterns:
         self._rules = rules or Rules()
         self.staging_said = repr((staging, self._rules.staging_said))
         """Another one when other names are staging."""
+        self.marker_heads = tuple(sorted({_WILD.split(each)[0] for each in (*markers, *self._rules.markers_said)}))
+        """What the key of any commit marker begins with, below the tree that it vouches for."""
         self._more: dict[tuple[tuple[str, ...], tuple[str, ...]], _Names] = {}
 
     def is_staging(self, names: Sequence[bytes]) -> bool:

@@ -228,3 +228,46 @@ async def test_a_marker_that_may_not_be_deleted_does_not_keep_the_data_here(
         told = await world.persister.drain()
     assert store.objects()["t/a"] == b"a 2"
     assert [each["path"] for each in told.stuck] == ["t/_SUCCESS"]
+
+
+async def test_a_table_whose_marker_is_removed_last_is_whole_until_then(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    """Who does that lists it, and it takes longer than the delay, as there are many."""
+    await world.ls("t")
+    for name in "ab":
+        await world.unlink(f"t/{name}")
+        await trio.sleep(0.8)
+    assert store.writes == []
+    await world.unlink("t/_SUCCESS")
+    await trio.sleep(10)
+    assert store.writes[0] == "delete t/_SUCCESS"
+    assert store.objects() == {"t/p/c": b"c 1"}
+
+
+async def test_nobody_steps_aside_for_a_delete_that_has_its_time(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({"x": b"x"} | {f"t/p/{n}": b"" for n in range(10)})
+    store.writes.clear()
+    await world.ls("t")
+    await world.unlink("t/a")
+    await world.mkdir("t/a")
+    await world.rename("x", "t/a/x")
+    for n in range(10):
+        await world.unlink(f"t/p/{n}")
+        await trio.sleep(0.5)
+    await trio.sleep(10)
+    assert store.writes[0].startswith("delete t/a ")
+    assert store.writes[1:] == ["copy x t/a/x", "delete x"]
+
+
+async def test_a_flush_waits_for_no_other_delete(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await world.ls("t")
+    await world.unlink("t/a")
+    await trio.sleep(0.8)
+    await world.unlink("t/b")
+    await world.persister.drain()
+    assert store.writes == ["delete t/a t/b"]

@@ -6,6 +6,7 @@ import pytest
 
 from fusecache.config.model import MARKERS, STAGING
 from fusecache.namespace.records import Stuck, Task, TaskKind
+from fusecache.persist.removals import Removals
 from fusecache.persist.removed import Removed
 from fusecache.persist.staging import Patterns
 from fusecache.types import ObjectKey, StoreNo
@@ -27,12 +28,13 @@ class Rig:
     def restart(self) -> None:
         patterns = Patterns(staging=STAGING, markers=MARKERS)
         self._removed = Removed(self.upper.ns.tables, patterns, is_read=self._is_read)
+        self._removals = Removals(self.upper.ns.tables, self._removed.note)
 
     def _is_read(self, store: StoreNo, key: ObjectKey) -> bool:
         return key in self.is_open
 
     def look(self) -> bool:
-        return self._removed.look()
+        return self._removals.look(self.upper.now_ns)
 
     def of_name(self, path: str, kind: TaskKind = TaskKind.UPLOAD) -> str | None:
         """The key of the marker that the task of a name waits for."""
@@ -43,7 +45,7 @@ class Rig:
         return self._key_of(self.delete(key), key)
 
     def _key_of(self, task: Task, key: str) -> str | None:
-        assert not self._removed.look()
+        assert not self.look()
         place = self.upper.place(key) if task.kind != TaskKind.DELETE else None
         delete = self._removed.blocker(task, key, place)
         return None if delete is None else delete.key
