@@ -84,10 +84,19 @@ def flush_lines(result: dict[str, Any], path: str, openers: Mapping[str, Sequenc
         lines += _indented(_with_openers(open_files, openers))
     if count := result.get("waiting_open"):
         held_by = [each for each in result.get("held_open") or [] if each not in open_files]
-        what = "deletes, commit markers" if result.get("files_waiting") else "deletes"
-        lines += [f"{changes(count)} ({what}) wait for files that are open{':' if held_by else ''}"]
+        waits = "waits" if count == 1 else "wait"
+        lines += [
+            f"{_what_waits(count, result.get('files_waiting') or 0)} {waits} for what is open{':' if held_by else ''}"
+        ]
         lines += _indented(_with_openers(held_by, openers))
     return lines
+
+
+def _what_waits(count: int, closed: int) -> str:
+    """Closed files, commit markers say, and deletes."""
+    closed_files = [f"{closed:,} closed file" + ("" if closed == 1 else "s")] if closed else []
+    deletes = [f"{count - closed:,} delete" + ("" if count - closed == 1 else "s")] if count > closed else []
+    return " and ".join([*closed_files, *deletes])
 
 
 def _with_openers(paths: list[str], openers: Mapping[str, Sequence[str]]) -> list[str]:

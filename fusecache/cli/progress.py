@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
-from fusecache.cli.units import files, size, span
+from fusecache.cli.units import about, files, size
 
 _BAR = 24
 
@@ -63,5 +63,5 @@ def progress_text(what: str, told: dict[str, Any]) -> str:
     elif told.get("files_per_s"):
         parts.append(f"{told['files_per_s']:.1f} files/s")
     if told.get("eta_s"):
-        parts.append(f"about {span(told['eta_s'])}")
+        parts.append(about(told["eta_s"]))
     return " · ".join(parts)

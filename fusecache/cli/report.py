@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fusecache.cli.units import attempts, changes, files, size, span
+from fusecache.cli.units import about, attempts, changes, files, size, span
 
 Facts = Mapping[str, Any]
 _SHOWN_STUCK = 20
@@ -35,7 +35,7 @@ def headline(facts: Facts) -> str:
     if (facts.get("drain_bytes_per_s") or 0) >= 1:
         parts.append(f"{size(facts['drain_bytes_per_s'])}/s")
     if facts.get("eta_s") is not None:
-        parts.append(f"about {span(facts['eta_s'])} left")
+        parts.append(f"{about(facts['eta_s'])} left")
     return " · ".join(parts)
 
 
@@ -86,9 +86,9 @@ _MEANING = {
 
 
 _WRITERS = {
-    "slowed": "writers are slowed to what drains",
-    "waiting": "writers wait until something has drained",
-    "full": "writes are refused (ENOSPC), as nothing drains",
+    "slowed": ("writers are slowed", " to what drains"),
+    "waiting": ("writers wait", " until something has drained"),
+    "full": ("writes are refused (ENOSPC)", ", as nothing drains"),
 }
 
 
@@ -154,16 +154,15 @@ def _pace_rows(facts: Facts) -> list[tuple[str, str]]:
 def _space_rows(facts: Facts) -> list[tuple[str, str]]:
     """Why writers are slowed, or refused, and what would help."""
     told = facts.get("pressure") or {}
-    does = _WRITERS.get(str(told.get("state")))
-    if does is None:
+    if told.get("state") not in _WRITERS:
         return []
+    is_all_paused = "/" in (facts.get("paused") or [])
+    does, why = _WRITERS[told["state"]]
     what = f"the cache disk has {size(told.get('free'))} left"
     if told.get("by") == "dirty_limit":
         what = f"{size(told.get('dirty'))} are not in the store yet, of {size(told.get('dirty_limit'))} allowed"
-    parts = [f"{what}: {does}"]
-    if "/" in (facts.get("paused") or []):
-        parts.append("nothing drains before `fusecache resume`")
-    elif not told.get("dirty"):
+    parts = [f"{what}: {does}{', all is paused until `fusecache resume`' if is_all_paused else why}"]
+    if not told.get("dirty"):
         parts.append("nothing is left to drain: delete something, or make the disk larger")
     if told.get("local") and told.get("by") == "disk":
         parts.append(f"{size(told['local'])} stay here (staging): no drain makes room for them")

@@ -36,6 +36,11 @@ def span(seconds: float | None) -> str:
     return f"{hours // 24} d"
 
 
+def about(seconds: float) -> str:
+    """Return `about 4 s`, of a time that is guessed."""
+    return f"about {span(seconds)}" if seconds >= 1 else span(seconds)
+
+
 def changes(count: int) -> str:
     """Return `1 change` or `3 changes`."""
     return f"{count:,} change" + ("" if count == 1 else "s")

@@ -8,6 +8,8 @@ from typing import NamedTuple
 _WINDOW_S = 10.0
 """Long enough to smooth over large files, short enough to show a change."""
 _STILL_S = 5.0
+_MAX_ETA_S = 30 * 86400.0
+"""What would take longer is a rate that says nothing: a few bytes went, and now there is a large file."""
 
 
 class _Seen(NamedTuple):
@@ -22,7 +24,8 @@ def eta_s(files: int, size_bytes: int, *, files_per_s: float, bytes_per_s: float
     if not files:
         return 0.0
     known = [left / per_s for left, per_s in ((files, files_per_s), (size_bytes, bytes_per_s)) if left and per_s > 0]
-    return max(known) if known else None
+    longest = max(known, default=None)
+    return longest if longest is not None and longest <= _MAX_ETA_S else None
 
 
 class Forecast:

@@ -86,6 +86,7 @@ class Reporter:
         paused, waiting = pauses.tasks(), self._waiting() if files_dirty else ()
         moving = files_dirty - stuck_count - paused
         is_idle = self._is_idle(moving)
+        moving_bytes = bytes_dirty * moving // files_dirty if files_dirty else 0  # the others' are not counted apart
         return DrainReport(
             files_dirty=files_dirty,
             bytes_dirty=bytes_dirty,
@@ -93,7 +94,7 @@ class Reporter:
             bytes_local=bytes_local,
             oldest_dirty_s=None if oldest_ns is None else max(0.0, (tools.wall_ns() - oldest_ns) / 1e9),
             drain_bytes_per_s=rate,
-            eta_s=(None if is_idle else self._eta_s(moving, bytes_dirty, rate)) if files_dirty else 0.0,
+            eta_s=(None if is_idle else self._eta_s(moving, moving_bytes, rate)) if files_dirty else 0.0,
             throttled_per_s=tools.refused.per_s(),
             limited_by=self._limited_by(moving, paused, waiting) if files_dirty else None,
             waiting=waiting,
@@ -122,9 +123,14 @@ class Reporter:
 
     def _is_idle(self, moving: int) -> bool:
         """Whether all that is neither stuck nor paused waits for something, or for a close: no rate says how long."""
+        if self._is_all_paused():
+            return True
         if self._tools.slots.borrowed_tokens or self._tools.inflight:
             return False
         return moving <= len(self._held()) + len(self._open_for_writing())
+
+    def _is_all_paused(self) -> bool:
+        return self._tools.namespace.pauses.covers("")
 
     def _eta_s(self, files: int, size_bytes: int, rate: float) -> float | None:
         """None: nothing is known, or nothing moves."""
@@ -141,8 +147,12 @@ class Reporter:
 
     def _limited_by(self, moving: int, paused: int, waiting: tuple[str, ...]) -> str:
         requests = self._tools.slots.borrowed_tokens
-        if moving <= 0:
-            return _PAUSED if paused else "stuck files: the store refuses them until somebody acts"
+        if moving <= 0 or self._is_all_paused():
+            return (
+                _PAUSED
+                if paused or self._is_all_paused()
+                else "stuck files: the store refuses them until somebody acts"
+            )
         if waiting and self._is_idle(moving):
             return f"a dependency: {waiting[0]}"
         for pacer in self._tools.pacers.values():

@@ -85,6 +85,25 @@ async def test_upload_limit_is_kept(autojump_clock: MockClock) -> None:
     assert set_pace.limits == Limits()
 
 
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (Limits(upload_bytes_per_s=1.0), "upload-limit"),
+        (Limits(requests_per_s=0.01), "the pace that the store accepts, or request-rate"),
+    ],
+)
+async def test_who_waits_for_long_is_held_all_the_time(limits: Limits, reason: str, autojump_clock: MockClock) -> None:
+    set_pace = pacer(limits)
+    paced = Paced(Store(), set_pace, Priority.DRAIN)
+    await paced.put(key("a"), BytesSource(b"x" * 60), metadata={})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: paced.put(key("b"), BytesSource(b"x" * 60), metadata={}))
+        await trio.sleep(50.0)
+        assert set_pace.reason() == reason
+        set_pace.tune(Limits())
+    assert trio.current_time() == pytest.approx(50.0, abs=0.1)
+
+
 @pytest.mark.parametrize("limits", [Limits(upload_bytes_per_s=1.0), Limits(requests_per_s=0.001)])
 async def test_a_limit_that_is_lifted_holds_nobody_up_who_waits_already(
     limits: Limits, autojump_clock: MockClock

@@ -150,3 +150,15 @@ async def test_a_move_under_way_is_paused_and_goes_on(
     await world.persister.resume("")
     await world.settle()
     assert store.objects() == {"b/f": b"1", "b/g": b"2"}
+
+
+async def test_while_all_is_paused_no_end_is_told(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await world.write_file("f", pattern(1 << 20))
+    await world.settle()
+    await world.persister.pause("")
+    await world.write_file("g", pattern(1 << 20))
+    report = world.persister.report()  # within its delay: not parked yet
+    assert (report.files_dirty, report.files_paused) == (1, 0)
+    assert (report.limited_by, report.eta_s) == ("a pause, until `fusecache resume`", None)

@@ -159,8 +159,7 @@ def test_the_whole_report() -> None:
             [
                 "paused  /: 1 change waits until `fusecache resume`",
                 "        the cache fills meanwhile: nothing left",
-                "space   the cache disk has 9 B left: writers wait until something has drained"
-                " · nothing drains before `fusecache resume`",
+                "space   the cache disk has 9 B left: writers wait, all is paused until `fusecache resume`",
             ],
         ),
     ],
@@ -241,7 +240,7 @@ def test_flush_says_whose_close_is_waited_for() -> None:
         "2 files, 0 B under /m not in the store: 1 file waiting for one that is open",
         "1 file open for writing, not covered until closed:",
         "  t/f: tail (7), sh (8)",
-        "2 changes (deletes, commit markers) wait for files that are open:",
+        "1 closed file and 1 delete wait for what is open:",
         "  old",
     ]
     many = [f"f{n}" for n in range(30)]

@@ -16,6 +16,7 @@ from fusecache.persist.forecast import Forecast, eta_s
         (1, 1000, 1.0, 10.0, 100.0),  # a large one
         (10, 0, 5.0, 0.0, 2.0),  # deletes
         (1, 1000, 0.0, 10.0, 100.0),
+        (1, 1 << 40, 0.0, 0.1, None),  # ages
     ],
 )
 def test_what_is_left_takes_as_long_as_its_number_or_its_bytes(

@@ -182,7 +182,11 @@ class Pacer:
             if not await lane.raised_before(by_rate_s, asked_s):
                 break
         while (left_s := max(by_requests_s, by_bytes_s) - self._clock()) > 0:
-            with trio.move_on_after(left_s):
+            if by_bytes_s > by_requests_s:
+                self._held_by_bytes_s = self._clock()
+            else:
+                self._held_s = self._clock()
+            with trio.move_on_after(min(left_s, _RECENT_S / 2)):
                 await tuned.wait()
                 tuned = self._tuned
                 by_bytes_s, by_requests_s = self._allowed(upload_bytes, is_first=is_first)

@@ -159,6 +159,7 @@ def _translated(what: str, exc: Exception) -> BackendError:
     text = str(exc)
     status, code, message = (found and found[1] for found in (each.search(text) for each in (_STATUS, _CODE, _MESSAGE)))
     if status is None:
-        return classified("", 500, f"{what}: no answer: {text.splitlines()[0]}")
+        why = text.splitlines()[0].rpartition(" - ")[2]  # before it: what was asked for, once more
+        return classified("", 500, f"{what}: no answer: {why}")
     told = ": ".join(part for part in (what, code or f"status {status}", message) if part)
     return classified(code or "", int(status), told)
