@@ -40,7 +40,7 @@ PATH_KEYS = {
 }
 FLUSH_KEYS = {
     *("files_done", "bytes_done", "files_left", "bytes_left", "stuck", "open_files", "waiting_open", "elapsed_s"),
-    *("paused", "bytes_per_s", "files_per_s"),
+    *("paused", "files_waiting", "held_open", "bytes_per_s", "files_per_s"),
 }
 
 
@@ -103,7 +103,10 @@ def test_flush_names_what_is_open(mountpoint: Path) -> None:
         file.write("not closed")
         file.flush()
         told = json.loads(fusecache("flush", "--json", mountpoint).stdout)
+        lines = fusecache("flush", mountpoint).stdout.splitlines()
     assert told["open_files"] == ["log"]
+    assert lines[-1].startswith("  log: ")
+    assert f"({os.getpid()})" in lines[-1]
 
 
 def test_the_default_is_the_mount_of_the_working_directory(mountpoint: Path, tmp_path: Path) -> None:

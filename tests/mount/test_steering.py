@@ -67,10 +67,12 @@ def test_what_is_stuck_is_tried_again_when_told(mount: Mount, store: Store, tmp_
     (mount.path / "d/f").write_bytes(b"2")
     done = fusecache("flush", "--deadline", "30s", mount.path)
     assert (done.returncode, "d/f: " in done.stdout) == (5, True), done
-    (tmp_path / "store/d/f").unlink()
     done = fusecache("retry", mount.path)
     assert (done.returncode, done.stdout) == (0, f"1 change below {mount.path} tried again\n")
-    mount.flush()
+    assert fusecache("flush", mount.path).returncode == 5
+    (tmp_path / "store/d/f").unlink()
+    mount.flush()  # which tries it, too
+    assert fusecache("retry", mount.path).stdout == f"nothing below {mount.path} was refused\n"
     assert store.objects()["d/f"] == b"2"
 
 
