@@ -13,6 +13,7 @@ from fusecache.namespace.inodes import Inodes
 from fusecache.namespace.seals import Seals
 from fusecache.namespace.spared import Spared
 from fusecache.namespace.tasks import Tasks
+from fusecache.namespace.trees import Trees
 from fusecache.namespace.uploads import Uploads
 
 
@@ -30,6 +31,7 @@ class Tables:
     uploads: Uploads
     flows: Flows
     spared: Spared
+    trees: Trees
 
     @classmethod
     def of(cls, database: Database) -> Tables:
@@ -44,4 +46,5 @@ class Tables:
             Uploads(database),
             Flows(database),
             Spared(database),
+            Trees(database),
         )

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from fusecache.errors import Stale
 from fusecache.namespace.moves import is_home
 from fusecache.namespace.records import Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.persist.staging import Patterns
 from fusecache.types import ROOT_INO, InodeNo, Seq
+
+_OLDEST = 16
+"""Of all that is unfinished so many are looked at first: mostly they are of the tree. Then the tree is gone through:
+that may be large, too, but does not grow with what others wait for."""
+
+
+class _Blocker(NamedTuple):
+    """What something waits for."""
+
+    task: Task
+    first: Seq
+    """Of what was acknowledged earlier nothing blocks it."""
 
 
 class Barriers:
@@ -16,7 +31,7 @@ class Barriers:
     def __init__(self, tables: Tables, patterns: Patterns) -> None:
         self._t = tables
         self._patterns = patterns
-        self._blockers: dict[int, Task] = {}
+        self._blockers: dict[int, _Blocker] = {}
 
     def holds(self, task: Task, place: Place) -> bool:
         """Whether `task`, about the name at `place`, is about a marker whose tree is not in the store yet."""
@@ -27,12 +42,18 @@ class Barriers:
         tree = self._tree(place, len(names) - depth)
         moving = self._moving(tree)
         if moving is not None:  # what is older than that is looked for after it
-            return self._remember(task, moving._replace(since_seq=Seq(0))) is not None
+            return self._remember(task, _Blocker(moving._replace(since_seq=Seq(0)), Seq(0))) is not None
         known = self._blockers.get(task.task)
-        if known is not None and self._still_blocks(known, task):
+        if known is not None and self._still_blocks(known.task, task):
             return True
-        first = known.since_seq if known is not None else Seq(0)
-        return self._remember(task, self._search(task, place, tree, first)) is not None
+        key = self._t.directories.home_key(place)
+
+        def blocks(other: Task) -> bool:
+            if other.ino == task.ino or (other.kind == TaskKind.DELETE and other.key == key):
+                return False  # what is deleted where the marker goes is replaced by it, and waits for that
+            return self._is_before(other, task)
+
+        return self._remember(task, self._find(task, tree, known, blocks)) is not None
 
     def arriving(self, task: Task) -> Task | None:
         """Return what has to arrive before a relocation that has copied all but commit markers goes on with those.
@@ -45,22 +66,23 @@ class Barriers:
         if directory is None or task.key != self._t.directories.home_prefix(task.ino):
             return None
         known = self._blockers.get(task.task)
-        now = None if known is None else self._t.tasks.get(known.task)
+        now = None if known is None else self._t.tasks.get(known.task.task)
         if now is not None and self._may_arrive_before(now, task):
             return now
         place = Place(directory.parent, directory.name)
         names = self._t.directories.names(place)
         depth = self._patterns.marked_depth([*names, b""])
         tree = task.ino if depth is None else self._tree(place, len(names) - depth)
-        home = self._t.directories.home_prefix(tree)
-        others = self._t.tasks.unfinished(first=known.since_seq if known is not None else Seq(0), before=task.seq)
-        found = (each for each in others if self._may_arrive_before(each, task) and self._is_within(each, tree, home))
-        return self._remember(task, next((each for each in found if not self._is_marker(each)), None))
+
+        def blocks(other: Task) -> bool:
+            return self._may_arrive_before(other, task) and not self._is_marker(other)
+
+        return self._remember(task, self._find(task, tree, known, blocks))
 
     def blocker_of(self, task: int) -> Task | None:
         """Return what a marker was last seen to wait for, if that is there still, and not found to stay here."""
         known = self._blockers.get(task)
-        now = None if known is None else self._t.tasks.get(known.task)
+        now = None if known is None else self._t.tasks.get(known.task.task)
         return None if now is None or now.staged else now
 
     def tree_of(self, task: Task) -> InodeNo | None:
@@ -72,12 +94,12 @@ class Barriers:
                 return self._tree(row.place, len(names) - depth)
         return None
 
-    def _remember(self, task: Task, blocker: Task | None) -> Task | None:
-        if blocker is None:
+    def _remember(self, task: Task, found: _Blocker | None) -> Task | None:
+        if found is None:
             self._blockers.pop(task.task, None)
-        else:
-            self._blockers[task.task] = blocker
-        return blocker
+            return None
+        self._blockers[task.task] = found
+        return found.task
 
     def _may_arrive_before(self, other: Task, task: Task) -> bool:
         """Whether an unfinished task, in the tree of a relocation and no marker's, goes before its markers."""
@@ -107,14 +129,23 @@ class Barriers:
             ino = self._t.directories.get(ino).parent
         return ino
 
-    def _search(self, task: Task, place: Place, tree: InodeNo, first: Seq) -> Task | None:
-        home, key = self._t.directories.home_prefix(tree), self._t.directories.home_key(place)
-        for other in self._t.tasks.unfinished(first=first, before=task.seq):
-            if other.ino == task.ino or (other.kind == TaskKind.DELETE and other.key == key):
-                continue  # what is deleted where the marker goes is replaced by it, and waits for that
-            if self._is_before(other, task) and self._is_within(other, tree, home):
-                return other
-        return None
+    def _find(
+        self, task: Task, tree: InodeNo, known: _Blocker | None, blocks: Callable[[Task], bool]
+    ) -> _Blocker | None:
+        """Return something unfinished in a tree that `blocks`; it was acknowledged before `task`."""
+        first = known.first if known is not None else Seq(0)
+        home = self._t.directories.home_prefix(tree)
+        for nth, other in enumerate(self._t.tasks.unfinished(first=first, before=task.seq)):
+            if nth == _OLDEST and tree != ROOT_INO:
+                break
+            if blocks(other) and self._is_within(other, tree, home):
+                return _Blocker(other, other.since_seq)
+            first = other.since_seq
+        else:
+            return None
+        others = self._t.trees.unfinished(tree, task.store, home, before=task.seq)
+        found = next((other for other in others if blocks(other)), None)
+        return None if found is None else _Blocker(found, first)
 
     def _is_before(self, other: Task, task: Task) -> bool:
         """Two markers wait for each other in the order of their latest acknowledgements, never in a circle."""
