@@ -233,7 +233,9 @@ class _Parts:
         )
         self.upkeep = Upkeep(namespace, self.contents, durability, self.files)
         self.space = self._space(config)
-        self.releaser = Releaser(namespace, self.contents, durability, wanted=self.space.to_release)
+        self.releaser = Releaser(
+            namespace, self.contents, durability, wanted=self.space.to_release, is_open=self.files.is_open
+        )
         self.recovery = recovery_of(config, namespace, self.contents)
         self.describer = Describer(
             namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from fusecache.cache.base import Base as Base
 from fusecache.cache.blocks import block_count, hash_block, span
-from fusecache.cache.index import IndexRow
+from fusecache.cache.index import IndexRow, row_of
 from fusecache.cache.ledger import Ledger
 from fusecache.cache.presence import Presence
 from fusecache.cache.sparse import ContentLost, SparseFile
@@ -28,8 +28,8 @@ class Content:
     """
 
     __slots__ = (
-        "_clean", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_refs", "_removed", "base",
-        "block_size", "changes", "emptied", "ino", "map_unsaved", "presence", "reading", "row_unsaved", "size", "sums",
+        "_clean", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_removed", "base", "block_size",
+        "changes", "emptied", "ino", "map_unsaved", "presence", "reading", "row_unsaved", "size", "sums", "users",
     )  # fmt: skip
 
     def __init__(
@@ -69,14 +69,15 @@ class Content:
         self._ledger = ledger
         self._forget_row = forget_row
         self._on_last_close = on_last_close
-        self._refs = 1
+        self.users = 1
+        """How many have it open; those who fetch, send or sync it are among them."""
         self._removed = False
         self.reading: tuple[StoreNo, ObjectKey] | None = None
         self._watch()
 
     def __repr__(self) -> str:
         state = "clean" if self._clean else "dirty"
-        return f"<Content {self.ino:x} {state}, {self.cached_bytes}/{self.size} bytes, {self._refs} users>"
+        return f"<Content {self.ino:x} {state}, {self.cached_bytes}/{self.size} bytes, {self.users} users>"
 
     @property
     def whole(self) -> bool:
@@ -91,13 +92,9 @@ class Content:
     @property
     def cached_bytes(self) -> int:
         """How many of `size` bytes are here, holes included."""
-        if self.base is None or self.presence is None or self.presence.whole:
+        if self.base is None or self.presence is None:
             return self.size
-        here = self.presence.size * self.block_size
-        count = self.presence.count
-        if count - 1 in self.presence:
-            here -= count * self.block_size - self.base.size  # the last one is short
-        return here + self.size - self.base.size
+        return self.presence.bytes_here(self.block_size, self.base.size) + self.size - self.base.size
 
     # --- bytes ---
 
@@ -220,10 +217,6 @@ class Content:
         assert self.base is not None
         return min(self.block_size, self.base.size - block_no * self.block_size)
 
-    def hashes_of(self, blocks: Iterable[int]) -> dict[int, int]:
-        """Return what those blocks hash to that are as they were fetched, if it is known."""
-        return {} if self.presence is None else self.presence.hashes_of(blocks)
-
     def block_map(self) -> bytes:
         """Return the present blocks below `base.size`, lowest bit first; empty without a base."""
         return b"" if self.presence is None else self.presence.bits()
@@ -242,7 +235,11 @@ class Content:
             self._dirtied()
             self.presence = None
         else:
-            self._adopt(base, hashes)
+            count = block_count(base.size, self.block_size)
+            if self.presence is None:
+                self.presence = Presence(count, None)
+            self.presence.adopt(count, hashes, is_as_long=self.base is not None and self.base.size == base.size)
+            self._clean = self.row_unsaved = True
         self.base = base
         self.map_unsaved = False
         self._watch()
@@ -254,6 +251,24 @@ class Content:
         self.row_unsaved = self._clean
         self._watch()
 
+    def lose(self, blocks: range) -> int:
+        """Take blocks of a clean content off the disk, so that they are absent; return the bytes that frees.
+
+        Raises ContentLost: the disk makes no holes. They are as they were.
+        """
+        assert self._clean, f"{self!r}: no store has these bytes"
+        assert self.presence is not None
+        if self._indexed:
+            self._forget_row(self.ino)  # a crash must not have it vouch for holes
+        self._indexed, self.row_unsaved = False, True
+        self.fd()
+        end = min(blocks.stop * self.block_size, self.size)
+        freed = self._file.punch(blocks.start * self.block_size, end)
+        self.presence.discard(blocks)
+        self.sums.forget()
+        self._watch()
+        return freed
+
     def row_saved(self) -> None:
         """The index has taken `index_row`."""
         self.row_unsaved = False
@@ -263,17 +278,13 @@ class Content:
         """Return what the index should know; None for a dirty, removed or empty-handed content."""
         if not self._clean or self._removed or self.base is None or self.presence is None:
             return None
-        if not self.presence.size and not self.presence.doubts:
-            return None
-        boot_id = "" if self.presence.doubts else boot_id  # what was not verified yet is not vouched for
-        bits, hashes = self.presence.bits_on_disk(), self.presence.hashes()
-        return IndexRow(self.base.label, self.size, self.block_size, bits, hashes, boot_id)
+        return row_of(self.base.label, self.size, self.block_size, self.presence, boot_id)
 
     # --- life ---
 
     def retain(self) -> Content:
         """Count one more user; paired with `close`."""
-        self._refs += 1
+        self.users += 1
         return self
 
     @contextmanager
@@ -286,9 +297,9 @@ class Content:
 
     def close(self) -> None:
         """Count one user less; after the last, the descriptor is closed."""
-        self._refs -= 1
-        assert self._refs >= 0, f"{self!r}: closed too often"
-        if not self._refs:
+        self.users -= 1
+        assert self.users >= 0, f"{self!r}: closed too often"
+        if not self.users:
             self._on_last_close(self)
             self._file.close()
             self._watch()
@@ -381,20 +392,7 @@ class Content:
         log.warning("%r: block %d is damaged and will be fetched again", self, block_no)
         return False
 
-    def _adopt(self, base: Base, hashes: bytes) -> None:
-        count = block_count(base.size, self.block_size)
-        if self.presence is None:
-            self.presence = Presence(count, None, hashes)
-        else:
-            if self.base is None or self.base.size != base.size:
-                self.presence.resize(count)
-            if hashes:
-                self.presence.put_hashes(hashes)
-        self._clean = self.row_unsaved = True
-
     def _watch(self) -> None:
         """Keep the count of those who still read from an object."""
-        wanted = None if self.base is None or self.whole or not self._refs else (self.base.store, self.base.key)
-        if wanted != self.reading:
-            self._ledger.reads(wanted, instead_of=self.reading)
-            self.reading = wanted
+        wanted = None if self.base is None or self.whole or not self.users else (self.base.store, self.base.key)
+        self.reading = self._ledger.reads(wanted, instead_of=self.reading)

@@ -71,7 +71,7 @@ class Contents:
         self._block_size = block_size
         self._boot_id = boot_id
         self._open: dict[InodeNo, Content] = {}
-        self._hand = Hand(index)
+        self.hand = Hand(index)
         self._folders = Folders()
         self._descriptors = Descriptors(max_descriptors)
         self._syncs = trio.CapacityLimiter(_MAX_SYNCS)
@@ -104,7 +104,7 @@ class Contents:
         content = self._open.get(ino)
         if content is not None:
             return content.retain()
-        self._hand.used(ino)
+        self.hand.used(ino)
         if base is None:
             content = self._local(ino, size, fresh=create or size == 0)
         elif local_blocks is not None:
@@ -228,8 +228,12 @@ class Contents:
         self._delete(self._path(ino))
 
     def unused(self, count: int) -> list[InodeNo]:
-        """Return some clean contents that were not opened for long; call it again for others. Empty: none, for now."""
-        return [ino for ino in self._hand.turn(count) if ino not in self._open]
+        """Return some clean contents that were not opened for long, of the next so many; call it again for others."""
+        return [ino for ino in self.hand.turn(count) if ino not in self._open]
+
+    def opened(self) -> list[Content]:
+        """Return those that are open, the one that has been for longest first."""
+        return list(self._open.values())
 
     def release(self, ino: InodeNo, label: LowerId) -> int:
         """Delete the file of a content whose bytes are that version's; return how much of the disk that frees.

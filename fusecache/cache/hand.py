@@ -16,6 +16,8 @@ class Hand:
         self._index = index
         self._at = InodeNo(0)
         self._used: set[InodeNo] = set()
+        self.rounds = 0
+        """How often it came to the end."""
 
     def used(self, ino: InodeNo) -> None:
         if len(self._used) >= _REMEMBERED:
@@ -23,9 +25,10 @@ class Hand:
         self._used.add(ino)
 
     def turn(self, count: int) -> list[InodeNo]:
-        """Return those of the next `count` that were not used; empty ones, too, before it begins anew."""
+        """Return those of the next `count` that were not used, maybe none: after two rounds, none is left."""
         passed = self._index.after(self._at, count=count)
         self._at = passed[-1] if len(passed) == count else InodeNo(0)
+        self.rounds += not self._at
         unused = [ino for ino in passed if ino not in self._used]
         self._used.difference_update(passed)
         return unused

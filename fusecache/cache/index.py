@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fusecache.cache.presence import Presence
 from fusecache.types import ETag, InodeNo, LowerId, ObjectKey, StoreNo
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,14 @@ class IndexRow:
     """None: all of them."""
     hashes: bytes
     boot_id: str
+
+
+def row_of(label: LowerId, size: int, block_size: int, presence: Presence, boot_id: str) -> IndexRow | None:
+    """Return the row of a clean content; None if nothing of it is here."""
+    if not presence.size and not presence.doubts:
+        return None
+    boot_id = "" if presence.doubts else boot_id  # what was not verified yet is not vouched for
+    return IndexRow(label, size, block_size, presence.bits_on_disk(), presence.hashes(), boot_id)
 
 
 class ContentIndex:

@@ -6,6 +6,8 @@ from collections import Counter
 
 from fusecache.types import ObjectKey, StoreNo
 
+_Source = tuple[StoreNo, ObjectKey] | None
+
 
 class Ledger:
     """Disk space, damage, and which objects are still being read from. Belongs to the loop."""
@@ -20,14 +22,20 @@ class Ledger:
     def __repr__(self) -> str:
         return f"<Ledger {self.used_bytes} bytes, {self._readers.total()} readers, {self.bad_blocks} bad>"
 
-    def reads(self, source: tuple[StoreNo, ObjectKey] | None, *, instead_of: tuple[StoreNo, ObjectKey] | None) -> None:
-        """Note that an open content lacks blocks that only `source` has, and no longer some that the other has."""
+    def reads(self, source: _Source, *, instead_of: _Source) -> _Source:
+        """Note that an open content lacks blocks that only `source` has, and no longer some that the other has.
+
+        Return `source`.
+        """
+        if source == instead_of:
+            return source
         if source is not None:
             self._readers[source] += 1
         if instead_of is not None:
             self._readers[instead_of] -= 1
             if not self._readers[instead_of]:
                 del self._readers[instead_of]
+        return source
 
     def readers(self, source: tuple[StoreNo, ObjectKey]) -> int:
         """How many open contents lack blocks that only `source` has."""

@@ -105,6 +105,30 @@ class Presence:
         self.count = count
         self._settle()
 
+    def discard(self, blocks: range) -> None:
+        """These are absent now, and not doubtful."""
+        self._present = BlockMap(self.count, self.bits())
+        for block_no in blocks:
+            self._present.discard(block_no)
+            if self._doubtful is not None:
+                self._doubtful.discard(block_no)
+        self._hashes.forget(blocks)
+        self._settle()
+
+    def first(self, count: int) -> range:
+        """Return the first `count` or fewer of the blocks on disk, those that are neighbours."""
+        bits = self.bits_on_disk() or full_map(self.count)
+        start = 8 * (len(bits) - len(bits.lstrip(b"\0")))  # a long absent run costs nothing
+        on_disk = BlockMap(self.count, bits)
+        start = next((n for n in range(start, self.count) if n in on_disk), self.count)
+        end = min(self.count, start + count)
+        return range(start, next((n for n in range(start, end) if n not in on_disk), end))
+
+    def bytes_here(self, block_size: int, size: int) -> int:
+        """Return how many of `size` bytes, which end in the last block, are in present blocks."""
+        here = self.size * block_size
+        return here - (self.count * block_size - size) if self.count - 1 in self else here
+
     def doubt_all(self) -> None:
         """Make what is present doubtful if it has a hash to compare with, else absent."""
         bits = BlockMap(self.count, self.bits())
@@ -147,9 +171,12 @@ class Presence:
     def hashes(self) -> bytes:
         return self._hashes.to_bytes()
 
-    def put_hashes(self, hashes: bytes) -> None:
-        """Replace all hashes: of bytes that were just read whole."""
-        self._hashes = BlockHashes(hashes)
+    def adopt(self, count: int, hashes: bytes, *, is_as_long: bool) -> None:
+        """The blocks are those of another version, with these hashes if they were just read whole."""
+        if not is_as_long:
+            self.resize(count)
+        if hashes:
+            self._hashes = BlockHashes(hashes)
 
     def _settle(self) -> None:
         """Drop what says nothing: a full map, and doubts that are all resolved."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import os
@@ -16,6 +17,9 @@ from fusecache.errors import FusecacheError, NoSpace, OutOfRange
 
 STAT_BLOCK = 512
 """Unit of st_blocks (stat(2))."""
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # FALLOC_FL_…, fallocate(2)
+_fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 class ContentLost(FusecacheError):
@@ -139,6 +143,20 @@ class SparseFile:
             os.ftruncate(self.fd, size)
         except OSError as exc:
             raise self.translated(exc) from exc
+
+    def punch(self, start: int, end: int) -> int:
+        """Make a hole from byte `start` to `end`, and return how much of the disk that frees.
+
+        Raises:
+            ContentLost: this file system makes none.
+        """
+        self.charge()
+        if _fallocate(self.fd, _PUNCH_HOLE | _KEEP_SIZE, start, end - start):
+            code = ctypes.get_errno()
+            raise ContentLost(f"{self.path}: {os.strerror(code)}")
+        before = self._charged
+        self.charge()
+        return before - self._charged
 
     def sync(self) -> None:
         """Make its bytes survive a power loss. Blocks."""

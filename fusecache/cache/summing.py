@@ -14,10 +14,10 @@ AT_ONCE_BYTES = 128 << 10
 def begin(content: Content, known: bytes | None = None) -> None:
     """Before the bytes change: what is `known` of them, and of the blocks that were fetched."""
     content.sums.begin(content.size, known)
-    if content.base is not None and content.block_size == SUM_BYTES:
+    if content.base is not None and content.presence is not None and content.block_size == SUM_BYTES:
         # The base's last block may be short where the file goes on.
         end = content.base.size + (SUM_BYTES - 1 if content.size == content.base.size else 0)
-        content.sums.put(content.hashes_of(n for n in content.sums.unknown() if n < end // SUM_BYTES))
+        content.sums.put(content.presence.hashes_of(n for n in content.sums.unknown() if n < end // SUM_BYTES))
 
 
 def packed_sums(content: Content) -> bytes | None:

@@ -165,6 +165,9 @@ class Files:
         finally:
             content.close()
 
+    def inode_of(self, number: HandleNo) -> InodeNo:
+        return self._handles.get(number).file.ino
+
     def is_open(self, ino: InodeNo) -> bool:
         return self._handles.file(ino) is not None
 

@@ -109,7 +109,7 @@ class FileSystem:
             if inode.is_dir:
                 raise IsADirectory(f"inode {ino}")
             if changes.size > inode.size:
-                await self._space.room(changes.size - inode.size)
+                await self._space.room(changes.size - inode.size, ino)
                 inode = (await self.getattr(ino)).inode
             self._files.truncate(inode, changes.size)
             inode = (await self.getattr(ino)).inode
@@ -279,7 +279,7 @@ class FileSystem:
 
     async def write(self, number: HandleNo, offset: int, data: bytes) -> int:
         if not self._space.admits(len(data)):
-            await self._space.room(len(data))
+            await self._space.room(len(data), self._files.inode_of(number))
         return await self._files.write(number, offset, data)
 
     def flush(self, number: HandleNo) -> None:

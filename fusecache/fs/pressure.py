@@ -15,6 +15,8 @@ _LEAST_DRAIN = 1 << 20
 _FREE_RATIO = 0.1
 _MOST_FREE = 32 << 30
 """Of a large disk a tenth would be more than anybody is surprised by."""
+_SPARE_RATIO = 1 / 16
+"""Of the limit of dirty bytes."""
 _RELEASE_ABOVE = 1.25
 """Clean files are given up before any writer is slowed: from so many times the soft mark on."""
 
@@ -65,6 +67,18 @@ class Pressure:
     @property
     def hard_free(self) -> int:
         return self.soft_free // 2
+
+    @property
+    def to_hard(self) -> int:
+        """Bytes that may be written before writers wait; below zero, so many too much are."""
+        room = self.levels.free - self.hard_free
+        return room if self.dirty_limit is None else min(room, self.dirty_limit - self.levels.dirty)
+
+    @property
+    def spare(self) -> int:
+        """Bytes beyond the hard mark in which one file after the other may be brought to its end."""
+        spare = self.hard_free // 2
+        return spare if self.dirty_limit is None else min(spare, int(self.dirty_limit * _SPARE_RATIO))
 
     @property
     def to_release(self) -> int:

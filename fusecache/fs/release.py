@@ -1,4 +1,7 @@
-"""Clean files are given up when the disk runs short: those that were not used for longest, as a clock tells."""
+"""Clean files are given up when the disk runs short: those that were not used for longest, as a clock tells.
+
+Then what is clean of open ones: else writers that wait for room would keep it from themselves.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from fusecache.cache.content import Content
 from fusecache.cache.contents import Contents
+from fusecache.cache.shrink import can_shrink, shrink
 from fusecache.errors import FusecacheError, Stale
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
@@ -27,13 +32,24 @@ class Releaser:
     """Deletes local copies of what the store has. `wanted` gives how many bytes should go."""
 
     def __init__(
-        self, namespace: Namespace, contents: Contents, durability: Durability, *, wanted: Callable[[], int]
+        self,
+        namespace: Namespace,
+        contents: Contents,
+        durability: Durability,
+        *,
+        wanted: Callable[[], int],
+        is_open: Callable[[InodeNo], bool],
     ) -> None:
+        """`is_open` tells whether applications have a file open: others rely on what is here of it."""
         self._ns = namespace
         self._t = namespace.tables
         self._contents = contents
         self._durability = durability
         self._wanted = wanted
+        self._is_open = is_open
+        self._one_at_a_time = trio.Lock()
+        self._released = 0
+        """Bytes, since the start: of who waits for another's turn to end, what that frees is room, too."""
 
     async def run(self) -> None:
         """Make room whenever it is wanted, until cancelled or the namespace is degraded."""
@@ -46,32 +62,48 @@ class Releaser:
         await trio.sleep_forever()
 
     async def make_room(self) -> int:
-        """Give up as many files as are wanted, if there are; return how many bytes that freed."""
-        released = 0
-        if self._wanted():
-            self._contents.flush_index()  # what became clean a moment ago is found, too
-        for _ in range(_MAX_BATCHES):
-            wanted = self._wanted()
-            unused = self._contents.unused(_BATCH) if wanted else []
-            if not unused:
-                break
-            released += await self._release(unused, wanted)
-        return released
+        """Give up as much as is wanted, if there is; return how many bytes were freed since this was called."""
+        before = self._released
+        async with self._one_at_a_time:
+            if self._wanted():
+                self._contents.flush_index()  # what became clean a moment ago is found, too
+            batches, end = 0, self._contents.hand.rounds + 2
+            while (wanted := self._wanted()) and self._contents.hand.rounds < end and batches < _MAX_BATCHES:
+                if unused := self._contents.unused(_BATCH):
+                    batches += 1
+                    await self._release(unused, wanted)
+                await trio.lowlevel.checkpoint()
+            if wanted := self._wanted():
+                await self._shrink([each for each in self._contents.opened() if self._is_idle(each)], wanted)
+        return self._released - before
 
-    async def _release(self, unused: Sequence[InodeNo], wanted: int) -> int:
-        """A file goes only when no power loss can take back that the store has it: else the rows would want bytes
-        that nobody has any more."""
-        chosen = [inode for inode in map(self._expendable, unused) if inode is not None]
+    async def _release(self, unused: Sequence[InodeNo], wanted: int) -> None:
+        enough = self._released + wanted
+        for inode in await self._settled(unused):
+            assert inode.base is not None
+            self._released += self._contents.release(inode.ino, inode.base)
+            if self._released >= enough:
+                return
+
+    async def _shrink(self, idle: Sequence[Content], wanted: int) -> None:
+        clean = {inode.ino: inode.base for inode in await self._settled([each.ino for each in idle])} if idle else {}
+        enough = self._released + wanted
+        for content in self._contents.opened() if clean else ():
+            if content.base is not None and clean.get(content.ino) == content.base.label and self._is_idle(content):
+                self._released += shrink(content, enough - self._released)
+            if self._released >= enough:
+                return
+
+    def _is_idle(self, content: Content) -> bool:
+        """Whether nobody but applications has it open, and no call of theirs relies on what is here of it."""
+        return can_shrink(content) and self._is_open(content.ino)
+
+    async def _settled(self, numbers: Sequence[InodeNo]) -> list[Inode]:
+        """Return those that are expendable, and were before all that was committed became safe: no power loss can
+        take back that the store has them, or the rows would want bytes that nobody has any more."""
+        chosen = [inode for inode in map(self._expendable, numbers) if inode is not None]
         await self._durability.reached(self._ns.database.seq)
-        released = 0
-        for inode in chosen:
-            now = self._expendable(inode.ino)
-            if now is None or now.base is None or (now.generation, now.base) != (inode.generation, inode.base):
-                continue
-            released += self._contents.release(inode.ino, now.base)
-            if released >= wanted:
-                break
-        return released
+        return [inode for inode in chosen if _is_same(inode, self._expendable(inode.ino))]
 
     def _expendable(self, ino: InodeNo) -> Inode | None:
         """The inode, if all of its bytes are those of an object and nothing is left to be done about it."""
@@ -81,3 +113,7 @@ class Releaser:
             return None  # the upkeep deletes it
         is_clean = inode.base is not None and inode.blocks is None and inode.base_size == inode.size
         return inode if is_clean and inode.nlink and not self._t.tasks.all_of_inode(ino) else None
+
+
+def _is_same(before: Inode, now: Inode | None) -> bool:
+    return now is not None and (now.generation, now.base) == (before.generation, before.base)

@@ -12,9 +12,11 @@ import trio
 from fusecache.cache.contents import Contents
 from fusecache.errors import NoSpace
 from fusecache.fs.files import Files
+from fusecache.fs.line import Line, Turn
 from fusecache.fs.pressure import MAX_PAUSE_S, Levels, Limits, Pressure, delay_s, pressure_of
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.pauses import path_of
+from fusecache.types import InodeNo
 
 _LOOK_S = 0.1
 """How long a look counts where there is room: others may fill the disk, too."""
@@ -56,9 +58,11 @@ class Space:
         levels: Callable[[int], Levels],
         drained: Callable[[], tuple[float, float]],
         paused: Callable[[], Sequence[str]],
+        is_open: Callable[[InodeNo], bool],
     ) -> None:
         """`levels` adds what is here to the free bytes of the `disk`; `drained` gives the bytes that the store has
-        taken since the start, and a second; `paused` the paths that drain nothing. All are cheap."""
+        taken since the start, and a second; `paused` the paths that drain nothing; `is_open` whether somebody may go
+        on with a file. All are cheap."""
         self._limits = limits
         self._patience_s = patience_s
         self._disk = disk
@@ -69,14 +73,14 @@ class Space:
         self._looked_until = 0.0
         self._clock = _Clock()
         self._slowed = 0
-        self._waiting = 0
+        self._line = Line(is_open=is_open)
         self._stalled_at: float | None = None
         """Since when somebody has waited, without room and without that the drain got on. Who comes later waits no
         longer: a copy of a thousand files would fail after a thousand times the patience."""
         self._drained_then = 0.0
 
     def __repr__(self) -> str:
-        return f"<Space: {self._slowed} slowed, {self._waiting} waiting>"
+        return f"<Space: {self._slowed} slowed, {len(self._line)} waiting>"
 
     def admits(self, count: int) -> bool:
         """Whether so many bytes may be written at once; else the caller waits for `room`. Microseconds."""
@@ -90,25 +94,25 @@ class Space:
         self._looked_until = trio.current_time() + _LOOK_S
         return True
 
-    async def room(self, count: int) -> None:
-        """Return when so many bytes may be written: at once, slowed, or after a wait that ends when there is room.
+    async def room(self, count: int, ino: InodeNo) -> None:
+        """Return when so many bytes of a file may be written: at once, slowed, or after a wait for room.
 
         Raises:
-            NoSpace: there is none, and for the patience neither did the drain get on.
+            NoSpace: there is none, and for the patience neither did the drain get on, nor anybody who waited.
         """
         if self.admits(count):
             return
-        await self._pause(count)
-        self._waiting += 1
+        if ino not in self._line and self.look().strain < 1.0:
+            await self._pause(count)
+        turn = self._line.join(ino, count)
         try:
-            while self.look().strain >= 1.0:
-                if self._stalled_at is None:
-                    self._stalled_at = trio.current_time()
+            while not self._has_come(turn):
                 if self._is_hopeless():
                     raise NoSpace(f"no room for {count} bytes: {_told(self.look(), self._paused())}")
-                await trio.sleep(_TICK_S)
+                with trio.move_on_after(_TICK_S):
+                    await turn.come.wait()
         finally:
-            self._waiting -= 1
+            self._line.leave(turn)
 
     async def pace(self) -> None:
         """Slow down whoever will bring bytes soon. Never for long: the kernel holds a directory meanwhile."""
@@ -143,7 +147,7 @@ class Space:
             "state": self._state(pressure),
             "by": _cause(pressure),
             "writers_slowed": self._slowed,
-            "writers_waiting": self._waiting,
+            "writers_waiting": len(self._line),
             "room": pressure.writable,
             "free": pressure.levels.free,
             "soft_free": pressure.soft_free,
@@ -171,6 +175,16 @@ class Space:
         finally:
             self._slowed -= 1
 
+    def _has_come(self, turn: Turn) -> bool:
+        pressure = self.look()
+        self._line.admit(room=pressure.to_hard, spare=pressure.spare)
+        if turn.come.is_set():
+            self._stalled_at = None
+            return True
+        if pressure.strain >= 1.0 and self._stalled_at is None:
+            self._stalled_at = trio.current_time()
+        return False
+
     def _is_hopeless(self) -> bool:
         return self._stalled_at is not None and trio.current_time() - self._stalled_at >= self._patience_s
 
@@ -195,7 +209,9 @@ def space_of(
     def paused() -> list[str]:
         return list(map(path_of, namespace.pauses.keys()))
 
-    return Space(limits, patience_s=patience_s, disk=disk, levels=levels, drained=drained, paused=paused)
+    return Space(
+        limits, patience_s=patience_s, disk=disk, levels=levels, drained=drained, paused=paused, is_open=files.is_open
+    )
 
 
 def _cause(pressure: Pressure) -> str | None:

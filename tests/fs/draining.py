@@ -283,7 +283,7 @@ async def a_drained_world(
             nursery.start_soon(persister.run)
             persister.ring()
             upkeep = Upkeep(ns, contents, durability, files)
-            releaser = Releaser(ns, contents, durability, wanted=space.to_release)
+            releaser = Releaser(ns, contents, durability, wanted=space.to_release, is_open=files.is_open)
             yield Drained(
                 fs, ns, store, contents, persister=persister, describer=describer, upkeep=upkeep, stale=stale,
                 space=space, releaser=releaser,

@@ -99,8 +99,8 @@ async def test_meanwhile_everything_else_goes_on(
         other = await world.open("other", os.O_WRONLY | os.O_CREAT)
         number, written = await fill(world)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(world.fs.write, number, written * MIB, b"more")
-            nursery.start_soon(world.write_at, "old", 5, b"more")
+            nursery.start_soon(world.fs.write, number, written * MIB, bytes(MIB))
+            nursery.start_soon(world.write_at, "old", 5, bytes(MIB))
             await trio.sleep(2)
             began = trio.current_time()
             assert await world.read_file("old") == b"bytes"
@@ -202,6 +202,27 @@ async def test_nothing_is_given_up_that_a_power_loss_would_make_dirty_again(
         await world.releaser.make_room()
         assert given_up
         assert all(given_up)
+
+
+async def test_what_was_used_just_now_goes_if_nothing_else_can(
+    tmp_path: Path, store: RecordedStore, autojump_clock: MockClock
+) -> None:
+    """Whoever asks for room is told of all that was freed meanwhile: a fetch fails if that is nothing."""
+    disk = Disk(DISK)
+    async with a_drained_world(tmp_path, store, room=Room(disk)) as world:
+        for name in "ab":
+            await world.write_file(name, pattern(MIB))
+        await world.settle()
+        freed = []
+
+        async def make_room() -> None:
+            freed.append(await world.releaser.make_room())
+
+        disk.others = DISK
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(make_room)
+        assert min(freed) > 0
 
 
 async def test_a_longer_file_waits_and_a_shorter_one_does_not(

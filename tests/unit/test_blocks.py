@@ -51,7 +51,7 @@ def test_hashes_are_unknown_until_put() -> None:
 def test_a_block_without_a_hash_is_absent_when_doubted() -> None:
     presence = Presence(3, b"\x07")
     presence.written(range(1, 2))
-    presence.put_hashes(b"".join(value.to_bytes(8, "little") for value in (5, 0, 6)))
+    presence.adopt(3, b"".join(value.to_bytes(8, "little") for value in (5, 0, 6)), is_as_long=True)
     presence.doubt_all()
     assert [presence.doubtful_hash(n) for n in range(3)] == [5, None, 6]
     presence.add(0, 5)

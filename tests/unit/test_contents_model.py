@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fusecache.cache.changes import changed_map, mark, unchanged
+from fusecache.cache.shrink import can_shrink
 from fusecache.types import Extent
 from tests.amounts import examples
 from tests.unit.content_builders import BLOCK, INO, KEY, STORE, base_of, fetch, open_contents, read_all
@@ -95,6 +96,13 @@ class ContentMachine(RuleBasedStateMachine):
             self.version += 1
             self.content.rebase(base_of(self.object, f"v{self.version}"))
             self.base = self.content.base
+
+    @rule(count=st.integers(1, 4))
+    def give_up(self, count: int) -> None:
+        if can_shrink(self.content):
+            assert self.content.presence is not None
+            self.content.lose(self.content.presence.first(count))
+            assert not self.content.whole or not self.content.size
 
     @rule()
     def flush_index(self) -> None:

@@ -1,0 +1,30 @@
+"""Open contents: of one that an application has open, and doesn't write, the store has every byte, too."""
+
+from __future__ import annotations
+
+from fusecache.cache.content import Content
+
+_STEP_BYTES = 16 << 20
+"""So much at a time, some milliseconds of the file system's."""
+
+
+def can_shrink(content: Content) -> bool:
+    """Whether something of it is on the disk that its object has, and nobody but who opened it first has a use of it.
+
+    Whoever fetches, sends or syncs it holds it open, too, and relies on what is here.
+    """
+    presence = content.presence
+    return content.clean and content.users == 1 and presence is not None and bool(presence.size or presence.doubts)
+
+
+def shrink(content: Content, wanted: int) -> int:
+    """Take its blocks off the disk, from the first on, until so many bytes are free; return how many that are.
+
+    A sequential reader has been there already. Raises ContentLost: the disk makes no holes.
+    """
+    assert content.presence is not None
+    freed = 0
+    while freed < wanted and (blocks := content.presence.first(max(1, _STEP_BYTES // content.block_size))):
+        left = -(-(wanted - freed) // content.block_size)
+        freed += content.lose(blocks[: max(1, left)])
+    return freed
