@@ -347,3 +347,16 @@ async def test_files_of_one_size_are_sent_side_by_side(autojump_clock: MockClock
         told = await world.persister.drain()
         assert (told.stuck, told.files_left) == ((), 0)
         assert store.objects() == dict.fromkeys("abc", BIG)
+
+
+async def test_large_files_are_ready_one_after_the_other(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """But of a very large one only so many parts go before the others."""
+    store, larger = RecordedStore(), Settings(max_uploads=2, multipart_threshold=4 * MIB, part_size=5 * MIB)
+    store.part_s = 1.0
+    async with a_drained_world(tmp_path, store, settings=larger) as world:
+        for name, size in (("a", 11), ("b", 11), ("c", 5 * 18), ("d", 6)):
+            await world.write_file(name, pattern(MIB) * size)
+        await world.settle()
+    sent = "".join(part[0] for part in store.parts)
+    assert sent[:6] in ("aaabbb", "bbbaaa")
+    assert sent[6:] == 16 * "c" + "dd" + "cc"
