@@ -16,7 +16,7 @@ class Settings:
     """How the store is used, and which names are special."""
 
     max_uploads: int = 16
-    """Requests in flight, parts and copies included: each holds a connection and a chunk of memory."""
+    """Requests in flight, parts and copies included: each holds a connection and a chunk of memory, or its part."""
     multipart_threshold: int = 16 << 20
     part_size: int = 16 << 20
     staging: tuple[str, ...] = ()

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 
 import trio
 
-from fusecache.backends.base import Source
+from fusecache.backends.s3.ahead import Kept
 
 INLINE_BYTES = 128 << 10
 """Up to here the bytes are read on the loop: just written, they are in the page cache, and a hop to a
-thread and back costs more (≈ 60 µs) than copying them."""
+thread and back costs more (≈ 60 µs) than copying them. Of what was read ahead nothing needs to be read."""
 
 
 class UploadBody:
@@ -22,7 +22,7 @@ class UploadBody:
     their signature does not cover them (see `s3.client`).
     """
 
-    def __init__(self, source: Source, readers: trio.CapacityLimiter) -> None:
+    def __init__(self, source: Kept, readers: trio.CapacityLimiter) -> None:
         self._source = source
         self._readers = readers
 
@@ -50,9 +50,9 @@ class UploadBody:
 class _Chunks:
     """One pass over a source; a class, as an async generator left half-way would wait for the collector."""
 
-    def __init__(self, source: Source, readers: trio.CapacityLimiter) -> None:
+    def __init__(self, source: Kept, readers: trio.CapacityLimiter) -> None:
         self._chunks = iter(source)
-        self._inline = source.length <= INLINE_BYTES
+        self._inline = source.is_here or source.length <= INLINE_BYTES
         self._readers = readers
 
     def __aiter__(self) -> AsyncIterator[bytes]:

@@ -14,6 +14,7 @@ from fusecache.backends.base import Source
 from fusecache.backends.checks import check_copy, check_metadata, conditions
 from fusecache.backends.options import S3Options
 from fusecache.backends.pace import Refused, RequestClass, unheard
+from fusecache.backends.s3.ahead import Room
 from fusecache.backends.s3.body import UploadBody
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.checksums import Checksums, Sum, miswritten, put_together
@@ -46,6 +47,8 @@ MAX_COPY_BYTES = 5 << 30
 """CopyObject's limit at AWS."""
 READER_THREADS = 4
 """Local files read at a time for uploads: more would only compete for the same disk."""
+ROOM_BYTES = 96 << 20
+"""Of bodies that are read and not sent yet, six parts of 16 MiB. A body for which there is no room is read twice."""
 
 
 @asynccontextmanager
@@ -82,6 +85,7 @@ class S3Backend:
         self._copier = S3Copier(self._bucket, self._probes, self._latest, max_copy_bytes=max_copy_bytes)
         self._deleter = S3Deleter(self._bucket)
         self._readers = trio.CapacityLimiter(READER_THREADS)
+        self._room = Room(ROOM_BYTES)
         self._checksums = Checksums(self._readers, is_off=not options.checksums)
         self._fast = fast_lane(client, options, self._checksums) if options.fast_lane else None
 
@@ -300,18 +304,19 @@ class S3Backend:
 
         A server that knows no checksums may refuse them: it is asked again without one, once.
         """
-        is_unsure, sent = self._checksums.are_unsure, await self._checksums.of(source)
-        try:
-            with translated(what):
-                answer = await operation(Body=UploadBody(source, self._readers), **sent.args(), **args)
-        except StoreRefused:
-            if not is_unsure:
-                raise
-            sent = Sum(source.length)
-            with translated(what):
-                answer = await operation(Body=UploadBody(source, self._readers), **args)
-            self._checksums.are_refused()
-        return answer, sent, await self._checksums.compare(what, source, sent, answer)
+        with self._room.body(source) as body:
+            is_unsure, sent = self._checksums.are_unsure, await self._checksums.of(body)
+            try:
+                with translated(what):
+                    answer = await operation(Body=UploadBody(body, self._readers), **sent.args(), **args)
+            except StoreRefused:
+                if not is_unsure:
+                    raise
+                sent = Sum(body.length)
+                with translated(what):
+                    answer = await operation(Body=UploadBody(body, self._readers), **args)
+                self._checksums.are_refused()
+            return answer, sent, await self._checksums.compare(what, body, sent, answer)
 
     async def _put_marker(self, key: ObjectKey, source: Source, args: Mapping[str, Any]) -> ETag:
         if not await self._probes.marker_stands_alone(key):
