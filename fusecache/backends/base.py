@@ -2,8 +2,8 @@
 
 Keys are relative to the store's own prefix and are text; what cannot be text is escaped
 by `namespace.keys` before it gets here. Every call may be repeated. Nothing of a client library
-leaves an adapter: errors are those of `fusecache.errors`. None retries on its own, but for one of several requests of a call
-(`backends/repeat.py`).
+leaves an adapter: errors are those of `fusecache.errors`. None retries on its own, but for one of several requests
+of a call (`backends/repeat.py`).
 """
 
 from __future__ import annotations
