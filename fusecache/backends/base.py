@@ -115,7 +115,7 @@ class Backend(Protocol):
         size: int,
         metadata: Mapping[str, str] | None,
     ) -> ETag:
-        """Copy inside the store, of any size, and return the target's etag.
+        """Copy inside the store at most `capabilities.max_copy_bytes`, and return the target's etag.
 
         `metadata` is laid over the source's; source and target may be the same key if there is some. What else
         the source has (content type, tags, class, encryption) is kept.
@@ -136,6 +136,17 @@ class Backend(Protocol):
 
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         """Begin an upload in parts and return its id."""
+        ...
+
+    async def start_copy(
+        self, source: ObjectKey, target: ObjectKey, *, if_match: ETag, metadata: Mapping[str, str] | None
+    ) -> str:
+        """Begin an upload in parts to `target`, whose object gets what `copy` gives one beside the bytes.
+
+        Those come by `put_part_copy`.
+        Raises:
+            NoSuchObject: the source is gone. PreconditionFailed: it is another version than `if_match`.
+        """
         ...
 
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:

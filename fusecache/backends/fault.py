@@ -103,6 +103,11 @@ class FaultyBackend:
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         return await self._call(self._inner.start_multipart(key, metadata=metadata))
 
+    async def start_copy(
+        self, source: ObjectKey, target: ObjectKey, *, if_match: ETag, metadata: Mapping[str, str] | None
+    ) -> str:
+        return await self._call(self._inner.start_copy(source, target, if_match=if_match, metadata=metadata))
+
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         return await self._call(self._inner.put_part(key, upload_id, number, source))
 

@@ -33,12 +33,18 @@ class _Upload:
 class MemoryBackend:
     """Keys to bytes in a dict. Each call is one step: it happens whole, after one await point."""
 
-    def __init__(self, *, wall_ns: Callable[[], int] = time.time_ns, min_part_bytes: int = 5 << 20) -> None:
+    def __init__(
+        self,
+        *,
+        wall_ns: Callable[[], int] = time.time_ns,
+        min_part_bytes: int = 5 << 20,
+        max_copy_bytes: int = 5 << 30,
+    ) -> None:
         self._wall_ns = wall_ns
         self._objects: dict[ObjectKey, _Stored] = {}
         self._uploads: dict[str, _Upload] = {}
         self._upload_count = 0
-        self._capabilities = Capabilities(min_part_bytes=min_part_bytes)
+        self._capabilities = Capabilities(min_part_bytes=min_part_bytes, max_copy_bytes=max_copy_bytes)
 
     @property
     def url(self) -> str:
@@ -125,6 +131,13 @@ class MemoryBackend:
         upload_id = f"upload-{self._upload_count}"
         self._uploads[upload_id] = _Upload(key, self._wall_ns(), dict(metadata))
         return upload_id
+
+    async def start_copy(
+        self, source: ObjectKey, target: ObjectKey, *, if_match: ETag, metadata: Mapping[str, str] | None
+    ) -> str:
+        await trio.lowlevel.checkpoint()
+        kept = self._stored(source, if_match).info.metadata or {}
+        return await self.start_multipart(target, metadata={**kept, **(metadata or {})})
 
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         data = b"".join(source)

@@ -2,7 +2,7 @@
 -- and what must not stay in the bucket. A row is there, and synced, before the store is asked to begin one.
 CREATE TABLE upload (
     upload     INTEGER PRIMARY KEY,  -- from the counter of seq: never reused
-    ino        INTEGER NOT NULL,   -- whose bytes are sent
+    ino        INTEGER NOT NULL,   -- whose bytes are sent; 0: none's, the store copies an object of its own
     wanted     INTEGER NOT NULL DEFAULT 1,  -- 0: nobody goes on with it, it has to be aborted
     store      INTEGER NOT NULL,
     key        TEXT NOT NULL,      -- the target, as in the task of the inode

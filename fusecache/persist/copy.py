@@ -10,7 +10,6 @@ from fusecache.errors import NoSuchObject, PermanentBackendError, PreconditionFa
 from fusecache.namespace.drain import Started
 from fusecache.namespace.records import Dentry, Inode, Task
 from fusecache.persist.local import BaseChanged, attributes, follow, make_whole, open_content
-from fusecache.persist.overwrite import copy_signed
 from fusecache.persist.plan import Job
 from fusecache.persist.start import begin
 from fusecache.persist.tools import Tools
@@ -70,8 +69,7 @@ class Copier:
             metadata = copied_metadata(inode, signature, onto_itself=source.key == job.key)
             if source.key != job.key:
                 await tools.overwriter.clear(source.store, job.key, is_retry=started.is_retry, may_yield=True)
-            async with tools.slots:
-                etag = await copy_signed(tools.backends[source.store], source, job.key, size=size, metadata=metadata)
+            etag = await tools.copies.make(source, job.key, size=size, metadata=metadata)
         except (NoSuchObject, PreconditionFailed) as exc:
             await self._gone(started, dentry, content, exc)
         except StoreRefused:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import trio
 
-from fusecache.errors import BackendError, NoSuchObject, PermanentBackendError, TransientBackendError
+from fusecache.backends.base import Backend
+from fusecache.backends.repeat import Repeats
+from fusecache.errors import BackendError, NoSuchObject, PermanentBackendError, Throttled, TransientBackendError
+from fusecache.namespace.durability import Durability
+from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.uploads import Upload
-from fusecache.persist.tools import Tools
+from fusecache.persist.backoff import Backoff
+from fusecache.persist.succession import Succession
 from fusecache.types import ObjectKey, StoreNo
 
 log = logging.getLogger(__name__)
@@ -19,8 +24,23 @@ log = logging.getLogger(__name__)
 class Leftovers:
     """Aborts them: those of files that changed, moved or went, and those that a crash left without a name."""
 
-    def __init__(self, tools: Tools) -> None:
-        self._tools = tools
+    def __init__(
+        self,
+        namespace: Namespace,
+        durability: Durability,
+        backends: Mapping[StoreNo, Backend],
+        slots: trio.CapacityLimiter,
+        succession: Succession,
+        repeats: Repeats,
+        backoff_s: Backoff,
+    ) -> None:
+        self._namespace = namespace
+        self._durability = durability
+        self._repeats = repeats
+        self._backends = backends
+        self._slots = slots
+        self._succession = succession
+        self._backoff_s = backoff_s
         self._held: set[int] = set()
         self._bell = trio.Event()
 
@@ -52,6 +72,43 @@ class Leftovers:
             self._held.remove(upload)
             self.look()
 
+    async def begin(self, upload: Upload, request: Callable[[], Awaitable[str]]) -> Upload:
+        """Ask for an upload that is recorded, again after a transient error, and record how the store calls it.
+
+        Each step is safe from a power loss before the next: none can be forgotten.
+        Raises:
+            BackendError: what may have been begun is aborted.
+        """
+        uploads, is_lost = self._namespace.tables.uploads, False
+
+        async def start() -> str:
+            nonlocal is_lost
+            try:
+                async with self._slots:
+                    return await request()
+            except TransientBackendError as exc:
+                is_lost = is_lost or not isinstance(exc, Throttled)
+                raise
+
+        await self._recorded()
+        try:
+            upload_id = await self._repeats.ask(start)
+        except PermanentBackendError:
+            if not is_lost:
+                self.forget(upload)
+            raise
+        with self._namespace.database.transaction():
+            if is_lost:
+                uploads.lost(upload)
+            begun = uploads.begun(upload, upload_id)
+        await self._recorded()
+        return begun
+
+    def forget(self, upload: Upload) -> None:
+        """The store has nothing of it."""
+        with self._namespace.database.transaction():
+            self._namespace.tables.uploads.forget(upload.upload)
+
     async def clear(self, store: StoreNo, key: ObjectKey) -> Collection[str] | None:
         """Abort our earlier uploads to `key`, and return the store's names for those of others; None: it doesn't tell.
 
@@ -68,24 +125,25 @@ class Leftovers:
             log.info("%s: uploads in parts cannot be listed, so that a crash may leave one behind: %s", key, exc)
             return None
 
+    async def _recorded(self) -> None:
+        await self._durability.reached(self._namespace.database.seq)
+
     def _unwanted(self) -> list[Upload]:
-        return [row for row in self._tools.namespace.tables.uploads.unwanted() if row.upload not in self._held]
+        return [row for row in self._namespace.tables.uploads.unwanted() if row.upload not in self._held]
 
     async def _end(self, row: Upload) -> BackendError | None:
         """Abort an upload and forget it, or return why that has to wait."""
-        tools = self._tools
         if row.upload in self._held:
             return None
         self._held.add(row.upload)
         try:
             for upload_id in await self._ids(row):
-                async with tools.slots:
-                    await tools.backends[row.store].abort_multipart(row.key, upload_id)
+                async with self._slots:
+                    await self._backends[row.store].abort_multipart(row.key, upload_id)
             if row.replaced is not None:
-                async with tools.slots:
-                    await tools.succession.look(row)  # it may have been completed
-            with tools.namespace.database.transaction():
-                tools.namespace.tables.uploads.forget(row.upload)
+                async with self._slots:
+                    await self._succession.look(row)  # it may have been completed
+            self.forget(row)
         except BackendError as exc:
             log.info("%s: an upload in parts could not be aborted yet: %s", row.key, exc)
             return exc
@@ -103,22 +161,22 @@ class Leftovers:
         if row.not_ours is None:
             return []
         found = set(await self._listed(row.store, row.key)) - set(row.not_ours)
-        found -= self._tools.namespace.tables.uploads.known_ids(row.store, row.key)
+        found -= self._namespace.tables.uploads.known_ids(row.store, row.key)
         return [upload_id for upload_id in sorted(found) if await self._is_empty(row, upload_id)]
 
     async def _listed(self, store: StoreNo, key: ObjectKey) -> list[str]:
-        async with self._tools.slots:
-            return [upload.upload_id for upload in await self._tools.backends[store].list_uploads(key)]
+        async with self._slots:
+            return [upload.upload_id for upload in await self._backends[store].list_uploads(key)]
 
     async def _is_empty(self, row: Upload, upload_id: str) -> bool:
         try:
-            async with self._tools.slots:
-                return not await self._tools.backends[row.store].list_parts(row.key, upload_id)
+            async with self._slots:
+                return not await self._backends[row.store].list_parts(row.key, upload_id)
         except NoSuchObject:
             return False
 
     def _delay_s(self, failures: int, errors: list[BackendError]) -> float:
         asked_s = max((each.retry_after_s for each in errors if isinstance(each, TransientBackendError)), default=None)
         if asked_s is None:
-            return self._tools.settings.stuck_retry_s
-        return self._tools.backoff_s(failures, retry_after_s=asked_s)
+            return self._backoff_s.settings.stuck_retry_s
+        return self._backoff_s(failures, retry_after_s=asked_s)

@@ -24,10 +24,10 @@ from fusecache.errors import (
     NoSuchObject,
     PermanentBackendError,
     PreconditionFailed,
-    StoreRefused,
 )
 from fusecache.namespace.keys import MAX_NAME_BYTES, ancestors
 from fusecache.namespace.tables import Tables
+from fusecache.persist.copies import Copies
 from fusecache.persist.signature import Signer, signed
 from fusecache.types import ETag, LowerId, ObjectInfo, ObjectKey, StoreNo
 
@@ -73,10 +73,12 @@ class Overwriter:
         signer: Signer,
         rules: Rules,
         repeats: Repeats,
+        copies: Copies,
     ) -> None:
         """`rules` say which version stays where somebody else's is in the way."""
         self._t = tables
         self._rules = rules
+        self._copies = copies
         self._backends = backends
         self._slots = slots
         self._signer = signer
@@ -170,8 +172,7 @@ class Overwriter:
                 return  # by an attempt whose answer was lost
         metadata = {UPLOAD_ID: self._signer.relocation(aside, found.size)}
         try:
-            async with self._slots:
-                await copy_signed(backend, source, aside, size=found.size, metadata=metadata)
+            await self._copies.make(source, aside, size=found.size, metadata=metadata)
         except (NoSuchObject, PreconditionFailed):
             return  # it changed again: the write is refused, and we look again
         log.warning("%s was changed by somebody else and here: theirs is kept as %s", found.key, aside)
@@ -183,15 +184,3 @@ def aside_key(found: ObjectInfo, number: int, *, max_bytes: int) -> ObjectKey:
     suffix = f".conflict-{found.etag}" + (f"-{number}" if number > 1 else "")
     room = min(MAX_NAME_BYTES, max_bytes - len(f"{above}{slash}".encode())) - len(suffix.encode())
     return ObjectKey(f"{above}{slash}{name.encode()[: max(0, room)].decode(errors='ignore')}{suffix}")
-
-
-async def copy_signed(
-    backend: Backend, source: LowerId, target: ObjectKey, *, size: int, metadata: Mapping[str, str]
-) -> ETag:
-    """Copy with our signature; without it where the object's own metadata leave no room (S3: 2 KiB in all)."""
-    try:
-        return await backend.copy(source.key, target, if_match=source.etag, size=size, metadata=metadata)
-    except StoreRefused:
-        if source.key == target:
-            raise
-        return await backend.copy(source.key, target, if_match=source.etag, size=size, metadata=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import trio
 
@@ -13,16 +14,12 @@ from fusecache.errors import (
     BackendError,
     BackendUnavailable,
     NoSuchObject,
-    PermanentBackendError,
     PreconditionFailed,
     StoreRefused,
-    Throttled,
-    TransientBackendError,
 )
 from fusecache.namespace.drain import Started
 from fusecache.namespace.uploads import Upload
 from fusecache.nurseries import unwrapped
-from fusecache.persist.leftovers import Leftovers
 from fusecache.persist.local import Stamp, stamp_of
 from fusecache.persist.overwrite import Condition
 from fusecache.persist.proven import BytesChanged, Proof, ProvenRange
@@ -40,9 +37,8 @@ _RUN = 16
 class Parts:
     """Uploads in parts. Whatever interrupts one, it is recorded: the next attempt goes on, or it is aborted."""
 
-    def __init__(self, tools: Tools, leftovers: Leftovers) -> None:
+    def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._leftovers = leftovers
         self._next = trio.StrictFIFOLock()
         """Held by the file that takes slots. Were they taken by turns, all files would be ready at the same time, late,
         and a server would put together what its caches have lost by then (a tenth of versitygw's CPU)."""
@@ -59,7 +55,7 @@ class Parts:
         store, signature = started.task.store, metadata[UPLOAD_ID]
         upload = self._unfinished(started, signature)
         if upload is None:
-            others = await self._leftovers.clear(store, started.key)
+            others = await self._tools.leftovers.clear(store, started.key)
             if not self._is_current(started):
                 return None
             with self._tools.namespace.database.transaction():
@@ -73,9 +69,11 @@ class Parts:
                     unchanged=unchanged(content),
                     base=None if content.base is None else content.base.label,
                 )
-        with self._leftovers.held(upload.upload):
+        with self._tools.leftovers.held(upload.upload):
             if upload.upload_id is None:
-                upload = await self._begin(upload, metadata)
+                backend = self._tools.backends[upload.store]
+                begin = partial(backend.start_multipart, upload.key, metadata=metadata)
+                upload = await self._tools.leftovers.begin(upload, begin)
             parts = plan(self._tools, upload.store, proof.size, upload.part_bytes, upload.unchanged_extents)
             extents = [part.extent for part in parts if not part.is_copied]
             sent = Sent(proof.size, {each.offset: ProvenRange(content.fd(), *each, proof) for each in extents})
@@ -104,34 +102,6 @@ class Parts:
             else:
                 self._give_up(row)
         return found
-
-    async def _begin(self, upload: Upload, metadata: Mapping[str, str]) -> Upload:
-        """Ask for an upload. Each step is safe from a power loss before the next: none can be forgotten."""
-        tools, uploads = self._tools, self._tools.namespace.tables.uploads
-        is_lost = False
-
-        async def start() -> str:
-            nonlocal is_lost
-            try:
-                async with tools.slots:
-                    return await tools.backends[upload.store].start_multipart(upload.key, metadata=metadata)
-            except TransientBackendError as exc:
-                is_lost = is_lost or not isinstance(exc, Throttled)
-                raise
-
-        await tools.recorded()
-        try:
-            upload_id = await tools.repeats.ask(start)
-        except PermanentBackendError:
-            if not is_lost:
-                self._forget(upload)
-            raise
-        with tools.namespace.database.transaction():
-            if is_lost:
-                uploads.lost(upload)
-            begun = uploads.begun(upload, upload_id)
-        await tools.recorded()
-        return begun
 
     async def _send_missing(
         self, upload: Upload, parts: Sequence[Part], content: Content, proof: Proof, before: Stamp | None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
@@ -12,7 +11,6 @@ import trio
 
 from fusecache.backends.base import Backend
 from fusecache.backends.pace import Pacer
-from fusecache.backends.repeat import Repeats
 from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
 from fusecache.errors import (
@@ -28,22 +26,15 @@ from fusecache.persist.barrier import Barriers
 from fusecache.persist.census import Census
 from fusecache.persist.flush import Flusher
 from fusecache.persist.holds import Holds
-from fusecache.persist.inflight import InFlight
-from fusecache.persist.leftovers import Leftovers
-from fusecache.persist.meter import Meter
-from fusecache.persist.overwrite import Overwriter
 from fusecache.persist.pages import pages
 from fusecache.persist.paths import Paths
 from fusecache.persist.plan import Job, Plan, Planner
 from fusecache.persist.removed import Removed
 from fusecache.persist.report import DrainReport, Reporter
 from fusecache.persist.settings import Settings
-from fusecache.persist.signature import Signer
 from fusecache.persist.staging import Patterns
-from fusecache.persist.succession import Succession
 from fusecache.persist.through import Through
-from fusecache.persist.tools import Tools
-from fusecache.persist.verify import Verifier
+from fusecache.persist.tools import equip
 from fusecache.persist.waits import Waits
 from fusecache.persist.workers import Workers
 from fusecache.types import ROOT_INO, FlushProgress, InodeNo, StoreNo
@@ -86,7 +77,6 @@ class Persister:
         """
         self._ns = namespace
         self._durability = durability
-        self._inflight = InFlight()
         self._batches: list[Sequence[Task]] = []
         self._jobs: dict[int, Job] = {}
         self._scopes: dict[int, trio.CancelScope] = {}
@@ -94,15 +84,10 @@ class Persister:
         self._is_resuming = False
         self._bell = trio.Event()
         self._unsynced = trio.Event()
-        slots = trio.CapacityLimiter(settings.max_uploads)
-        signer, repeats = Signer(namespace.database.id), Repeats(rng)
-        self._tools = Tools(
-            namespace, durability, contents, fetcher, backends, settings, slots, pacers, self._inflight,
-            sent=Meter(), finished=Meter(), refused=Meter(), moved=Counter(), signer=signer, repeats=repeats,
-            overwriter=Overwriter(namespace.tables, backends, slots, signer, settings.rules, repeats),
-            succession=Succession(namespace, backends), verifier=Verifier(backends, settings.verify),
-            wall_ns=wall_ns, rng=rng,
-        )  # fmt: skip
+        self._tools = equip(
+            namespace, durability, contents, fetcher, backends, settings, pacers=pacers, wall_ns=wall_ns, rng=rng
+        )
+        self._inflight = self._tools.inflight
         patterns = Patterns(staging=settings.staging, markers=settings.markers, rules=settings.rules)
         holds = Holds(namespace.tables, namespace.policies, self._inflight, is_read=contents.readers_of)
         barriers = Barriers(namespace.tables, patterns)
@@ -112,8 +97,7 @@ class Persister:
         )
         self.base_instead_of = self._tools.succession.instead_of
         """Tells readers where bytes come from whose version is gone from the store."""
-        self._leftovers = Leftovers(self._tools)
-        self._workers = Workers(self._tools, self._leftovers, barriers, patterns, stale)
+        self._workers = Workers(self._tools, barriers, patterns, stale)
         waits = Waits(namespace.tables, barriers, removed, is_read=contents.readers_of)
         held = self._planner.held
         self._reporter = Reporter(self._tools, waits, held=held, open_for_writing=open_for_writing)
@@ -135,7 +119,7 @@ class Persister:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._keep_synced)
                     nursery.start_soon(self._keep_checkpointed)
-                    nursery.start_soon(self._leftovers.run)
+                    nursery.start_soon(self._tools.leftovers.run)
                     nursery.start_soon(self.through.let_go)
                     await self._plan_for_ever(nursery)
         except (NamespaceError, ReadOnly) as exc:
@@ -227,7 +211,7 @@ class Persister:
         while True:
             self._bell = trio.Event()
             plan = self._step()
-            self._leftovers.look()
+            self._tools.leftovers.look()
             for job in plan.jobs:
                 self._jobs[job.task.task], self._scopes[job.task.task] = job, trio.CancelScope()
                 nursery.start_soon(self._carry_out, job)

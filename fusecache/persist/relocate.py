@@ -22,7 +22,6 @@ from fusecache.nurseries import unwrapped
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.copy import copied_metadata
 from fusecache.persist.local import follow, open_content
-from fusecache.persist.overwrite import copy_signed
 from fusecache.persist.plan import Job
 from fusecache.persist.resolve import Owner, Resolved, resolve
 from fusecache.persist.staging import Patterns
@@ -275,10 +274,8 @@ class Relocator:
         attempts = 0
         while True:
             try:
-                async with self._tools.slots:
-                    source = LowerId(task.store, info.key, info.etag)
-                    backend = self._tools.backends[task.store]
-                    etag = await copy_signed(backend, source, target, size=info.size, metadata=metadata)
+                source = LowerId(task.store, info.key, info.etag)
+                etag = await self._tools.copies.make(source, target, size=info.size, metadata=metadata)
             except NoSuchObject:
                 return {}
             except TransientBackendError as exc:

@@ -9,7 +9,6 @@ from fusecache.persist.barrier import Barriers
 from fusecache.persist.copy import Copier
 from fusecache.persist.delete import Deleter
 from fusecache.persist.failures import Failures
-from fusecache.persist.leftovers import Leftovers
 from fusecache.persist.mark import Marker
 from fusecache.persist.overwrite import TheirsStays
 from fusecache.persist.parts import Parts
@@ -24,13 +23,11 @@ from fusecache.persist.yielding import Yielder
 class Workers:
     """Carries out jobs and batches of deletes. A cancellation leaves the task due, as its worker says."""
 
-    def __init__(
-        self, tools: Tools, leftovers: Leftovers, barriers: Barriers, patterns: Patterns, stale: Callable[[Place], None]
-    ) -> None:
+    def __init__(self, tools: Tools, barriers: Barriers, patterns: Patterns, stale: Callable[[Place], None]) -> None:
         """`stale` is told of names that lead elsewhere since somebody else's version stays."""
         self._tools = tools
         self._failures = Failures(tools)
-        self._uploader = Uploader(tools, Parts(tools, leftovers))
+        self._uploader = Uploader(tools, Parts(tools))
         self._copier = Copier(tools)
         self._relocator = Relocator(tools, barriers, patterns)
         self._marker = Marker(tools)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import trio
 
 from fusecache.backends.base import Backend
 from fusecache.backends.sources import BytesSource
-from fusecache.errors import TransientBackendError
+from fusecache.errors import BackendError, TransientBackendError
+from fusecache.persist.copies import cut
 from fusecache.types import ETag, Extent, ListPage, ObjectInfo, ObjectKey
 
 WRONG = ETag("11111111111111111111111111111111")
@@ -64,3 +65,17 @@ async def list_all(store: Backend, prefix: str, *, delimiter: str | None = None,
 
 async def names(store: Backend, prefix: str = "") -> list[str]:
     return [info.key for info in (await list_all(store, prefix)).objects]
+
+
+async def copy_in_parts(store: Backend, source: ObjectInfo, target: str, metadata: Mapping[str, str] | None) -> ETag:
+    """Copy by parts of the least size that every store takes; nothing is left if one cannot do that."""
+    upload_id = await store.start_copy(source.key, key(target), if_match=source.etag, metadata=metadata)
+    try:
+        etags = [
+            await store.put_part_copy(key(target), upload_id, number, source.key, extent, if_match=source.etag)
+            for number, extent in enumerate(cut(source.size, 5 << 20), start=1)
+        ]
+        return await store.complete_multipart(key(target), upload_id, etags)
+    except BackendError:
+        await store.abort_multipart(key(target), upload_id)
+        raise

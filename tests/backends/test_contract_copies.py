@@ -10,7 +10,7 @@ from fusecache.backends.base import Backend
 from fusecache.backends.sources import BytesSource
 from fusecache.errors import BackendError, NoSuchObject, PermanentBackendError, PreconditionFailed, StoreRefused
 from fusecache.types import ETag, Extent
-from tests.backends.helpers import WRONG, key, names, put, read
+from tests.backends.helpers import WRONG, copy_in_parts, key, names, put, read
 
 PART = 5 << 20
 
@@ -144,6 +144,29 @@ async def test_parts_that_the_store_copies(store: Backend) -> None:
         await store.complete_multipart(key(target), upload_id, etags, if_match=etag if target == "big" else None)
         assert (await store.head(key(target))).metadata == {"mode": "2"}
         assert await read(store, target) == old[3 : PART + 3] + middle + old[2 * PART + 1 :]
+
+
+async def test_a_copy_in_parts(store: Backend) -> None:
+    """What a copy takes along, this one does; onto itself, too."""
+    etag = await put(store, "a", b"data", mode="1", uid="0")
+    if not await can_copy_parts(store, etag):
+        return
+    for target in "dir/b", "a":
+        await copy_in_parts(store, await store.head(key("a")), target, {"mode": "2"})
+        kept = (await store.head(key(target))).metadata or {}
+        assert {name: kept[name] for name in ("mode", "uid")} == {"mode": "2", "uid": "0"}
+        assert await read(store, target) == b"data"
+    assert list(await store.list_uploads()) == []
+
+
+async def test_a_copy_in_parts_of_another_version_or_of_nothing(store: Backend) -> None:
+    old = await put(store, "a", b"one")
+    await put(store, "a", b"two")
+    with pytest.raises(PreconditionFailed):
+        await store.start_copy(key("a"), key("b"), if_match=old, metadata=None)
+    with pytest.raises(NoSuchObject):
+        await store.start_copy(key("absent"), key("b"), if_match=old, metadata=None)
+    assert list(await store.list_uploads()) == []
 
 
 async def test_a_part_that_cannot_be_copied(store: Backend) -> None:

@@ -7,7 +7,6 @@ import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ import trio
 from fusecache.backends.base import Backend
 from fusecache.backends.options import S3Options
 from fusecache.backends.s3 import open_s3
-from fusecache.backends.s3.copy import MAX_PARTS, plan_parts
 from fusecache.backends.sources import BytesSource, FileRange
 from fusecache.errors import (
     AccessDenied,
@@ -28,7 +26,7 @@ from fusecache.errors import (
     TransientBackendError,
 )
 from fusecache.types import ETag, Extent
-from tests.backends.helpers import WRONG, key, names, put, read
+from tests.backends.helpers import WRONG, copy_in_parts, key, names, put, read
 from tests.servers import S3Server, free_port
 
 MIB = 1 << 20
@@ -135,23 +133,21 @@ async def test_markers_are_kept_or_refused(s3_server: S3Server, bucket: str) -> 
         await put(store, "dir/child")
 
 
-async def test_large_copy_by_parts(s3_server: S3Server, bucket: str) -> None:
-    """Above the limit a copy is made of parts, and still has everything of its source."""
+async def test_a_copy_in_parts(s3_server: S3Server, bucket: str) -> None:
+    """It still has everything of its source."""
     body = os.urandom(12 * MIB)
     client = s3_server.client()
     client.put_object(Bucket=bucket, Key="a", Body=body, ContentType="text/x-test", Metadata={"mode": "1"})
-    async with open_s3(options(s3_server, bucket), max_copy_bytes=5 * MIB) as store:
+    async with open_s3(options(s3_server, bucket)) as store:
         info = await store.head(key("a"))
-        with pytest.raises(PreconditionFailed):
-            await store.copy(key("a"), key("b"), if_match=WRONG, size=info.size, metadata=None)
         if s3_server.name == "rclone":
             with pytest.raises(StoreRefused, match="cannot copy parts"):
-                await store.copy(key("a"), key("b"), if_match=info.etag, size=info.size, metadata=None)
+                await copy_in_parts(store, info, "b", None)
             assert not store.capabilities.multipart_copy
             assert await names(store) == ["a"]
             return
-        etag = await store.copy(key("a"), key("b"), if_match=info.etag, size=info.size, metadata=None)
-        await store.copy(key("a"), key("c"), if_match=None, size=info.size, metadata={"mode": "2"})
+        etag = await copy_in_parts(store, info, "b", None)
+        await copy_in_parts(store, info, "c", {"mode": "2"})
         assert await read(store, "b") == body
         assert (await store.head(key("b"))).etag == etag
         assert store.capabilities.multipart_copy
@@ -169,9 +165,12 @@ async def test_copies_keep_what_the_source_has(moto: S3Server) -> None:
     client.put_object(
         Bucket="copies", Key="a", Body=b"x" * 6 * MIB, Tagging="k=v%20w", ServerSideEncryption="AES256", **kept
     )
-    for limit in 5 * MIB, 5 << 30:
-        async with open_s3(options(moto, "copies"), max_copy_bytes=limit) as store:
-            await store.copy(key("a"), key("b"), if_match=None, size=6 * MIB, metadata={"m": "1"})
+    for is_in_parts in False, True:
+        async with open_s3(options(moto, "copies")) as store:
+            if is_in_parts:
+                await copy_in_parts(store, await store.head(key("a")), "b", {"m": "1"})
+            else:
+                await store.copy(key("a"), key("b"), if_match=None, size=6 * MIB, metadata={"m": "1"})
         head = client.head_object(Bucket="copies", Key="b")
         assert {name: head[name] for name in kept} == kept
         assert (head["Metadata"], head["ServerSideEncryption"]) == ({"m": "1"}, "AES256")
@@ -282,12 +281,3 @@ async def test_bad_answers(moto: S3Server, answer: bytes, error: type[Exception]
     assert server.request_count == 1
     if isinstance(caught.value, TransientBackendError) and b"Retry-After" in answer:
         assert caught.value.retry_after_s == 7.0
-
-
-@pytest.mark.parametrize("size", [1, 5 * MIB, 12 * MIB + 1, 5 << 40])
-def test_parts_cover_everything_once(size: int) -> None:
-    extents = plan_parts(size, 5 * MIB)
-    assert len(extents) <= MAX_PARTS
-    assert extents[0].offset == 0
-    assert extents[-1].end == size
-    assert all(left.end == right.offset for left, right in pairwise(extents))

@@ -69,10 +69,7 @@ class Witness:
         found, expected = store.objects(), self._objects()
         wrong = {key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key)}
         assert not wrong, f"{when}, seed {SEED}: {_few(found, wrong)} instead of {_few(expected, wrong)}"
-        assert store.uploads is not None
-        patience_s = time.monotonic() + _ABORTED_S
-        while (left := store.uploads()) and time.monotonic() < patience_s:
-            time.sleep(0.1)
+        left = uploads_left(store)
         assert not left, f"{when}, seed {SEED}: uploads in parts to {left}"
 
     def _objects(self) -> dict[str, bytes]:
@@ -85,6 +82,15 @@ class Witness:
                 elif not any(each.startswith(f"{path}/") for each in whole):
                     objects[f"{path}/"] = b""
         return objects
+
+
+def uploads_left(store: Store) -> list[str]:
+    """The keys of uploads in parts that nobody aborts within the time that this may take."""
+    assert store.uploads is not None
+    patience_s = time.monotonic() + _ABORTED_S
+    while (left := store.uploads()) and time.monotonic() < patience_s:
+        time.sleep(0.1)
+    return left
 
 
 @contextmanager

@@ -13,12 +13,15 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.mount.cli import ROOT, TIMEOUT_S
 
 DOOM = "FUSECACHE_DOOM"
+MAX_COPY_BYTES = 5 << 20
+"""What these daemons believe that S3 copies at once: a part, instead of a thousand."""
 REQUESTS = {
     "put": "put",
     "copy": "copy",
@@ -28,7 +31,10 @@ REQUESTS = {
     "complete": "complete_multipart",
 }
 """What changes a store, and the method of a backend that does it."""
+COPIES = {"begin": "start_copy", "copied": "put_part_copy"}
+"""What else makes a copy of what is too large for one request."""
 POINTS = [f"{what}.{when}" for what in ("commit", *REQUESTS) for when in ("before", "after")]
+COPY_POINTS = [f"{what}.{when}" for what in (*COPIES, "complete") for when in ("before", "after")]
 DIRECTORY = "directory.before"
 """Before each system call by which a `file://` store makes a directory what it is, or removes it."""
 
@@ -94,7 +100,7 @@ def _doom_requests(doom: Doom) -> None:
     @asynccontextmanager
     async def open_backend(*args: Any) -> AsyncIterator[Any]:
         async with real(*args) as backend:
-            for name, method in REQUESTS.items():
+            for name, method in (REQUESTS | COPIES).items():
                 setattr(backend, method, doomed(name, getattr(backend, method)))
             yield backend
 
@@ -117,9 +123,16 @@ def _doom_directories(doom: Doom) -> None:
             setattr(module, name, doomed(getattr(module, name)))
 
 
+def _limit_copies() -> None:
+    from fusecache.backends import s3
+
+    s3.open_s3 = partial(s3.open_s3, max_copy_bytes=MAX_COPY_BYTES)
+
+
 def _run_daemon() -> int:
     from fusecache.daemon.__main__ import main
 
+    _limit_copies()
     doom = Doom(Path(os.environ[DOOM]))
     _doom_commits(doom)
     _doom_requests(doom)

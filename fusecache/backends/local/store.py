@@ -55,7 +55,8 @@ class LocalBackend:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(max_key_bytes=4096 - len(os.fsencode(self._tree.root)) - 2, min_part_bytes=1)
+        max_key_bytes = 4096 - len(os.fsencode(self._tree.root)) - 2
+        return Capabilities(max_key_bytes=max_key_bytes, max_copy_bytes=1 << 63, min_part_bytes=1)
 
     async def check(self) -> None:
         await self._run("CHECK", self._tree.check)
@@ -113,6 +114,13 @@ class LocalBackend:
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         check_metadata(metadata)
         return await self._run(f"START upload of {key}", self._uploads.start, key, metadata)
+
+    async def start_copy(
+        self, source: ObjectKey, target: ObjectKey, *, if_match: ETag, metadata: Mapping[str, str] | None
+    ) -> str:
+        what = f"START copy of {source} to {target}"
+        kept = await self._run(what, self._kept, source, if_match, metadata)
+        return await self._run(what, self._uploads.start, target, kept)
 
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         return await self._run(f"PUT part of {key}", self._uploads.put_part, upload_id, number, source)
@@ -183,11 +191,15 @@ class LocalBackend:
     def _copy(
         self, source: ObjectKey, target: ObjectKey, if_match: ETag | None, metadata: Mapping[str, str] | None
     ) -> ETag:
+        kept = self._kept(source, if_match, metadata)
+        return self._writer.put(target, self._fill_copy(source), kept, None, False)
+
+    def _kept(self, source: ObjectKey, if_match: ETag | None, metadata: Mapping[str, str] | None) -> Mapping[str, str]:
+        """What a copy carries of what that version of the source does, and besides."""
         info = self._tree.info(source, metadata=True)
         if if_match is not None and info.etag != if_match:
             raise PreconditionFailed(f"{source}: holds {info.etag}, {if_match} was to be copied")
-        kept = {**read_metadata(self._tree.path(source)), **(metadata or {})}
-        return self._writer.put(target, self._fill_copy(source), kept, None, False)
+        return {**read_metadata(self._tree.path(source)), **(metadata or {})}
 
     def _fill_copy(self, source: ObjectKey) -> Fill:
         return fill_from_files([] if source.endswith("/") else [self._tree.path(source)])

@@ -106,6 +106,14 @@ class Paced:
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         return await self._once(RequestClass.WRITE, key, lambda: self._inner.start_multipart(key, metadata=metadata))
 
+    async def start_copy(
+        self, source: ObjectKey, target: ObjectKey, *, if_match: ETag, metadata: Mapping[str, str] | None
+    ) -> str:
+        def request() -> Awaitable[str]:
+            return self._inner.start_copy(source, target, if_match=if_match, metadata=metadata)
+
+        return await self._once(RequestClass.WRITE, target, request)
+
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
         def request() -> Awaitable[ETag]:
             return self._inner.put_part(key, upload_id, number, source)

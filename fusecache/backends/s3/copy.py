@@ -1,13 +1,10 @@
-"""Copies inside a bucket, of any size, that lose nothing of the object."""
+"""Copies inside a bucket that lose nothing of the object."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
-
-import trio
 
 from fusecache.backends.pace import RequestClass
 from fusecache.backends.s3.bucket import S3Bucket
@@ -15,25 +12,17 @@ from fusecache.backends.s3.errors import translated
 from fusecache.backends.s3.headers import content_of, etag_of, metadata_of, placement_of, quoted
 from fusecache.backends.s3.latest import Latest
 from fusecache.backends.s3.probe import Probes, Trust
-from fusecache.errors import BackendError, NoSuchObject, PreconditionFailed, StoreRefused
+from fusecache.errors import NoSuchObject, PreconditionFailed, StoreRefused
 from fusecache.types import ETag, Extent, ObjectKey
-
-PART_BYTES = 512 << 20
-"""A copied part crosses no network: large ones only spare requests (AWS advises 100 MiB and more)."""
-MAX_PARTS = 10_000
-PARALLEL_PARTS = 8
-"""Copies of one object at a time: S3 copies a part at some 100 MB/s."""
-ABORT_TIMEOUT_S = 10
 
 
 class S3Copier:
-    """CopyObject, and above `max_copy_bytes` UploadPartCopy."""
+    """CopyObject, and UploadPartCopy for what is larger than that takes."""
 
-    def __init__(self, bucket: S3Bucket, probes: Probes, latest: Latest, *, max_copy_bytes: int) -> None:
+    def __init__(self, bucket: S3Bucket, probes: Probes, latest: Latest) -> None:
         self._bucket = bucket
         self._probes = probes
         self._latest = latest
-        self._max_copy_bytes = max_copy_bytes
 
     async def copy(
         self, source: ObjectKey, target: ObjectKey, *, if_match: ETag | None, metadata: Mapping[str, str] | None
@@ -49,8 +38,6 @@ class S3Copier:
             raise PreconditionFailed(f"{source}: holds {etag_of(head)}, {if_match} was to be copied")
         if source.endswith("/"):
             return await self._marker(target, head, metadata)
-        if head["ContentLength"] > self._max_copy_bytes:
-            return await self._by_parts(source, target, head, metadata)
         return await self._at_once(source, target, head, if_match, metadata)
 
     async def _known(self, source: ObjectKey, if_match: ETag | None) -> Mapping[str, Any] | None:
@@ -122,34 +109,20 @@ class S3Copier:
         told = etag_of(answer.get("CopyObjectResult", {}))
         return told or etag_of(await self._bucket.look(RequestClass.COPY, target))
 
-    async def _by_parts(
-        self, source: ObjectKey, target: ObjectKey, head: Mapping[str, Any], metadata: Mapping[str, str] | None
-    ) -> ETag:
-        args = self._bucket.args(
+    async def of_upload(
+        self, source: ObjectKey, target: ObjectKey, *, if_match: ETag, metadata: Mapping[str, str] | None
+    ) -> dict[str, Any]:
+        """Return what begins an upload to `target` whose object has all that `source` has beside its bytes."""
+        head = await self._bucket.look(RequestClass.COPY, source)
+        if etag_of(head) != if_match:
+            raise PreconditionFailed(f"{source}: holds {etag_of(head)}, {if_match} was to be copied")
+        return self._bucket.args(
             target,
             Metadata={**metadata_of(head), **(metadata or {})},
             Tagging=await self._tags(source, head),
             **content_of(head),
             **placement_of(head),
         )
-
-        async def create() -> str:
-            with translated(self._bucket.what("COPY", source)):
-                return str((await self._bucket.client.create_multipart_upload(**args))["UploadId"])
-
-        upload_id = await self._bucket.ask(RequestClass.COPY, target, create)
-        try:
-            etags = await self._copy_parts(source, target, upload_id, head)
-            return (await complete(self._bucket, target, upload_id, etags, {}, kind=RequestClass.COPY))[0]
-        except BaseException:
-            await self._abort(target, upload_id)
-            raise
-
-    async def _abort(self, target: ObjectKey, upload_id: str) -> None:
-        """Take the parts away as well as that goes now; what is left is for the bucket's lifecycle rule."""
-        what = self._bucket.what("ABORT copy to", target)
-        with trio.move_on_after(ABORT_TIMEOUT_S, shield=True), suppress(BackendError), translated(what):
-            await self._bucket.client.abort_multipart_upload(**self._bucket.args(target, UploadId=upload_id))
 
     async def _tags(self, source: ObjectKey, head: Mapping[str, Any]) -> str | None:
         if not head.get("TagCount"):
@@ -161,34 +134,6 @@ class S3Copier:
 
         tags = await self._bucket.ask(RequestClass.COPY, source, get)
         return urlencode({tag["Key"]: tag["Value"] for tag in tags["TagSet"]})
-
-    async def _copy_parts(
-        self, source: ObjectKey, target: ObjectKey, upload_id: str, head: Mapping[str, Any]
-    ) -> list[ETag]:
-        """Copy every part of exactly the version that `head` saw; the first failure stops the others."""
-        extents = plan_parts(head["ContentLength"], min(PART_BYTES, self._max_copy_bytes))
-        etags: dict[int, ETag] = {}
-        failures: list[BackendError] = []
-        limit = trio.CapacityLimiter(PARALLEL_PARTS)
-
-        async def copy_part(number: int, extent: Extent) -> None:
-            try:
-                async with limit:
-                    etags[number] = await self._bucket.ask(
-                        RequestClass.COPY,
-                        target,
-                        lambda: self._copy_part(target, upload_id, number, source, extent, etag_of(head)),
-                    )
-            except BackendError as exc:
-                failures.append(exc)
-                nursery.cancel_scope.cancel()
-
-        async with trio.open_nursery() as nursery:
-            for number, extent in enumerate(extents, start=1):
-                nursery.start_soon(copy_part, number, extent)
-        if failures:
-            raise failures[0]
-        return [etags[number] for number in sorted(etags)]
 
     async def _copy_part(
         self, target: ObjectKey, upload_id: str, number: int, source: ObjectKey, extent: Extent, if_match: ETag
@@ -208,12 +153,6 @@ class S3Copier:
         # rclone takes the request for an upload of an empty part, and says nothing of an etag.
         self._probes.part_copies_are_ignored()
         raise StoreRefused(f"{self._bucket.url}: this server cannot copy parts of objects; {source} is too large")
-
-
-def plan_parts(size: int, part_bytes: int) -> list[Extent]:
-    """Cut `size` bytes into at most `MAX_PARTS` extents of equal length but the last."""
-    step = max(part_bytes, -(-size // MAX_PARTS))
-    return [Extent(offset, min(step, size - offset)) for offset in range(0, size, step)]
 
 
 async def complete(

@@ -82,7 +82,7 @@ class S3Backend:
         self._bucket = S3Bucket(client, options, refused)
         self._probes = Probes(self._bucket, max_copy_bytes=max_copy_bytes)
         self._latest = Latest(trio.current_time)
-        self._copier = S3Copier(self._bucket, self._probes, self._latest, max_copy_bytes=max_copy_bytes)
+        self._copier = S3Copier(self._bucket, self._probes, self._latest)
         self._deleter = S3Deleter(self._bucket)
         self._readers = trio.CapacityLimiter(READER_THREADS)
         self._room = Room(ROOM_BYTES)
@@ -200,7 +200,16 @@ class S3Backend:
     async def start_multipart(self, key: ObjectKey, *, metadata: Mapping[str, str]) -> str:
         check_metadata(metadata)
         args = self._bucket.args(key, Metadata=metadata, **for_new_object(self._options))
-        what, sums = self._bucket.what("START upload of", key), self._checksums.of_upload()
+        return await self._start(self._bucket.what("START upload of", key), args)
+
+    async def start_copy(
+        self, source: ObjectKey, target: ObjectKey, *, if_match: ETag, metadata: Mapping[str, str] | None
+    ) -> str:
+        args = await self._copier.of_upload(source, target, if_match=if_match, metadata=metadata)
+        return await self._start(self._bucket.what("START copy to", target), args)
+
+    async def _start(self, what: str, args: Mapping[str, Any]) -> str:
+        sums = self._checksums.of_upload()
         try:
             with translated(what):
                 answer = await self._client.create_multipart_upload(**args, **sums)
