@@ -122,6 +122,10 @@ class Volume:
         ino, _ = await self._parts.describer.resolve(path)
         return await self._parts.persister.flush(ino, progress=progress)
 
+    async def tidy(self) -> None:
+        """Wait some seconds at most until no upload in parts is left in the store that nobody goes on with."""
+        await self._parts.persister.tidy()
+
     async def examine(
         self, path: bytes, *, repair: bool, progress: Callable[[dict[str, object]], None]
     ) -> dict[str, object]:

@@ -22,6 +22,8 @@ class Drainable(Protocol):
 
     async def flush(self, path: bytes, *, progress: Tell) -> FlushProgress: ...
 
+    async def tidy(self) -> None: ...
+
 
 class StillBusy(ControlError):
     """Somebody has files open on the mount."""
@@ -103,7 +105,10 @@ class Departure:
             await self._unmount()
             # What was closed while we unmounted; nothing can come after it.
             left_s = max(0.0, until - trio.current_time())
-            return await drain(self._volume, b"", deadline_s=left_s, tell=tell), True
+            drained = await drain(self._volume, b"", deadline_s=left_s, tell=tell)
+            with trio.move_on_at(until):
+                await self._volume.tidy()
+            return drained, True
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

@@ -20,6 +20,9 @@ from fusecache.types import ObjectKey, StoreNo
 
 log = logging.getLogger(__name__)
 
+_PATIENCE_S = 5.0
+_TICK_S = 0.05
+
 
 class Leftovers:
     """Aborts them: those of files that changed, moved or went, and those that a crash left without a name."""
@@ -56,6 +59,13 @@ class Leftovers:
                 continue
             failures = 0
             await self._bell.wait()
+
+    async def tidy(self) -> None:
+        """Return when there is nothing left to be aborted; after some seconds anyway, if the store does not do it."""
+        with trio.move_on_after(_PATIENCE_S):
+            while self._namespace.tables.uploads.unwanted():
+                self.look()
+                await trio.sleep(_TICK_S)
 
     def look(self) -> None:
         """There may be something to be aborted. Cheap."""

@@ -162,6 +162,13 @@ class Persister:
         """Flush everything."""
         return await self.flush(ROOT_INO)
 
+    async def tidy(self) -> None:
+        """Wait a moment until nothing of ours is in the stores that nobody will ever need: the next start may never be.
+
+        What is left of it is recorded.
+        """
+        await self._tools.leftovers.tidy()
+
     # --- what people say ---
 
     async def pause(self, key: str) -> None:

@@ -37,6 +37,7 @@ class SlowStore(RecordedStore):
         super().__init__()
         self._turn = trio.CapacityLimiter(1)
         self.is_away = False
+        self.abort_s = 0.0
         self.aborted: list[str] = []
 
     async def put_part(self, key: ObjectKey, upload_id: str, number: int, source: Source) -> ETag:
@@ -47,6 +48,7 @@ class SlowStore(RecordedStore):
     async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
         if self.is_away:
             raise BackendUnavailable("no route")
+        await trio.sleep(self.abort_s)
         await super().abort_multipart(key, upload_id)
         self.aborted.append(upload_id)
 
@@ -99,6 +101,32 @@ async def test_after_a_failure_only_the_missing_parts_are_sent(autojump_clock: M
         if not backend.fired:
             assert nth > 6  # a listing, a start, three parts, an end
             return
+
+
+async def test_who_leaves_can_wait_until_nothing_is_left_to_be_aborted(
+    autojump_clock: MockClock, tmp_path: Path, slow: SlowStore
+) -> None:
+    slow.abort_s = 2.0
+    async with a_drained_world(tmp_path, slow) as world:
+        await world.write_file("big", BIG)
+        await trio.sleep(2.5)
+        await world.unlink("big")
+        await world.settle()
+        assert slow.parts_left == 1
+        await world.persister.tidy()
+        assert slow.parts_left == 0
+
+
+async def test_but_not_for_a_store_that_is_away(autojump_clock: MockClock, tmp_path: Path, slow: SlowStore) -> None:
+    async with a_drained_world(tmp_path, slow) as world:
+        await world.write_file("big", BIG)
+        await trio.sleep(2.5)
+        await world.unlink("big")
+        slow.is_away = True
+        await world.settle()
+        with trio.fail_after(10):
+            await world.persister.tidy()
+        assert slow.parts_left == 1
 
 
 async def rewrite(world: Drained) -> None:

@@ -137,6 +137,22 @@ def test_umount_drains_first(directory_store: Store, mounts: Mounts) -> None:
     assert directory_store.objects() == {"a": b"x"}
 
 
+def test_umount_leaves_no_upload_behind_that_nobody_goes_on_with(any_store: Store, mounts: Mounts) -> None:
+    if any_store.name == "rclone":
+        pytest.skip("it lists no uploads")
+    assert any_store.uploads is not None
+    mount = mounts(any_store, "--persist-delay", "0", "--multipart-threshold", "5M", "--upload-limit", "4M")
+    (mount.path / "a").write_bytes(bytes(12 << 20))
+    until = time.monotonic() + 20
+    while not any_store.uploads() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert any_store.uploads()
+    (mount.path / "a").unlink()
+    mount.umount()
+    assert any_store.uploads() == []
+    assert any_store.objects() == {}
+
+
 def test_staging_is_kept_over_restarts_and_stays_local(directory_store: Store, mounts: Mounts) -> None:
     mount = mounts(directory_store)
     (mount.path / "t" / "_temporary").mkdir(parents=True)

@@ -29,6 +29,8 @@ class FakeVolume:
         self.paused: list[bytes] = []
         self.limits: dict[str, object] = {"max_uploads": 16, "upload_limit": None}
         self.flushed: list[bytes] = []
+        self.tidied: list[int] = []
+        """How many files were dirty when it was to tidy up."""
         self.bug: Exception | None = None
         self.crash = trio.Event()
         self.flushing = trio.Event()
@@ -92,6 +94,10 @@ class FakeVolume:
             raise ConfigError("max_uploads must be between 1 and 256")
         self.limits |= limits
         return self.limits
+
+    async def tidy(self) -> None:
+        self.tidied.append(self.files_left)
+        await trio.lowlevel.checkpoint()
 
     async def flush(self, path: bytes, *, progress: Callable[[FlushProgress], None]) -> FlushProgress:
         self.flushed.append(path)

@@ -83,6 +83,7 @@ async def test_umount_drains_first_and_again_for_what_came_meanwhile(tmp_path: P
     assert result["unmounted"] is True
     assert result["files_left"] == 0
     assert volume.flushed == [b"", b""]
+    assert volume.tidied == [0]
 
 
 async def test_umount_past_its_deadline_stays_mounted(tmp_path: Path) -> None:
