@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from fusecache.errors import Stale
-from fusecache.namespace.keys import TMP_PREFIX, component_of
 from fusecache.namespace.links import copied_from, is_sent, lacking
-from fusecache.namespace.moves import is_home, is_moving, is_settled
+from fusecache.namespace.moves import is_moving, is_settled
 from fusecache.namespace.pauses import Pauses
 from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
@@ -17,6 +16,7 @@ from fusecache.namespace.relocations import only_markers_left
 from fusecache.namespace.tables import Tables
 from fusecache.namespace.tasks import HURRIED_NS, PAUSED_NS
 from fusecache.persist.barrier import Barriers
+from fusecache.persist.circles import Circles
 from fusecache.persist.holds import Fate, Holds
 from fusecache.persist.inflight import InFlight
 from fusecache.persist.queue import Queue
@@ -33,7 +33,7 @@ _HOLD_NS = 50_000_000
 _MAX_HOLD_NS = 1_000_000_000
 """What is held is looked at again after 50 ms, doubling to 1 s: mostly a worker that ends soon is in the way."""
 _CIRCLE_HOLDS = 4
-"""Held so often, with nothing in flight: it waits for somebody who waits for it."""
+"""Held so often, with nothing in flight or in a circle that is seen: it waits for somebody who waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Planner:
         self._policies = policies
         self._pauses = pauses
         self._held: dict[int, int] = {}
-        self._cleared: dict[int, frozenset[tuple[int, int]]] = {}
+        self._circles = Circles(tables)
         self._queue = Queue(tables.tasks, tables.flows, inflight)
 
     def plan(self, *, now_ns: int, synced_seq: Seq, capacity: int, may_delete: bool) -> Plan:
@@ -113,16 +113,14 @@ class Planner:
             return plan
         if may_delete:
             self._plan_deletes(plan, now_ns, synced_seq)
-        if not plan.jobs and not plan.deletes and not self._inflight:
-            self._break_circle(plan)
+        self._break_circle(plan)
         return plan
 
     def forget(self, task: int) -> None:
         """The task has been carried out, or is gone."""
         self._held.pop(task, None)
         self._removed.forget(task)
-        if task in self._cleared and self._t.tasks.get(task) is None:
-            del self._cleared[task]
+        self._circles.forget(task)
 
     def is_paused(self, job: Job) -> bool:
         """Whether a job would change something below a paused path."""
@@ -347,53 +345,29 @@ class Planner:
     # --- circles ---
 
     def _break_circle(self, plan: Plan) -> None:
-        """Nothing goes on: the oldest task that keeps a key from others steps aside, to one that is nobody's."""
-        waiting = [task for task, due_ns in plan.postpone if due_ns is not None and self._may_step_aside(task)]
-        # Uploads late: theirs are bytes to be sent, the others' are copied in the store. Later still what is at home:
-        # it comes back, and would do so for ever. A relocation that has markers left goes on with them, if it is that.
-        waiting.sort(
-            key=lambda each: (only_markers_left(each), is_home(self._t, each), each.kind == TaskKind.UPLOAD, each.seq)
-        )
-        aside = ((task, self._aside(task)) for task in waiting)
-        task, job = next(((task, job) for task, job in aside if job is not None), (None, None))
-        if task is None or job is None:
+        """The oldest task that keeps a key from others steps aside: when nothing goes on, or they are known to wait
+        for each other."""
+        is_idle = not plan.jobs and not plan.deletes and not self._inflight
+        waiting = [task for task, due_ns in plan.postpone if due_ns is not None and self._may_step_aside(task, is_idle)]
+        for task in self._circles.by_cost(waiting):
+            job = self._aside(task)
+            if job is not None and (is_idle or not self._must_wait(job)):
+                break
+        else:
             return
         plan.postpone = [each for each in plan.postpone if each[0].task != task.task]
         self._inflight.claim(task.task, task.store, () if task.kind == TaskKind.RELOCATE else (job.key,))
         self._held.clear()
         plan.jobs.append(job)
 
-    def _may_step_aside(self, task: Task) -> bool:
-        """An upload, too: what is below its old object waits for that, and maybe the upload itself."""
-        if self._held.get(task.task, 0) < _CIRCLE_HOLDS or self._settling.may_delay(task):
+    def _may_step_aside(self, task: Task, is_idle: bool) -> bool:
+        count = self._held.get(task.task, 0)
+        if count < _CIRCLE_HOLDS or not (is_idle or count.bit_count() == 1):  # a backlog is not looked at each time
             return False
-        if task.kind == TaskKind.RELOCATE:
-            if task.key is None or only_markers_left(task):
-                return True
-            return not self._refused_below(task) <= self._cleared.get(task.task, frozenset())
-        return task.kind in (TaskKind.UPLOAD, TaskKind.COPY)
-
-    def _refused_below(self, relocation: Task) -> frozenset[tuple[int, int]]:
-        """The tasks that failed, and how often, below the target of a relocation: it may be in their way."""
-        every = self._t.tasks.arriving_below(relocation.store, relocation.key or "")
-        return frozenset((each.task, each.attempts) for each in every if each.attempts and each.task != relocation.task)
+        if self._settling.may_delay(task):
+            return False
+        return self._circles.may_step_aside(task) and (is_idle or self._circles.is_in_one(task, self._held))
 
     def _aside(self, task: Task) -> Job | None:
-        assert task.ino is not None
-        name = f"{TMP_PREFIX}{task.task}/"
-        if task.kind == TaskKind.RELOCATE:
-            if only_markers_left(task):
-                return Job(task, task.target, task.key or ObjectKey(""))
-            if task.key is not None:
-                self._cleared[task.task] = self._refused_below(task)
-                return Job(task, task.target, task.key, is_held=True)
-            directory = self._t.directories.get(task.ino)
-            if (task.source or "").startswith(TMP_PREFIX):
-                return None
-            return Job(task, Place(directory.parent, directory.name), ObjectKey(name))
-        rows = (row for row in lacking(self._t, task) if row.key is not None and not row.key.startswith(TMP_PREFIX))
-        dentry = next(rows, None)
-        if dentry is None:
-            return None
-        aside = f"{name}{dentry.parent}/{component_of(dentry.name)}"  # each name its own
-        return Job(task, dentry.place, ObjectKey(aside), dentry)
+        aside = self._circles.aside(task)
+        return None if aside is None else Job(task, *aside)
