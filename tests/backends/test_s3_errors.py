@@ -110,7 +110,17 @@ def test_credentials_that_were_renewed_are_tried(code: str) -> None:
     )
 
 
-@pytest.mark.parametrize(("header", "wanted"), [("3", 3.0), ("-1", 0.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0)])
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ("3", 3.0),
+        ("-1", 0.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 0.0),
+        ("inf", 86400.0),
+        ("1e300", 86400.0),
+        ("nan", 0.0),
+    ],
+)
 def test_retry_after(header: str, wanted: float) -> None:
     meta = {"HTTPStatusCode": 503, "HTTPHeaders": {"retry-after": header}}
     found = from_response("GET", {"Error": {"Code": "SlowDown"}, "ResponseMetadata": meta})

@@ -67,6 +67,8 @@ _ADVICE = {
     "PermanentRedirect": "the bucket is in another region: give --region, or another --endpoint-url",
     "InvalidObjectState": "the object is archived and must be restored first",
 }
+_LATEST_S = 86400.0
+"""Nobody who asks for more means it, and what is no date any more could not be recorded."""
 _STILL_EXPIRED = "refreshed credentials are still expired"
 """All that tells this RuntimeError of botocore's from others."""
 _CHAIN = "looked for in the environment, the profile and the instance role"
@@ -214,6 +216,6 @@ def _host(url: object) -> str:
 
 def _retry_after_s(headers: Mapping[str, str]) -> float:
     try:
-        return max(0.0, float(headers.get("retry-after", 0)))
+        return min(_LATEST_S, max(0.0, float(headers.get("retry-after", 0))))
     except ValueError:
         return 0.0  # the form with a date: nobody sends it, and our own backoff will do
