@@ -147,7 +147,7 @@ class Parts:
         with unwrapped():
             async with trio.open_nursery() as nursery:
                 for first in range(0, len(left), _RUN):
-                    if True:
+                    async with self._next:
                         if not await begin(left[first : first + _RUN], nursery):
                             break
         if failures:
