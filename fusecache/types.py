@@ -137,7 +137,7 @@ class FlushProgress:
     files_per_s: float = 0.0
     eta_s: float | None = None
     limited_by: str | None = None
-    """In words, if nothing has got less in the last seconds: why."""
+    """In words, if nothing has got less in the last seconds: what holds it up."""
     elapsed_s: float = 0.0
 
     def as_dict(self) -> dict[str, object]:

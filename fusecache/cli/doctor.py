@@ -17,7 +17,7 @@ from fusecache.control.protocol import ControlError, ExitCode, path_text
 _SHOWN = 20
 
 
-@click.command()
+@click.command(short_help="Compare database, cached files and bucket.")
 @click.argument("target", required=False, metavar="[PATH|STORE]")
 @click.option("--repair", is_flag=True, help="Put right what is safe. The only copy of anything is never touched.")
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")

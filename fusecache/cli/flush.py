@@ -18,7 +18,7 @@ from fusecache.control.protocol import ExitCode, path_text
 
 KEYS = (
     *("files_done", "bytes_done", "files_left", "bytes_left", "stuck", "paused", "open_files"),
-    *("waiting_open", "files_waiting", "held_open", "bytes_per_s", "files_per_s", "elapsed_s"),
+    *("waiting_open", "files_waiting", "held_open", "bytes_per_s", "files_per_s", "limited_by", "elapsed_s"),
 )
 _SHOWN_OPEN = 20
 
@@ -64,7 +64,9 @@ def why_left(result: dict[str, Any]) -> str:
         reasons.append(f"{changes(count)} paused, until `fusecache resume`")
     if count := result.get("files_waiting"):
         reasons.append(f"{files(count)} waiting for one that is open")
-    return ", ".join(reasons) or "the deadline passed"
+    if not reasons:
+        reasons = ["the deadline passed", *([f"it waits for {limit}"] if (limit := result.get("limited_by")) else [])]
+    return ", ".join(reasons)
 
 
 def flush_lines(result: dict[str, Any], path: str, openers: Mapping[str, Sequence[str]]) -> list[str]:

@@ -35,7 +35,7 @@ def table_options(options: Sequence[Option]) -> Callable[[Command], Command]:
     return give
 
 
-@click.command()
+@click.command(short_help="Mount a store on an empty directory.")
 @click.argument("store", required=False)
 @click.argument("mountpoint", required=False)
 @click.option("--config", "config_file", metavar="FILE", help="Options as TOML; what is typed here wins over it.")

@@ -55,7 +55,7 @@ def progress_text(what: str, told: dict[str, Any]) -> str:
     done, left = in_bytes if sum(in_bytes) else in_files
     share = done / (done + left) if done + left else 1.0
     if told.get("limited_by"):
-        return f"{what} {share:4.0%}  {files(in_files[1])}, {size(in_bytes[1])} left · waits: {told['limited_by']}"
+        return f"{what} {share:4.0%}  {files(in_files[1])}, {size(in_bytes[1])} left · waits for {told['limited_by']}"
     bar = ("█" * int(share * _BAR)).ljust(_BAR, "░")
     parts = [f"{what} {bar} {share:4.0%}  {files(in_files[1])}, {size(in_bytes[1])} left"]
     if told.get("bytes_per_s"):

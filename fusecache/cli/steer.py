@@ -60,7 +60,7 @@ def resume(path: str | None) -> None:
 def retry(path: str | None) -> None:
     """Try again now what the store refused, or did not answer, below PATH: stuck files above all.
 
-    They are tried again anyway, every few minutes. `fusecache flush` tells how it went.
+    They are tried again anyway, every few minutes. `fusecache flush` does this, too, and tells how it went.
     """
     target = _target(path)
     count = _ask(target, "retry")["retried"]

@@ -17,6 +17,7 @@ from fusecache.persist.waits import Waits
 from fusecache.types import InodeNo
 
 _PAUSED = "a pause, until `fusecache resume`"
+_ANSWERS = "the store's answers"
 _EXPLAINED = 100
 _SHOWN = 10
 """Of what waits for something else, so many are looked at, and told."""
@@ -163,7 +164,8 @@ class Reporter:
         if requests >= self._tools.slots.total_tokens:
             return "max-uploads"
         if requests:
-            return "the store's answers"
+            move = next(self._relocating(), None)
+            return f"the move of {move['path']}, {move['objects_copied']:,} objects so far" if move else _ANSWERS
         if waiting:
             return f"a dependency: {waiting[0]}"
         if moving <= len(self._open_for_writing()):

@@ -235,14 +235,17 @@ async def test_how_far_a_directory_that_moves_has_got_is_told(
     await store.foreign({f"d/{n:02}": b"x" for n in range(40)})
     store.pause_s = 1.0
     await world.rename("d", "e")
-    seen = []
+    seen, limits = [], set()
     while store.objects().keys() != {f"e/{n:02}" for n in range(40)}:
         await trio.sleep(0.5)
-        seen += world.persister.report().relocating
+        report = world.persister.report()
+        seen += report.relocating
+        limits.add(report.limited_by)
     assert {each["path"] for each in seen} == {"e"}
     counts = [each["objects_copied"] for each in seen]
     assert counts == sorted(counts)
     assert len(set(counts)) >= 2
+    assert f"the move of e, {counts[-1]} objects so far" in limits
     await world.settle()
     assert world.persister.report().relocating == ()
 

@@ -40,7 +40,7 @@ PATH_KEYS = {
 }
 FLUSH_KEYS = {
     *("files_done", "bytes_done", "files_left", "bytes_left", "stuck", "open_files", "waiting_open", "elapsed_s"),
-    *("paused", "files_waiting", "held_open", "bytes_per_s", "files_per_s"),
+    *("paused", "files_waiting", "held_open", "bytes_per_s", "files_per_s", "limited_by"),
 }
 
 

@@ -264,6 +264,7 @@ def test_flush_says_why_something_is_left() -> None:
         "  a: AccessDenied: no (2 attempts, for 60 s)",
     ]
     assert why_left({"deadline_passed": True}) == "the deadline passed"
+    assert why_left({"limited_by": "max-uploads"}) == "the deadline passed, it waits for max-uploads"
 
 
 def test_limits_are_shown_as_they_are_typed() -> None:
@@ -296,7 +297,7 @@ def test_progress_is_for_terminals_only() -> None:
     deletes = {"files_done": 1, "files_left": 1, "bytes_left": 0, "bytes_done": 0, "files_per_s": 2.0}
     assert progress_text("flush", deletes).endswith(" 50%  1 file, 0 B left · 2.0 files/s")
     still = progress_text("flush", told | {"limited_by": "the store: no answer for 9 s"})
-    assert still == "flush  25%  3 files, 3.0 MiB left · waits: the store: no answer for 9 s"
+    assert still == "flush  25%  3 files, 3.0 MiB left · waits for the store: no answer for 9 s"
     terminal, plain = Terminal(), io.StringIO()
     for stream in (terminal, plain):
         with ProgressLine("flush", stream) as line:
