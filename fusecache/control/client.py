@@ -200,8 +200,8 @@ def has_died(pid: int) -> bool:
 def _no_answer(mount: MountEntry, what: str) -> ControlError:
     where = os.fsdecode(mount.mountpoint)
     return ControlError(
-        f"the daemon of {where} {what}: if that lasts, detach it with `fusermount3 -uz {where}` and mount again; "
-        "nothing acknowledged is lost",
+        f"the daemon of {where} {what}: `fusecache umount {where}` detaches it if it has died, and if it hangs "
+        f"`fusermount3 -uz {where}` does; mount it again then, nothing acknowledged is lost",
         kind="no_answer",
         exit_code=ExitCode.NO_ANSWER,
     )

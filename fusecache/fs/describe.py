@@ -150,7 +150,7 @@ class Describer:
             return "local"
         if task.kind == TaskKind.MARKER:
             return "pending" if task.attempts or self._wants_marker(task.ino) else "clean"
-        if task.due_ns is None or self._wall_ns() < task.due_ns < PAUSED_NS:
+        if task.due_ns is None or (self._wall_ns() < task.due_ns < PAUSED_NS and not task.attempts):
             return "dirty" if task.kind == TaskKind.UPLOAD else "pending"
         return "pending"
 

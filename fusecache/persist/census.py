@@ -15,6 +15,7 @@ from fusecache.persist.pages import pages
 from fusecache.persist.paths import Paths
 from fusecache.persist.report import Reporter
 from fusecache.persist.settings import MAX_BATCH
+from fusecache.persist.staging import Patterns
 from fusecache.persist.tools import Tools
 from fusecache.persist.waits import Waits
 from fusecache.types import ROOT_INO, InodeNo, Seq
@@ -35,6 +36,8 @@ class Barrier:
     """The tasks that were stuck at first and are tried again for it, with their attempts then."""
     trees: set[InodeNo] = field(default_factory=set)
     """Of commit markers below `ino`: what these wait for is hurried, too."""
+    first: tuple[int, int] | None = None
+    """Files and bytes that there were to bring to the store when it was counted for the first time."""
 
     def tries(self, task: Task) -> bool:
         """Whether a stuck task is still to be tried for it."""
@@ -59,6 +62,9 @@ class Left:
     held_open: set[str] = field(default_factory=set)
     held: list[int] = field(default_factory=list)
     """Tasks that were due and had to wait for others."""
+    staying_files: int = 0
+    staying_bytes: int = 0
+    """What will be found to stay here; counted once only, as it takes a look at each name."""
     parked: int = 0
     """Deletes that wait for another task: without one, for what is open, stuck or paused."""
 
@@ -71,7 +77,14 @@ class Census:
     """Counts the tasks that a barrier covers."""
 
     def __init__(
-        self, tools: Tools, reporter: Reporter, barriers: Barriers, waits: Waits, *, held: Callable[[], Collection[int]]
+        self,
+        tools: Tools,
+        reporter: Reporter,
+        barriers: Barriers,
+        waits: Waits,
+        patterns: Patterns,
+        *,
+        held: Callable[[], Collection[int]],
     ) -> None:
         """`held` gives the tasks that were due but had to wait for others."""
         self._tools = tools
@@ -79,6 +92,7 @@ class Census:
         self._reporter = reporter
         self._barriers = barriers
         self._waits = waits
+        self._patterns = patterns
         self._held = held
         self._paths = Paths(self._tables)
 
@@ -117,6 +131,7 @@ class Census:
             left.paused += left.parked
         elif left.is_over:
             left.waiting_open += left.parked
+        barrier.first = barrier.first or (left.files - left.staying_files, left.bytes - left.staying_bytes)
         return left
 
     # --- one task ---
@@ -125,6 +140,9 @@ class Census:
         size = self._unsent(task.ino) if task.kind == TaskKind.UPLOAD and task.ino is not None else 0
         left.files += 1
         left.bytes += size
+        if barrier.first is None and self._stays(task):
+            left.staying_files += 1
+            left.staying_bytes += size
         if task.stuck and not barrier.tries(task):
             left.stuck[task.task] = self._reporter.stuck_entry(task)
         elif task.due_ns == PAUSED_NS:
@@ -155,6 +173,14 @@ class Census:
         tree = self._barriers.tree_of(task)
         if tree is not None and not self._paths.is_inode_within(tree, barrier.ino):
             barrier.trees.add(tree)
+
+    def _stays(self, task: Task) -> bool:
+        """Whether a file is closed below a staging name, and the plan has not looked at it yet."""
+        if task.kind != TaskKind.UPLOAD or task.ino is None:
+            return False
+        rows = self._tables.dentries.of_inode(task.ino)
+        names = (self._tables.directories.names(row.place) for row in rows)
+        return bool(rows) and rows[0].key is None and all(map(self._patterns.is_staging, names))
 
     def _unsent(self, ino: InodeNo) -> int:
         try:

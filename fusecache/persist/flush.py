@@ -55,15 +55,13 @@ class Flusher:
         if is_asked:
             barrier.refused = await self._census.refused()
         await self._durability.reached(barrier.seq)
-        first: Left | None = None
         forecast = Forecast()
         while True:
             pass_started_s, open_files = trio.current_time(), self._open_files(ino)
             left = await self._census.count(barrier)
             now_s = trio.current_time()
-            first = first or left
             forecast.saw(pass_started_s, left.going_files, left.going_bytes)
-            told = self._progress(first, left, open_files, forecast, now_s - started_s)
+            told = self._progress(barrier, left, open_files, forecast, now_s - started_s)
             if progress is not None:
                 progress(told)
             if left.is_over and not (is_asked and _is_for_open(told) and told.elapsed_s < _GRACE_S):
@@ -73,11 +71,12 @@ class Flusher:
             await trio.sleep(max(tick_s, _PASS_SHARE * (now_s - pass_started_s)))
 
     def _progress(
-        self, first: Left, left: Left, open_files: tuple[str, ...], forecast: Forecast, elapsed_s: float
+        self, barrier: Barrier, left: Left, open_files: tuple[str, ...], forecast: Forecast, elapsed_s: float
     ) -> FlushProgress:
+        first_files, first_bytes = barrier.first or (0, 0)
         return FlushProgress(
-            files_done=max(0, first.files - left.files),
-            bytes_done=max(0, first.bytes - left.bytes),
+            files_done=max(0, first_files - left.files),
+            bytes_done=max(0, first_bytes - left.bytes),
             files_left=left.files,
             bytes_left=left.bytes,
             stuck=tuple(left.stuck.values()),

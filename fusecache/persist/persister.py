@@ -101,7 +101,7 @@ class Persister:
         waits = Waits(namespace.tables, barriers, removed, is_read=contents.readers_of)
         held = self._planner.held
         self._reporter = Reporter(self._tools, waits, held=held, open_for_writing=open_for_writing)
-        census = Census(self._tools, self._reporter, barriers, waits, held=held)
+        census = Census(self._tools, self._reporter, barriers, waits, patterns, held=held)
         self._flusher = Flusher(
             self._tools, durability, self._reporter, census, open_for_writing=open_for_writing, ring=self.ring
         )

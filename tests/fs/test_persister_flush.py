@@ -13,9 +13,10 @@ import trio
 from trio.testing import MockClock
 
 from fusecache.backends.base import Source
+from fusecache.backends.fault import FaultyBackend
 from fusecache.backends.pace import Aimd, Limits, Paced, Pacer, Priority
 from fusecache.config.model import MARKERS, STAGING
-from fusecache.errors import AccessDenied
+from fusecache.errors import AccessDenied, BackendUnavailable
 from fusecache.persist.settings import Settings
 from fusecache.types import ROOT_INO, DeleteOutcome, ETag, FlushProgress, ObjectKey
 from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
@@ -288,3 +289,22 @@ async def test_while_nothing_gets_less_it_is_said_why(
         await world.persister.flush(ROOT_INO, progress=told.append)
     assert (told[0].limited_by, told[-1].limited_by, told[-1].eta_s) == (None, "the store's answers", None)
     gate.set()
+
+
+async def test_what_stays_here_is_not_counted_as_done(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await world.write_file(".f.crc", b"1234")
+    await world.write_file("f", b"1")
+    told = await world.persister.drain()
+    assert (told.files_done, told.bytes_done) == (1, 1)
+
+
+async def test_what_got_no_answer_waits_to_be_sent(autojump_clock: MockClock, tmp_path: Path) -> None:
+    store, failure = RecordedStore(), BackendUnavailable("no answer", retry_after_s=60.0)
+    backend = FaultyBackend(store, fail_at=1, failure=failure)
+    async with a_drained_world(tmp_path, store, through=backend) as world:
+        await world.write_file("f", b"1")
+        assert await world.getxattr("f", b"user.fusecache.state") == b"dirty"
+        await trio.sleep(10)
+        assert await world.getxattr("f", b"user.fusecache.state") == b"pending"
