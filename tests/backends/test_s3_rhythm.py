@@ -11,11 +11,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from fusecache.backends.options import S3Options
-from fusecache.backends.pace import RequestClass
+from fusecache.backends.pace import Aimd, Limits, Paced, Pacer, Priority, RequestClass
+from fusecache.backends.repeat import Repeats
 from fusecache.backends.s3.client import S3Client, open_client
 from fusecache.backends.s3.store import S3Backend
 from fusecache.backends.sources import BytesSource
-from fusecache.errors import BackendUnavailable, TransientBackendError
+from fusecache.errors import BackendUnavailable, NoSuchObject, TransientBackendError
 from tests.backends.helpers import key, names, put, read
 from tests.conftest import new_bucket
 from tests.servers import S3Server
@@ -122,6 +123,15 @@ async def test_the_first_marker(moto: S3Server, begins: int) -> None:
         await put(case.store, "d/", b"")
         case.client.code = None
         assert await names(case.store) == ["d/"]
+
+
+@pytest.mark.parametrize("begins", [0, 1])
+async def test_what_is_absent(moto: S3Server, begins: int) -> None:
+    """Of which a HEAD tells less than has to be known."""
+    async with rhythmic(moto, new_bucket(moto)) as case:
+        case.client.code, case.client.asked = "InternalError", begins
+        with pytest.raises(NoSuchObject):
+            await Paced(case.store, Pacer(Aimd(), Limits()), Priority.DRAIN, repeats=Repeats()).head(key("absent"))
 
 
 async def test_one_key_that_cannot_be_looked_at_keeps_no_other(moto: S3Server) -> None:
