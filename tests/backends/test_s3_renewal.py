@@ -13,6 +13,7 @@ import pytest
 import trio
 from aiobotocore.credentials import AnyioRefreshableCredentials
 from botocore.credentials import Credentials
+from trio.testing import MockClock
 
 from fusecache.backends.options import S3Options
 from fusecache.backends.s3 import open_s3
@@ -72,18 +73,44 @@ async def test_credentials_of_a_role_are_fetched_again_although_they_seem_to_las
     assert len(fetched) == 1
 
 
+async def test_who_asked_with_the_old_keys_asks_again_when_others_have_replaced_them() -> None:
+    used = Credentials("old", "secret", "token")
+    renewal = of_file(used, *[Credentials("new", "other", None)] * 3)
+    assert await asked(renewal, "ExpiredToken")
+    assert await asked(renewal, "ExpiredToken"), "that answer was of a request that was under way then"
+
+
+async def test_new_keys_that_have_expired_too(autojump_clock: MockClock) -> None:
+    used = Credentials("old", "secret", "token")
+    renewal = of_file(used, *[Credentials("new", "other", None)] * 3)
+    assert await asked(renewal, "ExpiredToken")
+    await trio.sleep(600)
+    assert not await asked(renewal, "ExpiredToken")
+
+
 class _Expiring(BaseHTTPRequestHandler):
     """A store for which the key `OLD` has expired."""
 
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
+        self._answer(b"")
+
+    def do_GET(self) -> None:
+        self._answer(b"b")
+
+    def do_HEAD(self) -> None:
+        self._answer(b"b")
+
+    def _answer(self, data: bytes) -> None:
         expired = "Credential=OLD/" in self.headers["Authorization"]
-        body = b"<Error><Code>ExpiredToken</Code><Message>expired</Message></Error>" if expired else b""
+        body = b"<Error><Code>ExpiredToken</Code><Message>expired</Message></Error>" if expired else data
         self.send_response(400 if expired else 200)
         self.send_header("ETag", '"e"')
+        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         """Be quiet."""
@@ -99,13 +126,29 @@ def expiring() -> Iterator[str]:
         thread.join()
 
 
-async def test_a_client_takes_keys_that_a_tool_has_replaced(
-    expiring: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "credentials"
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The keys of a client."""
+    path = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
+    return path
+
+
+async def test_a_head_whose_answer_does_not_say_what_is_wrong(expiring: str, file: Path) -> None:
+    """It has no body, so that all it tells of an expired session is 400."""
+    file.write_text("[default]\naws_access_key_id = OLD\naws_secret_access_key = s\n")
+    async with open_s3(S3Options(bucket="bucket", endpoint_url=expiring, force_path_style=True)) as store:
+        with pytest.raises(AccessDenied, match="ExpiredToken"):
+            await store.head(ObjectKey("k"))
+        file.write_text("[default]\naws_access_key_id = NEW\naws_secret_access_key = s\n")
+        with pytest.raises(BackendUnavailable, match="tried again with other credentials"):
+            await store.head(ObjectKey("k"))
+        await store.head(ObjectKey("k"))
+
+
+async def test_a_client_takes_keys_that_a_tool_has_replaced(expiring: str, file: Path) -> None:
     file.write_text("[default]\naws_access_key_id = OLD\naws_secret_access_key = s\n")
     async with open_s3(S3Options(bucket="bucket", endpoint_url=expiring, force_path_style=True)) as store:
         with pytest.raises(AccessDenied, match="ExpiredToken"):

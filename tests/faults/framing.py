@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 END = b"\r\n\r\n"
 _HEADER = re.compile(
-    rb"\r\n(content-length|transfer-encoding|connection|expect|x-amz-copy-source):[ \t]*([^\r]*)", re.IGNORECASE
+    rb"\r\n(content-length|transfer-encoding|connection|expect|x-amz-copy-source|x-amz-security-token):[ \t]*([^\r]*)",
+    re.IGNORECASE,
 )
 
 
@@ -28,6 +29,8 @@ class Head:
     expects: bool
     """Whoever sent it waits for a 100 before the body."""
     is_copy: bool
+    token: str = ""
+    """Of the session that it is signed for."""
 
     @property
     def status(self) -> int:
@@ -49,6 +52,7 @@ def parse(raw: bytes) -> Head:
         found.get(b"connection", b"").lower() == b"close",
         b"expect" in found,
         b"x-amz-copy-source" in found,
+        found.get(b"x-amz-security-token", b"").decode("latin-1"),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -66,3 +67,29 @@ def insert_as_hive(table: Path, run: int, parts: int) -> int:
         (scratch / "-ext-10000" / name).rename(table / name)
     shutil.rmtree(scratch)
     return parts
+
+
+def prepare(root: Path) -> None:
+    """Write the files that `work` renames and removes."""
+    for name in ("renamed", "gone"):
+        (root / name).write_bytes(name.encode())
+
+
+def work(root: Path, parts: int) -> None:
+    """Overwrite a finished table, write others, move one, add to one as Hive does, and something of everything else.
+
+    Of the tables `old0` and `old1`, and of what was prepared.
+    """
+    write_table(root / "old0", 2, parts)
+    write_table(root / "new0", 1, parts)
+    (root / "old1").rename(root / "moved")
+    (root / "hive").mkdir()
+    insert_as_hive(root / "hive", 1, parts)
+    (root / "large").write_bytes(os.urandom(12 << 20))
+    (root / "renamed").rename(root / "elsewhere")
+    (root / "gone").unlink()
+    (root / "empty").mkdir()
+    (root / "small").mkdir()
+    for number in range(parts):
+        (root / "small" / f"{number}").write_bytes(b"%d" % number)
+    write_table(root / "old0", 3, parts)

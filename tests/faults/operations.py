@@ -32,21 +32,23 @@ class Operation(NamedTuple):
     name: str
     key: str
     """Without the bucket; of a listing its prefix, "" where there is none."""
+    token: str = ""
+    """Of the session that it is signed for."""
 
     @property
     def kind(self) -> str:
         return KINDS.get(self.name, "other")
 
 
-def operation_of(method: str, target: str, *, is_copy: bool) -> Operation:
+def operation_of(method: str, target: str, *, is_copy: bool, token: str = "") -> Operation:
     """Return what a request is; `is_copy`: it has the header `x-amz-copy-source`."""
     parts = urlsplit(target)
     _, _, path = parts.path.partition("/")
     _, _, key = path.partition("/")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     if key:
-        return Operation(_of_object(method, query, is_copy=is_copy), unquote(key))
-    return Operation(_of_bucket(method, query), query.get("prefix", ""))
+        return Operation(_of_object(method, query, is_copy=is_copy), unquote(key), token)
+    return Operation(_of_bucket(method, query), query.get("prefix", ""), token)
 
 
 def _of_object(method: str, query: dict[str, str], *, is_copy: bool) -> str:

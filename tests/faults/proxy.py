@@ -124,7 +124,7 @@ class Proxy:
         """Carry out one request; False: the connection has ended with it."""
         await self._until(lambda dark: dark is not Dark.SWALLOWS)
         method, target, _ = head.first
-        operation = operation_of(method, target, is_copy=head.is_copy)
+        operation = operation_of(method, target, is_copy=head.is_copy, token=head.token)
         now = time.monotonic()
         exchange = _Exchange(head, operation, self._judge.judge(operation, now), now)
         try:

@@ -47,6 +47,8 @@ class Fault:
     prefix: str = ""
     """Of the keys."""
     suffix: str = ""
+    token: str = ""
+    """Only requests that are signed for this session."""
     status: int = 500
     code: str = "InternalError"
     retry_after_s: float | None = None
@@ -143,7 +145,7 @@ class Judge:
 
     def _faults(self, operation: Operation) -> Iterator[Fault]:
         found = (each for each in self.rules.faults if _is_for(each.kinds, each.prefix, operation))
-        return (each for each in found if operation.key.endswith(each.suffix))
+        return (each for each in found if operation.key.endswith(each.suffix) and each.token in ("", operation.token))
 
     def _take(self, limit: Limit, now: float) -> bool:
         return self._tokens.setdefault(limit, _Tokens(limit, limit.burst, now)).take(now)

@@ -38,7 +38,7 @@ GET = Operation("GetObject", "t/a")
     ],
 )
 def test_operations(method: str, target: str, is_copy: bool, name: str, key: str) -> None:
-    assert operation_of(method, target, is_copy=is_copy) == (name, key)
+    assert operation_of(method, target, is_copy=is_copy) == Operation(name, key)
 
 
 def test_every_nth_request_of_its_kind_fails() -> None:
@@ -52,6 +52,14 @@ def test_a_fault_is_for_keys() -> None:
     assert judge.judge(PUT, 0.0).do is Do.DROP_AFTER
     assert judge.judge(Operation("PutObject", "t/b"), 0.0) == PASSED
     assert judge.judge(Operation("PutObject", "u/a"), 0.0) == PASSED
+
+
+def test_a_fault_of_a_session() -> None:
+    judge = Judge(Rules(faults=(Fault(do=Do.ANSWER, status=400, code="ExpiredToken", token="old"),)))
+    head = parse(b"PUT /b/t/a HTTP/1.1\r\nX-Amz-Security-Token: old\r\n\r\n")
+    expired = operation_of("PUT", "/b/t/a", is_copy=False, token=head.token)
+    assert judge.judge(expired, 0.0).code == "ExpiredToken"
+    assert judge.judge(PUT, 0.0) == judge.judge(PUT._replace(token="new"), 0.0) == PASSED
 
 
 def test_a_limit_lets_through_its_burst_and_then_its_rate() -> None:

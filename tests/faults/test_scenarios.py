@@ -6,16 +6,15 @@ bucket equals the tree. How fast it gets there is measured by `bench.pace`.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from fusecache.control.protocol import ExitCode
 from tests.amounts import IS_SOAK, amount
-from tests.faults.jobs import MARKER, etag_of, insert_as_hive, write_table
+from tests.faults.drain import drain
+from tests.faults.jobs import MARKER, etag_of, prepare, work, write_table
 from tests.faults.rules import Dark, Do, Fault, Limit, Rules
 from tests.faults.server import FaultServer
 from tests.faults.watcher import Watcher, watching
@@ -26,7 +25,6 @@ pytestmark = [pytest.mark.mount, pytest.mark.slow]
 TABLES = amount("FUSECACHE_TABLES", usual=3, soak=20)
 PARTS = amount("FUSECACHE_PARTS", usual=30, soak=240)
 DARK_S = amount("FUSECACHE_DARK_S", usual=4, soak=60)
-DRAIN_S = 240.0
 BUSY_REQUESTS, BUSY_S = 10, 2.0
 """When a drain is in full swing: after so many requests, or so long if none is answered."""
 
@@ -90,14 +88,13 @@ def test_jobs_over_a_store_in_trouble(
     mount = mounts(store, "--persist-delay", "200ms", "--multipart-threshold", "8M", "--part-size", "5M")
     for number in range(TABLES):
         write_table(mount.path / f"old{number}", 1, PARTS)
-    for name in ("renamed", "gone"):
-        (mount.path / name).write_bytes(name.encode())
+    prepare(mount.path)
     drain(mount)
     expected = {(f"old{number}/", _marker_of(mount, f"old{number}")) for number in range(TABLES)}
     faults.news()
 
     faults.follow(trouble.stages[0][0])
-    _work(mount)
+    work(mount.path, PARTS)
     after = tree(mount.path)
     for rules, lasts_s in trouble.stages:
         faults.follow(rules)
@@ -114,32 +111,6 @@ def test_jobs_over_a_store_in_trouble(
     expected |= {(f"{name}/", _marker_of(mount, name)) for name in ("old0", "new0", "moved")}
     watcher.look()
     assert watcher.believed >= expected
-
-
-def drain(mount: Mount) -> None:
-    """Flush until all is in the store, however long the store takes."""
-    until = time.monotonic() + DRAIN_S
-    while (done := mount.run("flush", "--deadline", "20s", mount.path)).returncode == ExitCode.DEADLINE:
-        assert time.monotonic() < until, done.stdout
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _work(mount: Mount) -> None:
-    """Overwrite a finished table, write others, move one, add to one as Hive does, and something of everything else."""
-    root = mount.path
-    write_table(root / "old0", 2, PARTS)
-    write_table(root / "new0", 1, PARTS)
-    (root / "old1").rename(root / "moved")
-    (root / "hive").mkdir()
-    insert_as_hive(root / "hive", 1, PARTS)
-    (root / "large").write_bytes(os.urandom(12 << 20))
-    (root / "renamed").rename(root / "elsewhere")
-    (root / "gone").unlink()
-    (root / "empty").mkdir()
-    (root / "small").mkdir()
-    for number in range(PARTS):
-        (root / "small" / f"{number}").write_bytes(b"%d" % number)
-    write_table(root / "old0", 3, PARTS)
 
 
 def _kill_while_it_drains(mount: Mount, faults: FaultServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from fusecache.backends.options import S3Options
@@ -76,8 +77,12 @@ class S3Bucket:
     async def glance(self, key: ObjectKey, *, if_match: ETag | None = None) -> dict[str, Any]:
         """The same, for whoever writes there next: of NoSuchObject the bucket may be the reason, or a proxy."""
         condition = None if if_match is None else quoted(if_match)
-        with translated(self.what("HEAD", key)):
-            return await self.client.head_object(**self.args(key, IfMatch=condition))
+        try:
+            with translated(self.what("HEAD", key)):
+                return await self.client.head_object(**self.args(key, IfMatch=condition))
+        except StoreRefused:
+            await self._first_byte(key)  # 400 may mean that a session has expired: only a body says so
+            raise
 
     async def _look_again(self, key: ObjectKey) -> None:
         """See that a key is absent, by an answer with a body: a HEAD's 404 does not tell what it is that is absent.
@@ -85,16 +90,17 @@ class S3Bucket:
         Raises:
             BackendError: something else is, or nothing is by now.
         """
-        what = self.what("GET", key)
         try:
-            with translated(what):
-                async with (await self.client.get_object(**self.args(key, Range="bytes=0-0")))["Body"]:
-                    pass
+            await self._first_byte(key)
         except NoSuchObject:
             return
-        except StoreRefused:
-            pass  # it is there, and empty: it has no first byte
-        raise BackendUnavailable(f"{what}: not found at first, and there a moment later")
+        raise BackendUnavailable(f"{self.what('GET', key)}: not found at first, and there a moment later")
+
+    async def _first_byte(self, key: ObjectKey) -> None:
+        """Read it, if there is one: what is empty is refused that."""
+        with suppress(StoreRefused), translated(self.what("GET", key)):
+            async with (await self.client.get_object(**self.args(key, Range="bytes=0-0")))["Body"]:
+                pass
 
     async def delete(self, key: ObjectKey, *, if_match: ETag | None = None) -> None:
         """Delete one key; an absent one may raise NoSuchObject."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import trio
 from botocore.credentials import Credentials, RefreshableCredentials
 
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
@@ -13,6 +14,8 @@ EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequi
 RENEWED = "fusecache-renewed"
 """In the `Error` of such an answer: other credentials are used from now on, so that asking again makes sense."""
 
+_UNDER_WAY_S = 60.0
+"""How long requests may be answered that were signed before others have replaced the credentials."""
 _MAY_BE_REPLACED = EXPIRED | {"InvalidAccessKeyId", "XAdminUserNotFound", "InvalidToken"}
 """Keys that somebody has rotated away."""
 
@@ -27,6 +30,7 @@ class Renewal:
         """`current` gives the credentials in use, `reload` looks through the chain anew."""
         self._current = current
         self._reload = reload
+        self._replaced_s = float("-inf")
 
     async def __call__(self, *, parsed: Mapping[str, Any], **_: object) -> None:
         """Note in the answer whether the next request will be signed with other credentials."""
@@ -45,6 +49,7 @@ class Renewal:
         if found is None or isinstance(found, RefreshableCredentials):
             return False
         if (found.access_key, found.secret_key, found.token) == (used.access_key, used.secret_key, used.token):
-            return False
+            return trio.current_time() < self._replaced_s + _UNDER_WAY_S
+        self._replaced_s = trio.current_time()
         used.access_key, used.secret_key, used.token = found.access_key, found.secret_key, found.token
         return True
