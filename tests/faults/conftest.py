@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.amounts import amount
 from tests.conftest import Servers, new_bucket, use_server
 from tests.faults.server import FaultServer, fault_server
 from tests.mount.harness import Mounts, Store, s3_store, watched
 
-DEADLINE_S = 300.0
+DEADLINE_S = float(amount("FUSECACHE_DEADLINE_S", usual=300, soak=900))
 
 
 @pytest.fixture

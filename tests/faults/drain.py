@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 from fusecache.control.protocol import ExitCode
+from tests.amounts import amount
 from tests.mount.harness import Mount
 
-DRAIN_S = 240.0
+DRAIN_S = amount("FUSECACHE_DRAIN_S", usual=240, soak=600)
 
 
 def drain(mount: Mount) -> None:

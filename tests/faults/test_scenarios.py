@@ -50,6 +50,11 @@ def _writes(per_s: float) -> Rules:
     return Rules(limits=(Limit(per_s=per_s, burst=per_s / 4, kinds=("write", "copy", "delete")),))
 
 
+def _to_the_end(rules: Rules) -> tuple[tuple[Rules, float], ...]:
+    """Until all is drained; at the size of a soak, where that would take half an hour, for two minutes."""
+    return ((rules, 2.0 * DARK_S), (WELL, 0.0)) if IS_SOAK else ((rules, 0.0),)
+
+
 WELL = Rules()
 REFUSED = Rules(faults=(Fault(do=Do.ANSWER, every=2, status=503, code="SlowDown"),))
 """However slowly they come."""
@@ -59,14 +64,14 @@ TROUBLES = (
     Trouble("refuses", ((Rules(dark=Dark.REFUSES), DARK_S), (WELL, 0.0))),
     Trouble("swallows", ((Rules(dark=Dark.SWALLOWS), DARK_S), (WELL, 0.0))),
     Trouble("all fail", ((_every(1, Do.ANSWER), DARK_S), (WELL, 0.0))),
-    Trouble("every 2nd fails", ((_every(2, Do.ANSWER), 0.0),)),
-    Trouble("every 3rd fails", ((_every(3, Do.ANSWER), 0.0),)),
-    Trouble("every 5th fails", ((_every(5, Do.ANSWER), 0.0),)),
-    Trouble("every 2nd is refused", ((REFUSED, 0.0),)),
-    Trouble("every 2nd is lost", ((_every(2, Do.DROP_BEFORE), 0.0),)),
-    Trouble("every 2nd is not answered", ((_every(2, Do.DROP_AFTER), 0.0),)),
-    Trouble("every 2nd is cut off", ((_every(2, Do.CUT_REQUEST), 0.0),)),
-    Trouble("every 2nd is answered in part", ((_every(2, Do.CUT_ANSWER), 0.0),)),
+    Trouble("every 2nd fails", _to_the_end(_every(2, Do.ANSWER))),
+    Trouble("every 3rd fails", _to_the_end(_every(3, Do.ANSWER))),
+    Trouble("every 5th fails", _to_the_end(_every(5, Do.ANSWER))),
+    Trouble("every 2nd is refused", _to_the_end(REFUSED)),
+    Trouble("every 2nd is lost", _to_the_end(_every(2, Do.DROP_BEFORE))),
+    Trouble("every 2nd is not answered", _to_the_end(_every(2, Do.DROP_AFTER))),
+    Trouble("every 2nd is cut off", _to_the_end(_every(2, Do.CUT_REQUEST))),
+    Trouble("every 2nd is answered in part", _to_the_end(_every(2, Do.CUT_ANSWER))),
 )
 
 
