@@ -74,6 +74,10 @@ class Backend(Protocol):
         """Return what the store knows of `key`, metadata included (names lower-case)."""
         ...
 
+    async def glance(self, key: ObjectKey) -> ObjectInfo | None:
+        """As `head`, for whoever writes to `key` next; None: nothing was found, maybe as the store itself is gone."""
+        ...
+
     async def list(
         self,
         prefix: str,

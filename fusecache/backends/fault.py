@@ -60,6 +60,9 @@ class FaultyBackend:
     async def head(self, key: ObjectKey) -> ObjectInfo:
         return await self._call(self._inner.head(key))
 
+    async def glance(self, key: ObjectKey) -> ObjectInfo | None:
+        return await self._call(self._inner.glance(key))
+
     async def list(
         self,
         prefix: str,

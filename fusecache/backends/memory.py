@@ -76,6 +76,12 @@ class MemoryBackend:
         await trio.lowlevel.checkpoint()
         return self._stored(key, None).info
 
+    async def glance(self, key: ObjectKey) -> ObjectInfo | None:
+        try:
+            return await self.head(key)
+        except NoSuchObject:
+            return None
+
     async def list(
         self,
         prefix: str,

@@ -59,6 +59,9 @@ class RetryingReader:
     async def head(self, key: ObjectKey) -> ObjectInfo:
         return await self._patiently(lambda: self._inner.head(key))
 
+    async def glance(self, key: ObjectKey) -> ObjectInfo | None:
+        return await self._patiently(lambda: self._inner.glance(key))
+
     async def list(
         self,
         prefix: str,

@@ -109,7 +109,7 @@ class Overwriter:
             try:
                 return await attempt()
             except PreconditionFailed:
-                found = await self.look(store, key)
+                found = await self._glance(store, key)
             is_made = found is not None and is_retry and self._signer.is_ours(found) and signed(found) == signature
             if found is not None and is_made and await holds(found):
                 return found.etag
@@ -135,7 +135,7 @@ class Overwriter:
         Raises:
             TheirsStays: if it `may_yield`, and what is there is to stay.
         """
-        await self._make_way(store, key, await self.look(store, key), is_retry=is_retry, may_yield=may_yield)
+        await self._make_way(store, key, await self._glance(store, key), is_retry=is_retry, may_yield=may_yield)
 
     async def _make_way(
         self, store: StoreNo, key: ObjectKey, found: ObjectInfo | None, *, is_retry: bool, may_yield: bool
@@ -153,6 +153,10 @@ class Overwriter:
                     await self._keep_aside(store, found)
         return Condition(found.etag)
 
+    async def _glance(self, store: StoreNo, key: ObjectKey) -> ObjectInfo | None:
+        async with self._slots:
+            return await self._backends[store].glance(key)
+
     def _is_unsure(self, store: StoreNo, key: ObjectKey) -> bool:
         """Whether another task may have made an object there without knowing: one to be deleted, or a relocation's."""
         if any(task.unsure for task in self._t.tasks.deletes_of(store, key)):
@@ -165,7 +169,7 @@ class Overwriter:
         backend, source = self._backends[store], LowerId(store, found.key, found.etag)
         for number in itertools.count(1):
             aside = aside_key(found, number, max_bytes=backend.capabilities.max_key_bytes)
-            kept = await self.look(store, aside)
+            kept = await self._glance(store, aside)
             if kept is None:
                 break
             if self._signer.is_ours(kept):

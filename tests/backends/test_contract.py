@@ -63,6 +63,7 @@ async def test_put_replaces(store: Backend) -> None:
 async def test_mtime_is_when_it_was_put(store: Backend) -> None:
     await put(store, "a")
     head = await store.head(key("a"))
+    assert await store.glance(key("a")) == head
     (listed,) = (await list_all(store, "")).objects
     assert listed.metadata is None
     assert abs(head.mtime_ns - listed.mtime_ns) < 1_000_000_000  # HEAD tells whole seconds
@@ -106,6 +107,7 @@ async def test_absent(store: Backend) -> None:
         with pytest.raises(NoSuchObject):
             await store.get(key("absent"), Extent(0, 1), if_match=if_match)
     assert await names(store) == []
+    assert await store.glance(key("absent")) is None
 
 
 @pytest.mark.parametrize("name", ODD_NAMES.values(), ids=ODD_NAMES.keys())

@@ -68,6 +68,7 @@ async def test_what_a_bucket_that_is_gone_does_not_show_is_not_absent(s3_server:
             await store.delete([key("a")], if_match=[WRONG])
         with pytest.raises(NoSuchStore):
             await store.copy(key("a"), key("b"), if_match=WRONG, size=1, metadata=None)
+        assert await store.glance(key("a")) is None, "who writes there is told"
 
 
 async def test_nobody_listens(moto: S3Server) -> None:

@@ -67,6 +67,12 @@ class LocalBackend:
     async def head(self, key: ObjectKey) -> ObjectInfo:
         return await self._run(f"HEAD {key}", lambda: self._tree.info(key, metadata=True))
 
+    async def glance(self, key: ObjectKey) -> ObjectInfo | None:
+        try:
+            return await self.head(key)
+        except NoSuchObject:
+            return None
+
     async def list(
         self,
         prefix: str,

@@ -47,6 +47,9 @@ class Paced:
     async def head(self, key: ObjectKey) -> ObjectInfo:
         return await self._ask(RequestClass.READ, key, lambda: self._inner.head(key))
 
+    async def glance(self, key: ObjectKey) -> ObjectInfo | None:
+        return await self._ask(RequestClass.READ, key, lambda: self._inner.glance(key))
+
     async def list(
         self,
         prefix: str,

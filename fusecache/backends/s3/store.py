@@ -128,6 +128,12 @@ class S3Backend:
     async def head(self, key: ObjectKey) -> ObjectInfo:
         return info_of_head(key, await self._bucket.head(key))
 
+    async def glance(self, key: ObjectKey) -> ObjectInfo | None:
+        try:
+            return info_of_head(key, await self._bucket.glance(key))
+        except NoSuchObject:
+            return None
+
     async def list(
         self,
         prefix: str,
