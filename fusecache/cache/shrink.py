@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fusecache.cache.content import Content
+from fusecache.cache.sparse import ContentLost
 
 _STEP_BYTES = 16 << 20
 """So much at a time, some milliseconds of the file system's."""
@@ -20,11 +23,12 @@ def can_shrink(content: Content) -> bool:
 def shrink(content: Content, wanted: int) -> int:
     """Take its blocks off the disk, from the first on, until so many bytes are free; return how many that are.
 
-    A sequential reader has been there already. Raises ContentLost: the disk makes no holes.
+    A sequential reader has been there already. A disk that makes no holes keeps them.
     """
     assert content.presence is not None
     freed = 0
-    while freed < wanted and (blocks := content.presence.first(max(1, _STEP_BYTES // content.block_size))):
-        left = -(-(wanted - freed) // content.block_size)
-        freed += content.lose(blocks[: max(1, left)])
+    with suppress(ContentLost):
+        while freed < wanted and (blocks := content.presence.first(max(1, _STEP_BYTES // content.block_size))):
+            left = -(-(wanted - freed) // content.block_size)
+            freed += content.lose(blocks[: max(1, left)])
     return freed

@@ -133,10 +133,15 @@ class Recovery:
         return sums is not None and inode.base is None and self._contents.proves(inode.ino, inode.size, sums)
 
     def _shortened(self, inode: Inode, held: Held) -> Held | None:
-        """A later truncation may have reached the disk, and the row that told of it not; None: the file is lost."""
+        """A later truncation may have reached the disk, and the row that told of it not; None: the file is lost.
+
+        Of a file of which every byte is the store's, or a zero, nobody has synced how long it is here.
+        """
+        if held.base_size is not None and not any(held.blocks or b""):
+            return held
         found = self._contents.stat(inode.ino)
         if found is None:
-            return None if held.size and (held.base_size is None or any(held.blocks or b"")) else held
+            return None if held.size else held
         if found.st_size >= held.size:
             return held
         base_size = None if held.base_size is None else min(held.base_size, found.st_size)

@@ -66,6 +66,22 @@ async def test_what_was_written_since_counts_if_all_of_it_is_there(
         assert await world.read_file("a") == found
 
 
+async def test_a_file_of_which_nothing_is_here_is_as_long_as_it_was(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """It was cut, so there is a content file, of no bytes: how long that is, nobody has synced."""
+    store = RecordedStore()
+    await store.foreign({"a": LARGE})
+    async with a_drained_world(tmp_path, store, boot_id="before") as world:
+        await world.truncate("a", 50_000)
+        await world.upkeep.seal()
+        await world.fs.fsyncdir()
+        ino = (await world.stat("a")).ino
+    content(tmp_path, ino).write_bytes(b"")
+    async with a_drained_world(tmp_path, store, boot_id="after") as world:
+        assert await world.read_file("a") == LARGE[:50_000]
+        await world.settle()
+        assert store.content("a") == LARGE[:50_000]
+
+
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("old", [SMALL, LARGE], ids=["few", "many"])
 async def test_a_file_that_was_emptied_is_what_it_was(

@@ -8,8 +8,11 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import trio
+
 from fusecache.types import ROOT_INO, HandleNo
 from tests.fs.draining import Drained, RecordedStore
+from tests.fs.room import Disk
 from tests.power.disk import PAGE
 
 Found = dict[str, bytes]
@@ -84,8 +87,11 @@ class SnapshotStore(RecordedStore):
 class Application:
     """Does random things, and keeps the model of them."""
 
-    def __init__(self, world: Drained, rng: random.Random, log_end: Callable[[], int], bases: dict[str, bytes]) -> None:
+    def __init__(
+        self, world: Drained, disk: Disk, rng: random.Random, log_end: Callable[[], int], bases: dict[str, bytes]
+    ) -> None:
         self._world = world
+        self._disk = disk
         self._rng = rng
         self._log_end = log_end
         self._count = 0
@@ -123,7 +129,7 @@ class Application:
     async def step(self) -> None:
         """Do one thing, and note what it was."""
         kinds = ["write", "replace", "append", "patch", "unlink", "rename", "fsyncdir", "upkeep", "settle", "truncate"]
-        kind = self._rng.choice([*kinds, "write", "replace", "append", "patch"])
+        kind = self._rng.choice([*kinds, "write", "replace", "append", "patch", "evict"])
         path = self._rng.choice(PATHS)
         if kind in ("append", "patch", "unlink", "rename", "truncate") and path not in self._tree:
             kind = "write"
@@ -213,6 +219,20 @@ class Application:
     async def _settle(self, path: str) -> None:
         await self._world.settle()
 
+    async def _evict(self, path: str) -> str:
+        """Others fill the disk the moment that the store has everything, also what was synced just now: it goes."""
+        told = await self._write(path)
+        number = await self._world.open(path, os.O_WRONLY)
+        await self._fsync(self._tree[path], number)
+        await self._world.close(number)
+        with trio.fail_after(3600):
+            while self._world.tasks_left():  # noqa: ASYNC110 - a flush would end later, with what it left synced
+                await trio.sleep(0.01)
+        self._disk.others = self._disk.size
+        freed = await self._world.releaser.make_room()
+        self._disk.others = 0
+        return f"{told}; {freed} bytes are given up"
+
 
 def objections(states: list[State], number: int, found: Found, stored: Found) -> list[str]:
     """Return why `found` cannot be, after a power loss before state `number` was reached; empty if it may.
@@ -228,6 +248,14 @@ def objections(states: list[State], number: int, found: Found, stored: Found) ->
         if not told:
             return []
     return told
+
+
+def false_alarms(states: list[State], number: int, aside: list[str]) -> list[str]:
+    """Return what was put `aside` though it was synced, and not changed since, whenever the names may be of."""
+    before, after = states[number - 1], states[number]
+    trees = [states[k].tree for k in range(before.names_synced, number + 1)]
+    unchanged = {n for n, synced in before.synced.items() if synced == after.latest[n]}
+    return [path for path in aside if all(path in tree and tree[path].number in unchanged for tree in trees)]
 
 
 def _against(
