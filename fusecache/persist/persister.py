@@ -29,6 +29,7 @@ from fusecache.persist.holds import Holds
 from fusecache.persist.pages import pages
 from fusecache.persist.paths import Paths
 from fusecache.persist.plan import Job, Plan, Planner
+from fusecache.persist.remembered import Remembered
 from fusecache.persist.removed import Removed
 from fusecache.persist.report import DrainReport, Reporter
 from fusecache.persist.settings import Settings
@@ -106,6 +107,7 @@ class Persister:
             self._tools, durability, self._reporter, census, open_for_writing=open_for_writing, ring=self.ring
         )
         self._paths = Paths(namespace.tables)
+        self._remembered = Remembered(namespace.database, pacers, wall_ns=wall_ns)
         self.through = Through(self._tools, barriers, self._flusher, ring=self.ring, patience_s=settings.patience_s)
 
     def __repr__(self) -> str:
@@ -279,6 +281,7 @@ class Persister:
             await trio.sleep(_CHECKPOINT_S)
             with suppress(NoSpace):
                 self._ns.tables.spared.save()
+                self._remembered.save()
             await self._durability.checkpoint()
 
     # --- workers ---

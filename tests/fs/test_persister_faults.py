@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from fusecache.backends.fault import FaultyBackend
+from fusecache.backends.pace import Aimd, Limits, Paced, Pacer, Priority
 from fusecache.errors import AccessDenied, BackendUnavailable, Throttled, TransientBackendError
 from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
 from tests.fs.harness import pattern
@@ -146,3 +147,29 @@ async def test_an_absent_store_makes_the_drain_late(tmp_path: Path, autojump_clo
         store.is_there = True
         await trio.sleep(40)
         assert store.objects() == {"a": b"1"}
+
+
+async def test_after_a_restart_the_pace_that_the_store_took_is_kept(tmp_path: Path, autojump_clock: MockClock) -> None:
+    class Busy(RecordedStore):
+        """Takes five writes a second."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.refused, self._full_s = 0, 0.0
+
+        async def _record(self, request: str) -> None:
+            full_s = max(self._full_s, trio.current_time()) + 0.2
+            if full_s > trio.current_time() + 1.0:
+                self.refused += 1
+                raise Throttled("slow down")
+            self._full_s = full_s
+            await super()._record(request)
+
+    store = Busy()
+    for refused in (range(60, 1000), range(40)):
+        pacer, store.refused = Pacer(Aimd(), Limits()), 0
+        async with a_drained_world(tmp_path, store, pacer=pacer, through=Paced(store, pacer, Priority.DRAIN)) as world:
+            for number in range(100):
+                await world.write_file(f"f{number}", str(refused).encode())
+            await trio.sleep(20)
+        assert store.refused in refused

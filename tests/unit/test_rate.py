@@ -169,6 +169,30 @@ def test_a_limit_beside_such_refusals_does_not_stop_it(every: int, limit: float)
     assert sum(run.refused[second] for second in range(10, 120)) <= 110 * limit
 
 
+def test_what_was_learned_before_spares_a_later_process_the_refusals() -> None:
+    limits: dict[str, Limit] = {"": lambda _: 100.0, "hot/": lambda _: 20.0}
+    keys, learned = ["hot/a", "cold/a", "cold/b", "c/d"], rates()
+    first = Run(learned, limits, burst_s=0.1).until(60.0, keys)
+    assert "hot/" in learned.known()
+    again = Prefixes(KNOBS, per_s=KNOBS.initial_rate, now_s=0.0, known=learned.known())
+    later = Run(again, limits, burst_s=0.1).until(5.0, keys)
+    assert sum(first.refused[second] for second in range(5)) > 30
+    assert sum(later.refused[second] for second in range(5)) <= 0.05 * 5 * later.mean(0, 5)
+    assert later.mean(0, 5) >= 0.8 * 100
+
+
+def test_a_limit_that_was_lifted_since_it_was_hit_is_not_remembered() -> None:
+    learned = rates()
+    Run(learned, {"": lambda s: 20.0 if s < 20 else 1e9}, burst_s=0.1).until(60.0, ["t/a"])
+    assert learned.known()[""] > 0.8 * MACHINE_PER_S
+
+
+def test_of_a_store_that_refused_nothing_there_is_nothing_to_remember() -> None:
+    learned = rates()
+    Run(learned, {}, burst_s=1.0).until(20.0, ["t/a"])
+    assert learned.known() == {}
+
+
 def test_one_decrease_a_burst() -> None:
     rate = Rate(KNOBS, per_s=100.0, now_s=0.0)
     assert rate.refused(1.0, asked_s=0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +19,10 @@ from fusecache.errors import BackendUnavailable, Throttled
 _READS_PER_S = 5500.0
 """What S3 says it takes for each prefix; readers wait for the answer, so they do not begin gently."""
 _RECENT_S = 5.0
+
+
+Known = Mapping[str, Mapping[str, float]]
+"""By class and prefix, how many requests a second a store is known to take, since it has refused more."""
 
 
 class RequestClass(Enum):
@@ -68,6 +72,7 @@ class Pacer:
         self._bytes, self._requests = Turns(limits.upload_bytes_per_s), Turns(limits.requests_per_s)
         self._tuned = trio.Event()
         self._lanes: dict[RequestClass, _Lane] = {}
+        self._recalled: Known = {}
         self._outage = Outage()
         self._reached = trio.Event()
         self._refused_s = self._held_s = self._held_by_bytes_s = self._answered_s = float("-inf")
@@ -134,6 +139,15 @@ class Pacer:
             for prefix, per_s in lane.rates.rates()
         ]
 
+    def known(self) -> Known:
+        """Return what was learned from refusals: a later process may `recall` it."""
+        found = {kind.value: lane.rates.known() for kind, lane in self._lanes.items()}
+        return {kind: rates for kind, rates in {**self._recalled, **found}.items() if rates}
+
+    def recall(self, known: Known) -> None:
+        """Begin with what was learned earlier, of each class that nothing was asked of yet."""
+        self._recalled = known
+
     def reason(self) -> str | None:
         """Return what holds the drain up now, in words; None if it is not the pace."""
         now_s = self._clock()
@@ -152,7 +166,8 @@ class Pacer:
         if lane is None:
             is_read = kind in (RequestClass.READ, RequestClass.LIST)
             per_s = _READS_PER_S if is_read else self._knobs.initial_rate
-            lane = self._lanes[kind] = _Lane(Prefixes(self._knobs, per_s=per_s, now_s=self._clock()))
+            known = self._recalled.get(kind.value, {})
+            lane = self._lanes[kind] = _Lane(Prefixes(self._knobs, per_s=per_s, now_s=self._clock(), known=known))
         return lane
 
     # --- before ---

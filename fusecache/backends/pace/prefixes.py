@@ -6,7 +6,8 @@ well be the whole bucket's, or a person's. All begin with one rate; a prefix get
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from fusecache.backends.pace.knobs import Aimd
 from fusecache.backends.pace.rate import Rate
@@ -18,14 +19,18 @@ _ENOUGH = 8
 """Requests elsewhere that were accepted while one prefix was refused in so many bursts: then it is that prefix."""
 _CALM_S = 60.0
 """A prefix that was not refused for so long needs no rate of its own any more."""
+_NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Prefixes:
     """The rates of one class of requests: pure, its caller brings the time in seconds."""
 
-    def __init__(self, knobs: Aimd, *, per_s: float, now_s: float) -> None:
+    def __init__(self, knobs: Aimd, *, per_s: float, now_s: float, known: Mapping[str, float] = _NOTHING) -> None:
+        """`known` as that of an earlier process: prefixes that had a rate begin with it."""
         self._knobs = knobs
         self._nodes = {"": _Node(Rate(knobs, per_s=per_s, now_s=now_s))}
+        for prefix, accepted in known.items():
+            self._nodes[prefix] = _Node(Rate(knobs, per_s=accepted, now_s=now_s, slowed_s=now_s, knee=accepted))
 
     def turn(self, key: str, now_s: float, *, is_first: bool) -> float:
         """Take a turn for a request about `key` and return when it is: of its prefix's rate and of those above."""
@@ -70,6 +75,11 @@ class Prefixes:
         """Yield each prefix that has a rate, "" for all, and its requests a second."""
         for prefix, node in sorted(self._nodes.items()):
             yield prefix, node.rate.per_s
+
+    def known(self) -> dict[str, float]:
+        """Return the requests a second that the store is known to take, by prefix; none before it refuses some."""
+        rates = ((prefix, node.rate.accepted_per_s) for prefix, node in sorted(self._nodes.items()))
+        return {prefix: per_s for prefix, per_s in rates if per_s is not None}
 
     def _judge(self, node: _Node, now_s: float) -> None:
         """After some bursts: were all refused below one child, while others went through?"""

@@ -27,12 +27,20 @@ class Rate:
     not grow while nobody is held up by it.
     """
 
-    def __init__(self, knobs: Aimd, *, per_s: float, now_s: float, slowed_s: float = float("-inf")) -> None:
-        """`slowed_s`: when it was last lowered, under another name."""
+    def __init__(
+        self,
+        knobs: Aimd,
+        *,
+        per_s: float,
+        now_s: float,
+        slowed_s: float = float("-inf"),
+        knee: float | None = None,
+    ) -> None:
+        """`slowed_s`: when it was last lowered, under another name. `knee`: what is known already."""
         self._knobs = knobs
         self._turns = Turns(per_s)
         self._per_s = per_s
-        self._knee: float | None = None
+        self._knee = knee
         self._step = 0.0
         self._is_short = False
         self._adjusted_s = now_s
@@ -46,6 +54,11 @@ class Rate:
     @property
     def per_s(self) -> float:
         return self._per_s
+
+    @property
+    def accepted_per_s(self) -> float | None:
+        """What the store is known to take; None before it has refused anything."""
+        return None if self._knee is None else max(self._knee, self._per_s / 2)  # steps beyond the knee double
 
     def calm_s(self, now_s: float) -> float:
         """Return for how long nothing was refused."""
