@@ -11,6 +11,7 @@ from fusecache.backends.pace import Aimd, Limits, Pacer
 from fusecache.cache.contents import Contents
 from fusecache.cache.index import ContentIndex
 from fusecache.config import Config
+from fusecache.config.model import MAX_UPLOADS
 from fusecache.doctor.doctor import Doctor
 from fusecache.doctor.repair import Repairer
 from fusecache.fs.recovery import Recovery
@@ -117,7 +118,8 @@ def store_options(config: Config) -> StoreOptions:
         storage_class=config.storage_class,
         requester_pays=config.requester_pays,
         checksums=config.verify != "off",
-        max_connections=config.max_connections or config.max_uploads + MAX_GETS + _METADATA_REQUESTS,
+        # Each is made when it is needed: so there may be one for each upload that `tune` may allow later.
+        max_connections=config.max_connections or MAX_UPLOADS + MAX_GETS + _METADATA_REQUESTS,
     )
 
 

@@ -22,7 +22,7 @@ class StoreOptions:
     checksums: bool = True
     """Compare what the store tells of an object with what was sent."""
     max_connections: int = 64
-    """More requests than this at a time wait for a free connection."""
+    """More requests than this at a time wait for a free connection, of small objects or of others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

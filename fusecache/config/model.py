@@ -39,6 +39,10 @@ MARKERS = (
 """Names that tell readers that a tree is complete: uploaded after everything acknowledged before them."""
 
 
+MAX_UPLOADS = 256
+"""At once, whatever people say."""
+
+
 class Bound(NamedTuple):
     """What a field may be, and why not less or more."""
 
@@ -52,7 +56,7 @@ BOUNDS = (
     Bound("block_size", 64 * KIB, 16 * MIB, "below, requests cost more than bytes; above, a small read waits"),
     Bound("part_size", 5 * MIB, 5 * GIB, "S3 takes parts of 5 MiB to 5 GiB"),
     Bound("multipart_threshold", 1, 5 * GIB, "S3 takes up to 5 GiB in one PUT"),
-    Bound("max_uploads", 1, 256, "each upload holds a connection and a chunk of memory"),
+    Bound("max_uploads", 1, MAX_UPLOADS, "each upload holds a connection and a chunk of memory"),
     Bound("max_connections", 1, 1024, "each is a descriptor and a TLS session, and stores refuse crowds"),
     Bound("upload_limit", 64 * KIB, 1 << 40, "below, a part of a file takes longer than the store waits for it"),
     Bound("request_rate", 0.1, 1e6, "below, nothing arrives; above, it is no limit"),
@@ -120,7 +124,7 @@ class Config:
     """How long a SIGTERM drains: below what systemd grants a service that it stops (systemd/fusecache@.service)."""
     max_uploads: int = 16
     max_connections: int | None = None
-    """None: as many as `max_uploads`, readers and lookups may need at once."""
+    """None: as many as uploads, readers and lookups may need at once, whatever `max_uploads` is tuned to."""
     upload_limit: int | None = None
     """Bytes a second."""
     request_rate: float | None = None

@@ -72,7 +72,7 @@ OPTIONS = (
     Option("aimd_increase_increment", values.decimal, "First step up after a refusal, a part of the rate (0.05).", "X"),
     Option("aimd_reduction_factor", values.decimal, "A refusal divides the rate by this (2).", "X"),
     _duration("aimd_adjust_window", "How often the rate is adjusted (1s)."),
-    Option("max_connections", values.number, "How many connections to the store there may be (max-uploads + 48).", "N"),
+    Option("max_connections", values.number, "How many connections to the store there may be (304).", "N"),
     _size("multipart_threshold", "Larger files are uploaded in parts (16M)."),
     _size("part_size", "The size of these parts (16M)."),
     Option(

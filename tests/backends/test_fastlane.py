@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import trio
 
 from fusecache.backends.base import Backend
 from fusecache.backends.options import S3Options
@@ -28,6 +29,8 @@ class Server:
         self.answers: list[tuple[int, str, dict[str, str]]] = [(200, "", {"ETag": '"e"'})]
         self.lanes: list[str] = []
         self.keys: list[str] = []
+        self.gate = threading.Barrier(1)
+        """Answers are given to so many at a time."""
 
     @contextmanager
     def running(self) -> Iterator[str]:
@@ -51,6 +54,7 @@ class Server:
                 self.rfile.read(int(self.headers["Content-Length"]))
                 told.lanes.append("slow" if SLOW in self.headers["User-Agent"] else "fast")
                 told.keys.append(self.path)
+                told.gate.wait(timeout=30)
                 status, code, headers = told.answers.pop(0) if len(told.answers) > 1 else told.answers[0]
                 body = f"<Error><Code>{code}</Code><Message>told so</Message></Error>".encode() if code else b""
                 self.send_response(status)
@@ -154,3 +158,12 @@ async def test_no_answer_is_unavailable(server: Server) -> None:
     async with open_s3(S3Options(bucket="bucket", endpoint_url="http://127.0.0.1:1", force_path_style=True)) as store:
         with pytest.raises(BackendUnavailable):
             await store.put(key("a"), BytesSource(b"x"), metadata={})
+
+
+async def test_there_are_as_many_at_once_as_connections(server: Server) -> None:
+    server.gate = threading.Barrier(40)
+    async with opened(server, max_connections=40) as store:
+        async with trio.open_nursery() as nursery:
+            for number in range(80):
+                nursery.start_soon(put, store, f"k{number}")
+    assert (server.lanes, server.gate.broken) == (80 * ["fast"], False)

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 20
 """Such bodies are in memory anyway, and above it the CPU of a request does not matter."""
-_THREADS = 32
 _MAX_REFUSED = 1024
 """Keys that the store has throttled, which are remembered until they are sent again."""
 _PLAIN_KEY = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|$))[\w./=+,:@-]+", re.ASCII)
@@ -66,7 +65,7 @@ class FastLane:
         } | ({} if _is_aws(client) else {"endpoint": client.meta.endpoint_url})
         self._signer: tuple[str, str, str | None] | None = None
         self._store: S3Store | None = None
-        self._threads = trio.CapacityLimiter(_THREADS)
+        self._threads = trio.CapacityLimiter(options.max_connections)
         self._refused: dict[ObjectKey, None] = {}
 
     def takes(self, key: ObjectKey, source: Source) -> bool:
