@@ -47,8 +47,9 @@ MAX_COPY_BYTES = 5 << 30
 """CopyObject's limit at AWS."""
 READER_THREADS = 4
 """Local files read at a time for uploads: more would only compete for the same disk."""
-ROOM_BYTES = 96 << 20
-"""Of bodies that are read and not sent yet, six parts of 16 MiB. A body for which there is no room is read twice."""
+ROOM_BYTES = 64 << 20
+"""Of bodies that are read and not sent yet: with 16 parts of 16 MiB on their way two thirds are read once, the others
+twice. 128 MiB spare nearly all of it, and would bring the daemon close to 300 MiB with 100,000 files that wait."""
 
 
 @asynccontextmanager
