@@ -12,10 +12,12 @@ import trio
 from botocore.exceptions import ClientError
 
 from fusecache.backends.options import S3Options
+from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.client import S3Client, open_client
 from fusecache.backends.s3.store import S3Backend
 from fusecache.backends.sources import BytesSource
-from fusecache.errors import AccessDenied, PreconditionFailed, Throttled
+from fusecache.errors import AccessDenied, BackendUnavailable, PreconditionFailed, Throttled
+from fusecache.types import ETag, ObjectKey
 from tests.backends.helpers import WRONG, key, names, put, read
 from tests.servers import S3Server
 
@@ -171,6 +173,27 @@ async def test_a_refused_probe_settles_nothing(moto: S3Server, moto_bucket: str)
         requests.since()
         await store.put(key("b"), BytesSource(b"1"), metadata={}, if_none_match=True)
         assert requests.since() == {"put_object": 2}
+
+
+async def test_a_scratch_object_that_cannot_be_deleted_is_thought_of_again(
+    moto: S3Server, moto_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whoever asks next, as nobody else would: this server has made one of the copy that it was to refuse."""
+    real, failures = S3Bucket.delete, [BackendUnavailable("reset")] * 4
+
+    async def failing(bucket: S3Bucket, at: ObjectKey, *, if_match: ETag | None = None) -> None:
+        if failures:
+            raise failures.pop()
+        await real(bucket, at, if_match=if_match)
+
+    monkeypatch.setattr(S3Bucket, "delete", failing)
+    async with watched(moto, moto_bucket) as (store, _):
+        etag = await put(store, "a")
+        with pytest.raises(BackendUnavailable):
+            await store.copy(key("a"), key("b"), if_match=etag, size=4, metadata=None)
+        assert await names(store) == [SCRATCH, "a"]
+        await store.copy(key("a"), key("b"), if_match=etag, size=4, metadata=None)
+        assert await names(store) == ["a", "b"]
 
 
 # --- DELETE ---

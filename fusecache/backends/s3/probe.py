@@ -17,7 +17,7 @@ from fusecache.backends.pace import RequestClass
 from fusecache.backends.s3.bucket import S3Bucket
 from fusecache.backends.s3.errors import translated
 from fusecache.backends.s3.headers import etag_of, for_new_object, quoted, write_condition
-from fusecache.errors import AccessDenied, NoSuchObject, PreconditionFailed, StoreRefused
+from fusecache.errors import AccessDenied, NoSuchObject, PermanentBackendError, PreconditionFailed, StoreRefused
 from fusecache.types import Capabilities, ETag, ObjectKey
 
 NO_VERSION = ETag("0" * 32)
@@ -160,11 +160,11 @@ class Probes:
         except (AccessDenied, StoreRefused):
             return  # that key, or conditions at all, are not for us; the write itself shows which
         except PreconditionFailed:
-            self._write_conditions = Trust.KEPT  # and a dead run's scratch object may be there
+            found = Trust.KEPT  # and a dead run's scratch object may be there
         else:
-            self._write_conditions = Trust.IGNORED
-        with suppress(NoSuchObject):
-            await self._delete(SCRATCH)
+            found = Trust.IGNORED
+        await self._clear_scratch()
+        self._write_conditions = found
 
     async def _probe_copies(self, key: ObjectKey) -> None:
         """Copy `key` to where nobody looks, but under a condition that cannot hold."""
@@ -175,8 +175,16 @@ class Probes:
         except PreconditionFailed:
             self._copy_conditions = Trust.KEPT
             return
+        await self._clear_scratch()
         self._copy_conditions = Trust.IGNORED
-        await self._delete(SCRATCH)
+
+    async def _clear_scratch(self) -> None:
+        """Take the scratch object away, before anything is settled by it: else nobody would come back for it.
+
+        Where that is not allowed, it stays.
+        """
+        with suppress(PermanentBackendError):
+            await self._delete(SCRATCH)
 
     async def _put_scratch(self) -> None:
         """Put an empty object as any other of ours, but under a condition that cannot hold."""
