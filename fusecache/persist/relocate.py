@@ -162,7 +162,7 @@ class Relocator:
             with unwrapped():
                 async with trio.open_nursery() as nursery:
                     todo = iter(objects)
-                    for _ in range(min(len(objects), self._tools.settings.max_uploads)):
+                    for _ in range(min(len(objects), int(self._tools.slots.total_tokens))):
                         nursery.start_soon(self._move_all, task, todo, there, moved)
             if self._is_there(task):
                 self._record(task, [moved[info.key] for info in objects if info.key in moved], position)

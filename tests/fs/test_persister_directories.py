@@ -263,3 +263,25 @@ async def test_a_directory_moves_with_the_markers_below_it_that_others_made(
     assert {key: data for key, data in store.objects().items() if data} == {"e/x/f": b"1"}
     assert "e/y/" in store.objects()
     assert not [key for key in store.objects() if key.startswith("d")]
+
+
+async def test_a_directory_moves_as_fast_as_is_allowed_now(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """And not as it was at the mount."""
+
+    class Counting(RecordedStore):
+        in_flight = most = 0
+
+        async def _record(self, request: str) -> None:
+            self.in_flight += 1
+            self.most = max(self.most, self.in_flight)
+            await trio.sleep(1.0)
+            self.in_flight -= 1
+            await super()._record(request)
+
+    store = Counting()
+    await store.foreign({f"d/{number}": b"x" for number in range(40)})
+    async with a_drained_world(tmp_path, store) as world:
+        world.persister.tune(max_uploads=30)
+        await world.rename("d", "e")
+        await world.settle()
+    assert store.most == 30
