@@ -32,10 +32,11 @@ def flush(path: str | None, deadline_s: float | None, as_json: bool) -> None:
 
     Without PATH: the mount of the working directory, else the only one. Ctrl-C ends the waiting only.
 
-    What is stuck is tried again, once. What is open for longer than a second is not waited for: it is listed.
+    What is stuck is tried again, once. What is open for longer than a second is not waited for, nor what waits for
+    it, as a commit marker does: both are listed.
 
-    Exit status: 0 all is in the store; 3 the deadline passed; 4 not a fusecache mount; 5 files are stuck, paused, or
-    closed and waiting for one that is open, as a commit marker does: the rest is in the store.
+    Exit status: 0 all is in the store, but what is listed; 3 the deadline passed; 4 not a fusecache mount; 5 files are
+    stuck, or paused: the rest is in the store.
     """
     target = client.find(path) if path else client.find_default()
     request: dict[str, object] = {"command": "flush", "path": path_text(target.below), "deadline_s": deadline_s}
@@ -51,8 +52,11 @@ def flush(path: str | None, deadline_s: float | None, as_json: bool) -> None:
 
 
 def flush_exit(result: dict[str, Any]) -> ExitCode:
-    """Return the exit status of a drain: what needs somebody to act, or to close, beats a deadline."""
-    if result.get("stuck") or result.get("paused") or result.get("files_waiting"):
+    """Return the exit status of a drain: what needs somebody to act, stuck or paused, beats a deadline.
+
+    What is open, or waits for that, is listed and changes nothing: an application is at it.
+    """
+    if result.get("stuck") or result.get("paused"):
         return ExitCode.STUCK
     return ExitCode.DEADLINE if result.get("deadline_passed") else ExitCode.OK
 
@@ -64,8 +68,8 @@ def why_left(result: dict[str, Any]) -> str:
         reasons.append(f"{changes(count)} paused, until `fusecache resume`")
     if count := result.get("files_waiting"):
         reasons.append(f"{files(count)} waiting for one that is open")
-    if not reasons:
-        reasons = ["the deadline passed", *([f"it waits for {limit}"] if (limit := result.get("limited_by")) else [])]
+    if result.get("deadline_passed") or not reasons:
+        reasons += ["the deadline passed", *([f"it waits for {limit}"] if (limit := result.get("limited_by")) else [])]
     return ", ".join(reasons)
 
 
@@ -75,7 +79,7 @@ def flush_lines(result: dict[str, Any], path: str, openers: Mapping[str, Sequenc
     done = result.get("files_done") or 0
     stored = f" · {files(done)}, {size(result.get('bytes_done') or 0)} stored in {took}" if done else ""
     code = flush_exit(result)
-    if code == ExitCode.OK:
+    if code == ExitCode.OK and not result.get("files_waiting"):
         lines = [f"everything under {path} is in the store{stored}"]
     else:
         left = f"{files(result.get('files_left') or 0)}, {size(result.get('bytes_left') or 0)}"

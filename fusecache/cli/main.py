@@ -62,7 +62,7 @@ def main() -> None:
     """An S3 bucket as a file system that answers at the speed of the local disk.
 
     Exit status: 0 ok; 1 failed; 2 wrong usage; 3 deadline passed; 4 not a fusecache mount;
-    5 files are stuck, paused, or wait for one that is open; 6 the daemon does not answer.
+    5 files are stuck or paused; 6 the daemon does not answer.
     """
 
 
