@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from fusecache.namespace.database import Database
 from fusecache.namespace.migrations import run
+from fusecache.types import Seq
 
 _SIZE = "CASE WHEN {row}.kind = 1 THEN coalesce((SELECT size FROM main.inode WHERE ino = {row}.ino), 0) ELSE 0 END"
 _STAGED = "(SELECT staged FROM main.task WHERE ino = {row}.ino AND kind = 1)"
@@ -43,6 +44,7 @@ _COUNTS = f"""
         UPDATE backlog SET bytes = bytes - OLD.size WHERE staged = {_STAGED.format(row="OLD")};
     END;"""
 _TOTALS = "SELECT files, bytes, stuck FROM temp.backlog WHERE staged = ?"
+_DELETES = "SELECT count(*) FROM (SELECT 1 FROM task WHERE due_ns <= ? AND kind = 5 AND seq <= ? LIMIT ?)"
 _OLDEST = "SELECT since_ns FROM task WHERE staged = 0 ORDER BY since_seq LIMIT 1"
 
 
@@ -69,6 +71,11 @@ class Backlog:
     def local(self) -> Totals:
         """What stays here until it is renamed out of staging: no drain makes room for it."""
         return Totals._make(self._db.execute(_TOTALS, (1,)).fetchone())
+
+    def deletes(self, *, now_ns: int, synced_seq: Seq, at_most: int) -> int:
+        """How many of the deletes may be carried out now, as far as they are counted."""
+        count: int = self._db.execute(_DELETES, (now_ns, synced_seq, at_most)).fetchone()[0]
+        return count
 
     def oldest_ns(self) -> int | None:
         """Wall time of the earliest acknowledgement that the store lacks; None if there is none."""

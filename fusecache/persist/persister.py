@@ -20,11 +20,12 @@ from fusecache.errors import (
 )
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
-from fusecache.namespace.records import Place, Task
+from fusecache.namespace.records import Place, Task, TaskKind
 from fusecache.nurseries import unwrapped
 from fusecache.persist.barrier import Barriers
 from fusecache.persist.census import Census
 from fusecache.persist.flush import Flusher
+from fusecache.persist.gathering import Gathering
 from fusecache.persist.holds import Holds
 from fusecache.persist.pages import pages
 from fusecache.persist.paths import Paths
@@ -32,7 +33,7 @@ from fusecache.persist.plan import Job, Plan, Planner
 from fusecache.persist.remembered import Remembered
 from fusecache.persist.removed import Removed
 from fusecache.persist.report import DrainReport, Reporter
-from fusecache.persist.settings import Settings
+from fusecache.persist.settings import MAX_BATCH, Settings
 from fusecache.persist.staging import Patterns
 from fusecache.persist.through import Through
 from fusecache.persist.tools import equip
@@ -79,6 +80,7 @@ class Persister:
         self._ns = namespace
         self._durability = durability
         self._batches: list[Sequence[Task]] = []
+        self._gathering = Gathering()
         self._jobs: dict[int, Job] = {}
         self._scopes: dict[int, trio.CancelScope] = {}
         self._ended = trio.lowlevel.ParkingLot()
@@ -242,7 +244,7 @@ class Persister:
             now_ns=now_ns,
             synced_seq=self._ns.database.synced_seq,
             capacity=int(self._tools.slots.total_tokens) - len(self._jobs),
-            may_delete=len(self._batches) < _MAX_BATCHES,
+            may_delete=len(self._batches) < _MAX_BATCHES and not self._is_gathering(now_ns),
         )
         drain = self._ns.drain
         if plan.postpone:
@@ -260,6 +262,14 @@ class Persister:
         for task in (*plan.abandon, *plan.adopt, *plan.void, *plan.stage, *plan.pause):
             self._planner.forget(task.task)
         return plan
+
+    def _is_gathering(self, now_ns: int) -> bool:
+        """Whether deletes wait until those of files that are still being copied join them."""
+        is_copying = any(job.task.kind == TaskKind.COPY for job in self._jobs.values())
+        going = sum(map(len, self._batches))
+        synced_seq = self._ns.database.synced_seq
+        count = self._ns.tables.backlog.deletes(now_ns=now_ns, synced_seq=synced_seq, at_most=going + MAX_BATCH)
+        return self._gathering.holds(count - going, more=is_copying and not self._planner.held(), now_ns=now_ns)
 
     def _idle_s(self) -> float:
         """Until the next task falls due; for ever if only a bell can bring one."""

@@ -23,7 +23,10 @@ RENAMED = amount("FUSECACHE_RENAMED", usual=1100, soak=10_000)
 @pytest.fixture
 def mount(mounts: Mounts, store: Store, faults: FaultServer) -> Mount:
     """A mount that has found out what the store can do; what it asked for that isn't counted."""
-    mount = mounts(store)
+    return found_out(mounts(store), faults)
+
+
+def found_out(mount: Mount, faults: FaultServer) -> Mount:
     for name in ("gone", "renamed"):
         (mount.path / name).write_bytes(b"1")
     mount.flush()
@@ -94,6 +97,27 @@ def test_a_renamed_directory_costs_copies_and_batches_of_deletes(
     assert counts.pop("DeleteObjects") == pages
     assert counts.pop("ListObjectsV2") <= 5 * pages  # of what is there, what is in the way, and what is left over
     assert_only_looks(counts, batches=pages)
+
+
+def test_files_that_are_renamed_one_by_one_cost_copies_and_batches_of_deletes(
+    mounts: Mounts, store: Store, faults: FaultServer
+) -> None:
+    """All at once, as after a pause: however slow this machine renames them."""
+    mount = found_out(mounts(store, "--persist-delay", "1h"), faults)
+    _fill(mount.path / "d")
+    (mount.path / "e").mkdir()
+    drained(mount, store, faults)
+    for number in range(RENAMED):
+        (mount.path / "d" / f"{number}").rename(mount.path / "e" / f"{number}")
+    counts = drained(mount, store, faults)
+    batches = -(-RENAMED // 1000) + 2  # and the marker of the directory that is not empty any more
+    assert counts.pop("CopyObject") == RENAMED
+    assert counts.pop("DeleteObjects") <= batches
+    assert counts.pop("PutObject") == 1  # the marker of the one that is
+    assert counts.pop("HeadObject") <= RENAMED + 4 * batches + 1  # what is in the way is looked for
+    assert counts.pop("GetObject", 0) <= 4 * batches
+    assert counts.pop("ListObjectsV2") <= batches + 1
+    assert not counts
 
 
 def assert_only_looks(counts: Counter[str], *, batches: int) -> None:
