@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import trio
 
 from fusecache.backends.base import Backend
 from fusecache.backends.repeat import Repeats
-from fusecache.errors import BackendError, NoSuchObject, PermanentBackendError, Throttled, TransientBackendError
+from fusecache.errors import (
+    BackendError,
+    BackendUnavailable,
+    NoSuchObject,
+    PermanentBackendError,
+    Throttled,
+    TransientBackendError,
+)
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.uploads import Upload
@@ -148,8 +155,7 @@ class Leftovers:
         self._held.add(row.upload)
         try:
             for upload_id in await self._ids(row):
-                async with self._slots:
-                    await self._backends[row.store].abort_multipart(row.key, upload_id)
+                await self._abort(row, upload_id)
             if row.replaced is not None:
                 async with self._slots:
                     await self._succession.look(row)  # it may have been completed
@@ -160,6 +166,21 @@ class Leftovers:
         finally:
             self._held.remove(row.upload)
         return None
+
+    async def _abort(self, row: Upload, upload_id: str) -> None:
+        """Abort it, and look: S3 may store a part that is under way meanwhile, of an upload that is there again then.
+
+        Raises:
+            BackendUnavailable: it did.
+        """
+        backend = self._backends[row.store]
+        async with self._slots:
+            await backend.abort_multipart(row.key, upload_id)
+        with suppress(PermanentBackendError):  # it is gone, as it should be; or this store does not tell
+            async with self._slots:
+                left = await backend.list_parts(row.key, upload_id)
+            if left:
+                raise BackendUnavailable(f"{row.key}: a part arrived after its upload was aborted")
 
     async def _ids(self, row: Upload) -> list[str]:
         """What the store may call it. If its answer was lost, all that is new, not known, and has no part yet.

@@ -129,6 +129,28 @@ async def test_but_not_for_a_store_that_is_away(autojump_clock: MockClock, tmp_p
         assert slow.parts_left == 1
 
 
+async def test_a_part_that_arrives_after_its_upload_was_aborted_is_aborted_too(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """S3 says so: what is under way then may be stored all the same."""
+
+    class LateStore(SlowStore):
+        async def abort_multipart(self, key: ObjectKey, upload_id: str) -> None:
+            if upload_id not in self.aborted:
+                self.aborted.append(upload_id)
+                return
+            await super().abort_multipart(key, upload_id)
+
+    late = LateStore()
+    async with a_drained_world(tmp_path, late) as world:
+        await world.write_file("big", BIG)
+        await trio.sleep(2.5)
+        await world.unlink("big")
+        await world.settle()
+        await trio.sleep(100)
+    assert late.parts_left == 0
+
+
 async def rewrite(world: Drained) -> None:
     await world.write_file("big", BIG[::-1])
 
