@@ -94,6 +94,10 @@ class Barriers:
                 return self._tree(row.place, len(names) - depth)
         return None
 
+    def forget(self, task: int) -> None:
+        """The task is gone."""
+        self._blockers.pop(task, None)
+
     def _remember(self, task: Task, found: _Blocker | None) -> Task | None:
         if found is None:
             self._blockers.pop(task.task, None)

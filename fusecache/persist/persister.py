@@ -114,7 +114,8 @@ class Persister:
 
     def __repr__(self) -> str:
         requests, batches = self._tools.slots.borrowed_tokens, len(self._batches)
-        return f"<Persister {self._inflight!r}, {requests} requests, {batches} batches>"
+        held = len(self._planner.held())
+        return f"<Persister {self._inflight!r}, {requests} requests, {batches} batches, {held} held>"
 
     async def run(self) -> None:
         """Carry out what is due, until cancelled. What is interrupted is still due."""
@@ -292,6 +293,7 @@ class Persister:
             with suppress(NoSpace):
                 self._ns.tables.spared.save()
                 self._remembered.save()
+            self._planner.prune()
             await self._durability.checkpoint()
 
     # --- workers ---

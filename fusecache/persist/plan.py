@@ -122,6 +122,16 @@ class Planner:
         self._removed.forget(task)
         self._circles.forget(task)
 
+    def prune(self) -> None:
+        """Forget some of what was held and is gone without having been carried out: of files that were removed."""
+        for task in list(islice(self._held, _EXAMINED)):
+            count = self._held.pop(task)
+            if self._t.tasks.get(task) is not None:
+                self._held[task] = count  # behind those that are looked at next time
+            else:
+                self.forget(task)
+                self._barriers.forget(task)
+
     def is_paused(self, job: Job) -> bool:
         """Whether a job would change something below a paused path."""
         if job.task.kind == TaskKind.RELOCATE:

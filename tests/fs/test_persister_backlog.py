@@ -83,3 +83,14 @@ async def test_a_marker_waits_for_what_is_in_its_tree(
     await trio.sleep(30.0)
     first, *more = store.writes
     assert more[-1] == "put t/_SUCCESS", first
+
+
+async def test_what_is_removed_while_it_waits_is_forgotten(autojump_clock: MockClock, world: Drained) -> None:
+    await world.persister.pause("t/p")
+    await world.write_file("t/p/new", b"4")
+    await world.write_file("t/_SUCCESS", b"")
+    await trio.sleep(30.0)
+    assert "1 held" in repr(world.persister)
+    await world.unlink("t/_SUCCESS")
+    await trio.sleep(30.0)
+    assert "0 held" in repr(world.persister)
