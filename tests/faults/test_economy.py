@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.mount, pytest.mark.slow]
 FILES = 40
 RENAMED = amount("FUSECACHE_RENAMED", usual=1100, soak=10_000)
 """Files of a directory that is renamed: more than one request deletes."""
+MOVED = amount("FUSECACHE_MOVED", usual=200, soak=2000)
+"""Files that are renamed one by one."""
 
 
 @pytest.fixture
@@ -104,17 +106,17 @@ def test_files_that_are_renamed_one_by_one_cost_copies_and_batches_of_deletes(
 ) -> None:
     """All at once, as after a pause: however slow this machine renames them."""
     mount = found_out(mounts(store, "--persist-delay", "1h"), faults)
-    _fill(mount.path / "d")
+    _fill(mount.path / "d", MOVED)
     (mount.path / "e").mkdir()
     drained(mount, store, faults)
-    for number in range(RENAMED):
+    for number in range(MOVED):
         (mount.path / "d" / f"{number}").rename(mount.path / "e" / f"{number}")
     counts = drained(mount, store, faults)
-    batches = -(-RENAMED // 1000) + 2  # and the marker of the directory that is not empty any more
-    assert counts.pop("CopyObject") == RENAMED
+    batches = -(-MOVED // 1000) + 2  # and the marker of the directory that is not empty any more
+    assert counts.pop("CopyObject") == MOVED
     assert counts.pop("DeleteObjects") <= batches
     assert counts.pop("PutObject") == 1  # the marker of the one that is
-    assert counts.pop("HeadObject") <= RENAMED + 4 * batches + 1  # what is in the way is looked for
+    assert counts.pop("HeadObject") <= MOVED + 4 * batches + 1  # what is in the way is looked for
     assert counts.pop("GetObject", 0) <= 4 * batches
     assert counts.pop("ListObjectsV2") <= batches + 1
     assert not counts
@@ -127,9 +129,9 @@ def assert_only_looks(counts: Counter[str], *, batches: int) -> None:
     assert not counts
 
 
-def _fill(directory: Path) -> None:
+def _fill(directory: Path, count: int = RENAMED) -> None:
     directory.mkdir()
-    for number in range(RENAMED):
+    for number in range(count):
         (directory / f"{number}").write_bytes(b"%d" % number)
 
 
