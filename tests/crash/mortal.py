@@ -98,8 +98,8 @@ def _doom_requests(doom: Doom) -> None:
         return passing
 
     @asynccontextmanager
-    async def open_backend(*args: Any) -> AsyncIterator[Any]:
-        async with real(*args) as backend:
+    async def open_backend(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        async with real(*args, **kwargs) as backend:
             for name, method in (REQUESTS | COPIES).items():
                 setattr(backend, method, doomed(name, getattr(backend, method)))
             yield backend
