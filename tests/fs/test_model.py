@@ -25,7 +25,7 @@ from fusecache.errors import (
 )
 from fusecache.types import HandleNo
 from tests.amounts import examples
-from tests.fs.harness import BLOCK, CountedStore, World, a_world, pattern
+from tests.fs.harness import BLOCK, MEMORY, CountedStore, World, a_world, pattern
 
 NAMES = ("a", "b", "c")
 FOREIGN = {
@@ -255,7 +255,7 @@ async def _run(
     await store.foreign(foreign)
     model = Model({path: bytearray(data) for path, data in foreign.items()})
     model.tree |= {"b": None, "b/c": None} if foreign else {}
-    with tempfile.TemporaryDirectory(prefix="fusecache-model-") as root:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as root:
         async with a_world(Path(root), store) as world:
             both = Both(world, model, clock)
             for step in steps:

@@ -15,7 +15,7 @@ from trio.testing import MockClock
 from fusecache.errors import NotADirectory
 from fusecache.types import HandleNo
 from tests.amounts import examples
-from tests.fs.harness import TTL_S, CountedStore, World, a_world, numbered
+from tests.fs.harness import MEMORY, TTL_S, CountedStore, World, a_world, numbered
 
 
 async def test_a_position_may_be_asked_for_again(world: World, store: CountedStore) -> None:
@@ -90,7 +90,7 @@ async def _changing(before: set[str], changes: list[tuple[str, str]]) -> None:
     store = CountedStore()
     foreign = numbered(1200)
     await store.foreign(foreign)
-    with tempfile.TemporaryDirectory(prefix="fusecache-stream-") as root:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as root:
         async with a_world(Path(root), store) as world:
             for name in before:
                 await world.write_file(name, b"before")
