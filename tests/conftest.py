@@ -6,9 +6,12 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cache
 
+import botocore.session
 import pytest
 import trio
+from botocore.loaders import create_loader
 from hypothesis import settings
 
 from tests.amounts import IS_SOAK, SEED
@@ -16,6 +19,14 @@ from tests.servers import SERVERS, S3Server, ServerMissing
 
 settings.register_profile("fusecache", deadline=None, derandomize=not IS_SOAK)
 settings.load_profile("fusecache")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_are_read_once() -> Iterator[None]:
+    """Each session of botocore decodes megabytes of AWS's models, and each test of a store has one or two."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", cache(create_loader))
+        yield
 
 
 @pytest.fixture(autouse=True)
