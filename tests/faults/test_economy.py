@@ -24,11 +24,11 @@ MOVED = amount("FUSECACHE_MOVED", usual=200, soak=2000)
 
 @pytest.fixture
 def mount(mounts: Mounts, store: Store, faults: FaultServer) -> Mount:
-    """A mount that has found out what the store can do; what it asked for that isn't counted."""
-    return found_out(mounts(store), faults)
+    """A mount that has found out what the store can do; what it asked for that isn't counted.
 
-
-def found_out(mount: Mount, faults: FaultServer) -> Mount:
+    Nothing goes before its flush: how long a job takes is the machine's mood.
+    """
+    mount = mounts(store, "--persist-delay", "1h")
     for name in ("gone", "renamed"):
         (mount.path / name).write_bytes(b"1")
     mount.flush()
@@ -102,10 +102,8 @@ def test_a_renamed_directory_costs_copies_and_batches_of_deletes(
 
 
 def test_files_that_are_renamed_one_by_one_cost_copies_and_batches_of_deletes(
-    mounts: Mounts, store: Store, faults: FaultServer
+    mount: Mount, store: Store, faults: FaultServer
 ) -> None:
-    """All at once, as after a pause: however slow this machine renames them."""
-    mount = found_out(mounts(store, "--persist-delay", "1h"), faults)
     _fill(mount.path / "d", MOVED)
     (mount.path / "e").mkdir()
     drained(mount, store, faults)
