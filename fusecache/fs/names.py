@@ -168,8 +168,8 @@ class Names:
             directory.store, directory.prefix, self._ns.database.seq, min_epoch=directory.epoch
         )
         await listing.page(0)
-        if listing.marker is not None and directory.ino != ROOT_INO:
-            self._ns.lower.marker_seen(directory.ino)
+        if listing.marker is not None and directory.ino != ROOT_INO and not listing.marker.size:
+            self._ns.lower.marker_seen(directory.ino)  # else it is somebody's bytes, which no directory can show
         return listing
 
     async def merge_page(

@@ -72,7 +72,7 @@ class Marker:
         directory = self._tools.namespace.tables.directories.get(ino)
         if directory.prefix is None:
             return False  # all there is are the rows
-        position = key
+        position: ObjectKey | None = None
         while True:
             seq = self._tools.namespace.database.seq
             async with self._tools.slots:
@@ -80,6 +80,10 @@ class Marker:
             if self._is_elsewhere(ino, key):
                 return False
             for info in page.objects:
+                if info.key == key:
+                    if info.size:
+                        return True  # somebody's bytes, which stay
+                    continue
                 found = resolve(self._tools.namespace.tables, ino, key, info.key)
                 if found.owner is Owner.UNKNOWN and not self._goes(task, info.key) and not self._went(found, seq):
                     return True

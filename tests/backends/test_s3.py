@@ -27,6 +27,7 @@ from fusecache.errors import (
 )
 from fusecache.types import ETag, Extent
 from tests.backends.helpers import WRONG, copy_in_parts, key, names, put, read
+from tests.conftest import new_bucket
 from tests.servers import S3Server, free_port
 
 MIB = 1 << 20
@@ -176,6 +177,16 @@ async def test_copies_keep_what_the_source_has(moto: S3Server) -> None:
         assert {name: head[name] for name in kept} == kept
         assert (head["Metadata"], head["ServerSideEncryption"]) == ({"m": "1"}, "AES256")
         assert client.get_object_tagging(Bucket="copies", Key="b")["TagSet"] == [{"Key": "k", "Value": "v w"}]
+
+
+async def test_a_copy_of_what_has_the_name_of_a_directory_and_bytes(moto: S3Server) -> None:
+    """It is no marker. Most servers that keep files refuse to have one."""
+    bucket = new_bucket(moto)
+    moto.client().put_object(Bucket=bucket, Key="d/", Body=b"theirs")
+    async with open_s3(options(moto, bucket)) as store:
+        etag = (await store.head(key("d/"))).etag
+        await store.copy(key("d/"), key("e/"), if_match=etag, size=6, metadata=None)
+        assert await read(store, "e/") == b"theirs"
 
 
 async def test_a_copy_of_what_was_just_put_is_like_any_other(s3_server: S3Server, bucket: str) -> None:

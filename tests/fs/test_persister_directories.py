@@ -5,7 +5,7 @@ Each test asks for the clock itself: pytest-trio installs none that only a fixtu
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -285,3 +285,25 @@ async def test_a_directory_moves_as_fast_as_is_allowed_now(tmp_path: Path, autoj
         await world.rename("d", "e")
         await world.settle()
     assert store.most == 30
+
+
+CHANGES: dict[str, tuple[Callable[[Drained], Awaitable[object]], dict[str, bytes]]] = {
+    "is written below": (lambda world: world.write_file("d/y", b"2"), {"d/": b"theirs", "d/x": b"1", "d/y": b"2"}),
+    "is emptied": (lambda world: world.unlink("d/x"), {"d/": b"theirs"}),
+    "is renamed": (lambda world: world.rename("d", "f"), {"f/": b"theirs", "f/x": b"1"}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_an_object_with_the_name_of_a_directory_keeps_its_bytes(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore, change: str
+) -> None:
+    """Somebody's, as S3 allows it: it is no marker."""
+    await store.foreign({"d/": b"theirs", "d/x": b"1"})
+    assert await world.ls("d") == ["x"]
+    changed, objects = CHANGES[change]
+    await changed(world)
+    await world.settle()
+    await trio.sleep(5.0)
+    await world.settle()
+    assert store.objects() == objects

@@ -36,7 +36,7 @@ class S3Copier:
         head = await self._known(source, if_match) or await self._bucket.look(RequestClass.COPY, source)
         if if_match is not None and etag_of(head) != if_match:
             raise PreconditionFailed(f"{source}: holds {etag_of(head)}, {if_match} was to be copied")
-        if source.endswith("/"):
+        if source.endswith("/") and not head["ContentLength"]:
             return await self._marker(target, head, metadata)
         return await self._at_once(source, target, head, if_match, metadata)
 
