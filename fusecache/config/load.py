@@ -75,7 +75,13 @@ def build_config(settings: Mapping[str, object], *, uid: int, environ: Mapping[s
         "allow_other": uid == 0,
         "force_path_style": "endpoint_url" in fields,
     }
-    merged = defaults | fields | directories | _patterns(fields) | {"transport": "pyfuse3"}
+    merged = (
+        defaults
+        | fields
+        | directories
+        | _patterns(fields)
+        | {"transport": _transport(fields.get("transport"), environ)}
+    )
     merged["rules"] = _rules(settings.get("rule", ()))
     return Config(store=store, mountpoint=mountpoint, **merged)  # type: ignore[arg-type]  # read by the table's own types
 
@@ -89,6 +95,13 @@ def _directories(fields: Mapping[str, object], name: str, *, uid: int, environ: 
         "cache_dirs": caches or (places.default_cache_dir(name, uid=uid, environ=environ),),
         "state_dir": state or places.default_state_dir(name, uid=uid, environ=environ),
     }
+
+
+def _transport(asked: object, environ: Mapping[str, str]) -> object:
+    """What `auto` means is decided once, here: what FUSECACHE_TRANSPORT says, else what works everywhere."""
+    if asked not in (None, "auto"):
+        return asked
+    return _read(_KNOWN["transport"], environ.get("FUSECACHE_TRANSPORT", "pyfuse3"))
 
 
 def _patterns(fields: Mapping[str, object]) -> dict[str, object]:
@@ -126,8 +139,6 @@ def _read(option: Option, value: object) -> object:
 def _refuse_what_is_not_here(settings: Mapping[str, object]) -> None:
     if settings.get("mounts"):
         raise ConfigError("more than one store in a tree (mounts, --mount) is not in this version")
-    if settings.get("transport") == "direct":
-        raise ConfigError("the direct transport is not in this version: use auto or pyfuse3")
     if not settings.get("store"):
         raise ConfigError("no store: name one as s3://bucket/prefix, or in the configuration file")
     if not settings.get("mountpoint"):

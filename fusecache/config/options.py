@@ -51,7 +51,7 @@ OPTIONS = (
     _ratio("free_space_ratio", "The share of the cache disk that is kept free; at half of it writers wait (0.1)."),
     _duration("space_patience", "How long writers wait while the disk is full and nothing drains (60s)."),
     _size("block_size", "The piece that is fetched and evicted; a power of two."),
-    Option("transport", values.choice("auto", "pyfuse3", "direct"), "auto or pyfuse3.", "NAME"),
+    Option("transport", values.choice("auto", "pyfuse3", "direct"), "auto, pyfuse3 or direct (no libfuse).", "NAME"),
     Option("endpoint_url", values.text, "Where the S3 API answers, if it isn't AWS.", "URL"),
     Option("region", values.text, "The bucket's region.", "NAME"),
     Option("profile", values.text, "The profile of the AWS configuration to use.", "NAME"),

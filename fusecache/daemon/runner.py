@@ -19,6 +19,7 @@ from fusecache.daemon.service import Service
 from fusecache.daemon.unmounting import own_mount, sever, unmount
 from fusecache.errors import MountError
 from fusecache.fs.transport import pyfuse
+from fusecache.fs.transport.direct import transport as direct
 from fusecache.fs.transport.invalidation import Invalidations
 from fusecache.nurseries import unwrapped
 from fusecache.volume import Volume, open_volume
@@ -52,8 +53,10 @@ async def run(config: Config, starter: Starter) -> None:
 
 
 def _service(config: Config, volume: Volume, starter: Starter, invalidations: Invalidations) -> Service:
+    serve = direct.serve if config.transport == direct.NAME else pyfuse.serve
+
     async def transport(mounted: Callable[[], None]) -> None:
-        await pyfuse.serve(
+        await serve(
             volume.filesystem,
             os.fspath(config.mountpoint),
             kernel_options(config),

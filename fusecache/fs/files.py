@@ -210,7 +210,7 @@ class Files:
             await self._fetch_for(handle, Extent(offset, min(length, max(0, content.size - offset))))
         return content.pread(offset, length)
 
-    async def write(self, number: HandleNo, offset: int, data: bytes) -> int:
+    async def write(self, number: HandleNo, offset: int, data: bytes | memoryview) -> int:
         """Write; the bytes survive the death of this process when it returns."""
         file = self._handles.get(number).file
         content = file.content

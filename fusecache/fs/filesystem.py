@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fusecache.cache.contents import Contents
-from fusecache.errors import AlreadyExists, InvalidArgument, IsADirectory, NotPermitted
+from fusecache.errors import AlreadyExists, InvalidArgument, IsADirectory, NotPermitted, Stale
 from fusecache.fs.attrs import Changes, inherited, without_set_id
 from fusecache.fs.checks import Checks
 from fusecache.fs.files import Files
@@ -225,7 +225,7 @@ class FileSystem:
 
         Attributes that only a listing told are believed for no time: a stat asks again, with a HEAD.
         """
-        stream = self._streams[number]
+        stream = self._stream(number)
         while names := await stream.names(position, _DIR_BATCH):
             rows = ((n, self._t.dentries.get(stream.ino, name)) for n, name in enumerate(names, position + 1))
             entries = [self._dir_entry(row, n) for n, row in rows if row is not None and row.ino is not None]
@@ -235,6 +235,7 @@ class FileSystem:
         return []
 
     def releasedir(self, number: HandleNo) -> None:
+        self._stream(number)
         del self._streams[number]
 
     async def fsyncdir(self) -> None:
@@ -277,7 +278,7 @@ class FileSystem:
     async def read(self, number: HandleNo, offset: int, length: int) -> bytes:
         return await self._files.read(number, offset, length)
 
-    async def write(self, number: HandleNo, offset: int, data: bytes) -> int:
+    async def write(self, number: HandleNo, offset: int, data: bytes | memoryview) -> int:
         if not self._space.admits(len(data)):
             await self._space.room(len(data), self._files.inode_of(number))
         return await self._files.write(number, offset, data)
@@ -308,6 +309,12 @@ class FileSystem:
         return self._space.statvfs()
 
     # --- helpers ---
+
+    def _stream(self, number: HandleNo) -> Stream:
+        try:
+            return self._streams[number]
+        except KeyError:
+            raise Stale(f"no directory stream {number}") from None
 
     def _dir_entry(self, row: Dentry, position: int) -> DirEntry:
         assert row.ino is not None

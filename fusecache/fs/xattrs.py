@@ -7,7 +7,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fusecache.backends.metadata import all_fit
-from fusecache.errors import InvalidArgument, NoSpace, NoSuchAttribute, NotPermitted, ReadOnly, TooBig, Unsupported
+from fusecache.errors import (
+    AlreadyExists,
+    InvalidArgument,
+    NoSpace,
+    NoSuchAttribute,
+    NotPermitted,
+    ReadOnly,
+    TooBig,
+    Unsupported,
+)
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.namespace.namespace import Namespace
@@ -71,17 +80,25 @@ class Xattrs:
         """Return the names that were set: those that only tell something are not to be copied along."""
         return list(unpacked((await self._headed(ino)).xattrs))
 
-    async def set(self, ino: InodeNo, name: bytes, value: bytes) -> None:
-        """Set or replace a value; the object's metadata follows, as far as a store takes it.
+    async def set(
+        self, ino: InodeNo, name: bytes, value: bytes, *, create: bool = False, replace: bool = False
+    ) -> None:
+        """Set a value; the object's metadata follows, as far as a store takes it.
 
         Raises:
+            AlreadyExists: there is one, and `create`. NoSuchAttribute: there is none, and `replace`.
             NotPermitted: it only tells something. Unsupported: other names than `user.*`. TooBig, NoSpace.
         """
         self._check_settable(name)
         if len(value) > _MAX_VALUE_BYTES:
             raise TooBig(f"{name!r}: {len(value)} bytes")
         inode = await self._headed(ino)
-        xattrs = packed({**unpacked(inode.xattrs), name: value})
+        present = unpacked(inode.xattrs)
+        if create and name in present:
+            raise AlreadyExists(repr(name))
+        if replace and name not in present:
+            raise NoSuchAttribute(repr(name))
+        xattrs = packed({**present, name: value})
         if len(xattrs) > _MAX_ALL_BYTES:
             raise NoSpace(f"the attributes of inode {ino} would have {len(xattrs)} bytes, more than {_MAX_ALL_BYTES}")
         self._store(inode, xattrs)

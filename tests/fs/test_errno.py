@@ -10,7 +10,8 @@ import pyfuse3
 import pytest
 
 from fusecache import errors
-from fusecache.fs.errno import ERRNO, errno_of, errno_reply
+from fusecache.fs.errno import ERRNO, errno_of
+from fusecache.fs.operations import errno_reply
 
 
 def _below(cls: type[errors.FusecacheError]) -> Iterator[type[errors.FusecacheError]]:

@@ -49,7 +49,7 @@ def test_a_command_imports_nothing_that_is_slow() -> None:
         (["mount", "s3://b", "/m", "--block-size", "3M"], 2, "power of two"),
         (["mount", "s3://b", "/m", "--colour", "red"], 2, "No such option"),
         (["mount", "s3://b", "/m", "-o", "persist-dely=1s"], 2, "persist_delay"),
-        (["mount", "s3://b", "/m", "--transport", "direct"], 2, "not in this version"),
+        (["mount", "s3://b", "/m", "--transport", "usb"], 2, "pyfuse3"),
         (["fly"], 2, "No such command"),
     ],
 )

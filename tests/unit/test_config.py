@@ -68,6 +68,14 @@ def test_defaults_for_a_user_follow_xdg() -> None:
     assert made.cache_dirs[0].parent == Path("~/.cache/fusecache").expanduser()
 
 
+def test_auto_is_what_the_environment_says_else_what_works_everywhere() -> None:
+    assert config().transport == config(transport="auto").transport == "pyfuse3"
+    assert config(environ={"FUSECACHE_TRANSPORT": "direct"}).transport == "direct"
+    assert config(environ={"FUSECACHE_TRANSPORT": "direct"}, transport="pyfuse3").transport == "pyfuse3"
+    with pytest.raises(ConfigError):
+        config(environ={"FUSECACHE_TRANSPORT": "usb"})
+
+
 def test_each_mount_has_its_own_directory() -> None:
     names = {config(mountpoint=m, store=s).state_dir for m in ("/mnt/x", "/mnt-x") for s in ("s3://a", "s3://b")}
     assert len(names) == 4
@@ -97,7 +105,6 @@ def test_configured_patterns_come_on_top() -> None:
         ({"store": "s3://key:secret@b"}, "AWS chain"),
         ({"store": ""}, "no store"),
         ({"mountpoint": ""}, "no mount point"),
-        ({"transport": "direct"}, "not in this version"),
         ({"transport": "usb"}, "transport"),
         ({"mounts": {"/a": "s3://b"}}, "not in this version"),
         ({"block_size": "3M"}, "power of two"),

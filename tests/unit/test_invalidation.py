@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from fusecache.fs.stale import Pages
-from fusecache.fs.transport import abi, invalidation
+from fusecache.fs.transport import invalidation, notices
 from fusecache.fs.transport.invalidation import Invalidations
 from fusecache.namespace.records import Place
 from fusecache.types import Extent, InodeNo
@@ -57,13 +57,13 @@ def children() -> set[int]:
 
 def test_messages_are_as_the_kernel_wants_them() -> None:
     """Little-endian here, as written by libfuse's fuse_lowlevel_notify_inval_entry and _inode."""
-    assert abi.inval_entry(258, b"ab").hex(" ", -4) == (
+    assert notices.inval_entry(258, b"ab").hex(" ", -4) == (
         "23000000 03000000 00000000 00000000 02010000 00000000 02000000 01000000 616200"
     )
-    assert abi.inval_inode(258).hex(" ", -4) == (
+    assert notices.inval_inode(258).hex(" ", -4) == (
         "28000000 02000000 00000000 00000000 02010000 00000000 ffffffff ffffffff 00000000 00000000"
     )
-    assert abi.inval_pages(258, 4096, 10).hex(" ", -4) == (
+    assert notices.inval_pages(258, 4096, 10).hex(" ", -4) == (
         "28000000 02000000 00000000 00000000 02010000 00000000 00100000 00000000 0a000000 00000000"
     )
 
@@ -76,9 +76,9 @@ async def test_each_arrives_by_itself() -> None:
             rig.invalidations.tell(_INODE)
         rig.invalidations.tell(Pages(_INODE, Extent(4096, 10)))
         for _ in range(1000):
-            assert await rig.received() == abi.inval_entry(*_ENTRY)
-            assert await rig.received() == abi.inval_inode(_INODE)
-        assert await rig.received() == abi.inval_pages(_INODE, 4096, 10)
+            assert await rig.received() == notices.inval_entry(*_ENTRY)
+            assert await rig.received() == notices.inval_inode(_INODE)
+        assert await rig.received() == notices.inval_pages(_INODE, 4096, 10)
     assert (rig.severed, rig.invalidations.dropped) == (0, 0)
 
 
@@ -87,7 +87,7 @@ async def test_nothing_is_told_where_nothing_is_mounted() -> None:
     rig.invalidations.tell(_ENTRY)
     async with rig.delivering():
         rig.invalidations.tell(_INODE)
-        assert await rig.received() == abi.inval_inode(_INODE)
+        assert await rig.received() == notices.inval_inode(_INODE)
     rig.invalidations.tell(_ENTRY)
     assert rig.invalidations.dropped == 0
 
@@ -123,7 +123,7 @@ async def test_a_notifier_ends_only_with_its_pipe() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(pid, number)
         rig.invalidations.tell(_INODE)
-        assert await rig.received() == abi.inval_inode(_INODE)
+        assert await rig.received() == notices.inval_inode(_INODE)
 
 
 async def test_one_that_cannot_end_has_its_connection_severed(

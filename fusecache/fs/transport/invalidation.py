@@ -17,7 +17,7 @@ import trio
 import fusecache
 from fusecache.errors import MountError
 from fusecache.fs.stale import Pages, Stale
-from fusecache.fs.transport import abi
+from fusecache.fs.transport import notices
 from fusecache.namespace.records import Place
 
 log = logging.getLogger(__name__)
@@ -102,11 +102,11 @@ def fuse_descriptor() -> int:
 def _message(stale: Stale) -> bytes:
     match stale:
         case Place():
-            return abi.inval_entry(*stale)
+            return notices.inval_entry(*stale)
         case Pages(ino, extent):
-            return abi.inval_pages(ino, extent.offset, extent.length)
+            return notices.inval_pages(ino, extent.offset, extent.length)
         case _:
-            return abi.inval_inode(stale)
+            return notices.inval_inode(stale)
 
 
 async def _start(fuse_fd: int) -> tuple[trio.Process, int]:

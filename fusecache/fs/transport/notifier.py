@@ -16,7 +16,7 @@ import sys
 import threading
 from pathlib import Path
 
-from fusecache.fs.transport.abi import fuse_out_header
+from fusecache.fs.transport.direct.abi import fuse_out_header
 
 _CHUNK = 64 << 10
 _STUCK_S = 0.2

@@ -1,16 +1,15 @@
-"""The kernel's structures, as struct formats under the names of include/uapi/linux/fuse.h."""
+"""What the kernel is told without having asked: the messages that take back what it may believe."""
 
 from __future__ import annotations
 
-from struct import Struct
-
-FUSE_NOTIFY_INVAL_INODE = 2
-FUSE_NOTIFY_INVAL_ENTRY = 3
-FUSE_EXPIRE_ONLY = 1 << 0
-
-fuse_out_header = Struct("=IiQ")  # len, error, unique
-fuse_notify_inval_inode_out = Struct("=Qqq")  # ino, off, len
-fuse_notify_inval_entry_out = Struct("=QII")  # parent, namelen, flags
+from fusecache.fs.transport.direct.abi import (
+    FUSE_EXPIRE_ONLY,
+    FUSE_NOTIFY_INVAL_ENTRY,
+    FUSE_NOTIFY_INVAL_INODE,
+    fuse_notify_inval_entry_out,
+    fuse_notify_inval_inode_out,
+    fuse_out_header,
+)
 
 
 def inval_inode(ino: int) -> bytes:

@@ -1,0 +1,225 @@
+"""Reads what the kernel asks, has it carried out, and answers.
+
+One task reads. It carries out what it has read by itself, and most requests are answered without ever waiting, so
+without a switch of tasks. A request that has to wait keeps its task, and another task goes on with reading.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import struct
+import time
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
+from typing import Any
+
+import trio
+
+from fusecache.errors import FusecacheError
+from fusecache.fs.errno import errno_of
+from fusecache.fs.transport.direct.abi import Opcode, fuse_in_header, fuse_interrupt_in, fuse_out_header
+from fusecache.fs.transport.direct.calls import Call, Calls, Header, Malformed, Refused
+from fusecache.fs.transport.direct.handshake import MAX_WRITE
+from fusecache.nurseries import unwrapped
+
+log = logging.getLogger(__name__)
+
+BUFFER_BYTES = MAX_WRITE + 4096
+"""The kernel refuses to be read with less than its largest request. Memory is taken for what arrives only."""
+
+_IDLE_WORKERS = 8
+_TURN_S = 0.001
+"""So long the rest of the process may have to wait while requests come one after the other."""
+
+_UNANSWERED = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT})
+_UNINTERRUPTIBLE = frozenset({Opcode.RENAME, Opcode.RENAME2})
+"""What waits after it was done: EINTR would say that it was not."""
+_GONE = (errno.ENODEV, errno.ECONNABORTED)
+
+
+class Server:
+    """Answers one connection. Whatever a request does, it is answered, and the loop goes on."""
+
+    def __init__(self, fd: int, calls: Calls, *, most_waiting: int = 1000) -> None:
+        """`fd`: of /dev/fuse, non-blocking, INIT is answered. When `most_waiting` requests wait, no more are read."""
+        self._fd = fd
+        self._calls = calls
+        self._most_waiting = most_waiting
+        self._ended = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._reader: trio.lowlevel.Task | None = None
+        """Who reads the next request, or handles one that has not had to wait so far."""
+        self._idle: list[trio.lowlevel.Task] = []
+        self._workers = 0
+        self._interruptible: dict[int, trio.CancelScope] = {}
+        """Requests that wait, by their `unique`."""
+
+    def __repr__(self) -> str:
+        return f"<Server of /dev/fuse {self._fd}: {len(self._interruptible)} wait>"
+
+    async def serve(self) -> None:
+        """Answer until the connection ends: somebody has unmounted, or aborted it."""
+        with unwrapped():
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._hire()
+                await self._ended.wait()
+                nursery.cancel_scope.cancel()
+
+    # --- turns ---
+
+    def _hire(self) -> None:
+        """Have somebody read."""
+        assert self._nursery is not None
+        if self._idle:
+            self._reader = self._idle.pop()
+            trio.lowlevel.reschedule(self._reader)
+        elif self._workers <= self._most_waiting:
+            self._workers += 1
+            self._nursery.start_soon(self._work)
+
+    async def _work(self) -> None:
+        """Read and carry out, again and again."""
+        buffer = memoryview(bytearray(BUFFER_BYTES))
+        task = trio.lowlevel.current_task()
+        self._reader = self._reader or task
+        try:
+            while not self._ended.is_set() and await self._turn(task):
+                with trio.CancelScope() as interruptible:
+                    await self._requests(task, buffer, interruptible)
+        finally:
+            self._workers -= 1
+
+    async def _turn(self, task: trio.lowlevel.Task) -> bool:
+        """Wait for the turn to read; False: enough others do."""
+        if self._reader is None:
+            self._reader = task
+        elif self._reader is not task:
+            if len(self._idle) >= _IDLE_WORKERS:
+                return False
+            self._idle.append(task)
+            await trio.lowlevel.wait_task_rescheduled(self._abort_of(task))
+        return True
+
+    def _abort_of(self, task: trio.lowlevel.Task) -> Callable[[object], trio.lowlevel.Abort]:
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._idle.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        return abort
+
+    # --- requests ---
+
+    async def _requests(self, task: trio.lowlevel.Task, buffer: memoryview, scope: trio.CancelScope) -> None:
+        """Carry out what comes, as long as it is this task's turn."""
+        began = time.perf_counter()
+        while self._reader is task:
+            length = await self._receive(buffer)
+            if length < 0:
+                self._ended.set()
+                return
+            await self._answer(buffer[:length], scope)
+            if (now := time.perf_counter()) - began > _TURN_S:
+                await trio.lowlevel.checkpoint()
+                began = now
+
+    async def _receive(self, buffer: memoryview) -> int:
+        """Read one request and return its length; -1: the connection is no more."""
+        while True:
+            try:
+                return os.readv(self._fd, [buffer])
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._fd)
+            except OSError as exc:
+                if exc.errno in _GONE:
+                    return -1
+                if exc.errno not in (errno.ENOENT, errno.EINTR):  # it was interrupted before we had read it
+                    raise
+
+    async def _answer(self, message: memoryview, scope: trio.CancelScope) -> None:
+        """Carry one request out and answer it."""
+        if len(message) < fuse_in_header.size:
+            log.error("the kernel sent %d bytes, which are no request", len(message))
+            return
+        who = Header._make(fuse_in_header.unpack_from(message))
+        body = message[fuse_in_header.size :]
+        if who.opcode == Opcode.INTERRUPT:
+            self._interrupt(body)
+            return
+        call = self._calls.by_opcode.get(who.opcode)
+        if call is None or who.length != len(message):
+            self._reply(who, errno.ENOSYS if call is None else errno.EIO, b"")
+            return
+
+        def waits() -> None:
+            if who.opcode not in _UNINTERRUPTIBLE:
+                self._interruptible[who.unique] = scope
+            self._reader = None
+            self._hire()
+
+        try:
+            number, answer = await _run(_carried_out(call, who, body), waits)
+        except trio.Cancelled:
+            self._reply(who, errno.EINTR, b"")
+            raise
+        finally:
+            self._interruptible.pop(who.unique, None)
+        if who.opcode not in _UNANSWERED:
+            self._reply(who, number, answer)
+
+    def _interrupt(self, body: memoryview) -> None:
+        """Somebody does not want to wait any more. What is not waiting has been answered already."""
+        with suppress(struct.error):
+            scope = self._interruptible.get(fuse_interrupt_in.unpack_from(body)[0])
+            if scope is not None:
+                scope.cancel()
+
+    def _reply(self, who: Header, number: int, answer: bytes) -> None:
+        header = fuse_out_header.pack(fuse_out_header.size + len(answer), -number, who.unique)
+        try:
+            os.writev(self._fd, [header, answer])
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, *_GONE):  # else nobody waits for it any more
+                log.exception("the kernel does not take the answer to %s", who)
+            if not number:
+                self._calls.unanswered(who.opcode, answer)
+
+
+async def _carried_out(call: Call, who: Header, body: memoryview) -> tuple[int, bytes]:
+    """Return an errno, 0 for none, and the body of the answer."""
+    try:
+        return 0, await call(who, body)
+    except FusecacheError as exc:
+        log.log(exc.level, "%s(%s): %s: %s", _name(who), who.nodeid, type(exc).__name__, exc)
+        return errno_of(exc), b""
+    except Refused as exc:
+        return exc.number, b""
+    except (Malformed, OverflowError) as exc:  # the second: a number as no file system has
+        log.warning("%s(%s) is malformed: %s", _name(who), who.nodeid, exc)
+    except Exception:
+        log.exception("%s(%s) failed in a way nobody foresaw", _name(who), who.nodeid)
+    return errno.EIO, b""
+
+
+def _name(who: Header) -> str:
+    return Opcode(who.opcode).name.lower()
+
+
+@types.coroutine
+def _run(coroutine: Coroutine[Any, Any, Any], waits: Callable[[], None]) -> Generator[Any, Any, Any]:
+    """Run a coroutine to its end; call `waits` if it yields to the scheduler before."""
+    try:
+        trap = coroutine.send(None)
+        waits()
+        while True:
+            try:
+                value = yield trap
+            except BaseException as exc:
+                trap = coroutine.throw(exc)
+            else:
+                trap = coroutine.send(value)
+    except StopIteration as end:
+        return end.value

@@ -1,0 +1,74 @@
+"""The direct transport: the kernel's own protocol, without libfuse."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Iterable
+
+import trio
+
+from fusecache.errors import MountError
+from fusecache.fs.filesystem import FileSystem
+from fusecache.fs.transport.direct import device
+from fusecache.fs.transport.direct.abi import Opcode, fuse_in_header, fuse_out_header
+from fusecache.fs.transport.direct.answers import Answers
+from fusecache.fs.transport.direct.calls import Calls, Header
+from fusecache.fs.transport.direct.handshake import agree
+from fusecache.fs.transport.direct.server import BUFFER_BYTES, Server
+from fusecache.fs.transport.invalidation import Invalidations
+
+log = logging.getLogger(__name__)
+
+NAME = "direct"
+
+
+async def serve(
+    filesystem: FileSystem,
+    mountpoint: str,
+    options: Iterable[str],
+    *,
+    entry_timeout_s: float | None,
+    attr_timeout_s: float | None,
+    invalidations: Invalidations,
+    sever: Callable[[], None],
+    ready: Callable[[], None],
+) -> None:
+    """Mount, call `ready`, and answer requests until somebody unmounts; if cancelled, unmount.
+
+    What becomes stale is delivered by a process of its own, see `invalidation`; `sever` aborts the connection, for
+    when that process cannot end otherwise.
+
+    Raises:
+        MountError: the kernel or fusermount3 refused; nothing is mounted.
+    """
+    answers = Answers(entry_timeout_s=entry_timeout_s, attr_timeout_s=attr_timeout_s)
+    server_fd = device.mount(mountpoint, options)
+    is_mounted = True
+    try:
+        await _shake_hands(server_fd)
+        async with invalidations.delivered(server_fd, sever):
+            ready()
+            await Server(server_fd, Calls(filesystem, answers)).serve()
+            is_mounted = False
+            log.info("unmounted from outside")
+    finally:
+        if is_mounted:
+            device.unmount(mountpoint)
+        os.close(server_fd)
+
+
+async def _shake_hands(fd: int) -> None:
+    """Answer INIT, which comes first; nobody gets any other answer before."""
+    await trio.lowlevel.wait_readable(fd)
+    message = memoryview(os.read(fd, BUFFER_BYTES))
+    who = Header._make(fuse_in_header.unpack_from(message))
+    if who.opcode != Opcode.INIT:
+        raise MountError(f"the kernel began with a request of kind {who.opcode} and no INIT")
+    try:
+        reply = agree(message[fuse_in_header.size :]).reply()
+    except MountError:
+        os.write(fd, fuse_out_header.pack(fuse_out_header.size, -errno.EPROTO, who.unique))
+        raise
+    os.write(fd, fuse_out_header.pack(fuse_out_header.size + len(reply), 0, who.unique) + reply)

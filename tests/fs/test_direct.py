@@ -1,0 +1,227 @@
+"""The kernel's own protocol, spoken to a whole file system: what is asked, what waits, what no kernel would send."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from fusecache.fs.transport.direct import abi
+from fusecache.fs.transport.direct.abi import Opcode
+from fusecache.types import ROOT_INO
+from tests.amounts import examples
+from tests.fs.harness import CountedStore, World, a_world, pattern
+from tests.fs.kernel import PAGE, Kernel, a_kernel
+
+MANY = 150
+
+
+@pytest.fixture
+async def kernel(world: World) -> AsyncIterator[Kernel]:
+    async with a_kernel(world) as opened:
+        yield opened
+
+
+async def test_a_file_from_create_to_unlink(kernel: Kernel, world: World) -> None:
+    ino, number = await kernel.create(b"f")
+    assert await kernel.write(ino, number, 0, b"hello") == 5
+    assert await kernel.read(ino, number) == b"hello"
+    await kernel.close(ino, number)
+    assert await kernel.lookup(b"f") == ino
+    assert await world.read_file("f") == b"hello"
+    await kernel.told(Opcode.UNLINK, body=b"f\0")
+    assert await kernel.ask(Opcode.LOOKUP, body=b"f\0") == (errno.ENOENT, b"")
+
+
+async def test_attributes_are_where_the_kernel_looks(kernel: Kernel, world: World) -> None:
+    await world.write_file("f", b"x" * 1000)
+    before = await world.setattr("f", mode=0o640, uid=7, gid=8, atime_ns=-1, mtime_ns=1_500_000_001)
+    answer = await kernel.told(Opcode.GETATTR, before.ino, bytes(16))
+    fields = abi.fuse_attr.unpack(answer[abi.fuse_attr_out.size :])
+    assert fields[:6] == (before.ino, 1000, 2, -1, 1, before.ctime_ns // 10**9)
+    assert fields[6:9] == (999_999_999, 500_000_001, before.ctime_ns % 10**9)
+    assert fields[9:13] == (stat.S_IFREG | 0o640, 1, 7, 8)
+
+
+async def test_setattr_reads_the_fields_that_count(kernel: Kernel, world: World) -> None:
+    await world.write_file("f", b"x" * 1000)
+    ino = await kernel.lookup(b"f")
+    valid = abi.FATTR_SIZE | abi.FATTR_MTIME
+    body = abi.fuse_setattr_in.pack(valid, 0, 0, 10, 0, 1, -2, 3, 4, 5, 6, 0o777, 0, 8, 9, 0)
+    await kernel.told(Opcode.SETATTR, ino, body)
+    found = await world.stat("f")
+    assert (found.size, found.mtime_ns, found.uid) == (10, -2 * 10**9 + 5, 1000)
+    assert stat.S_IMODE(found.mode) == 0o644
+
+
+async def test_set_id_bits_go_with_what_somebody_else_writes(kernel: Kernel, world: World) -> None:
+    await world.write_file("f", b"x")
+    await world.setattr("f", mode=0o4755)
+    ino = await kernel.lookup(b"f")
+    number = await kernel.open(ino, os.O_WRONLY)
+    await kernel.write(ino, number, 0, b"y")
+    assert stat.S_IMODE((await world.stat("f")).mode) == 0o4755
+    await kernel.write(ino, number, 0, b"z", flags=abi.FUSE_WRITE_KILL_SUIDGID)
+    assert stat.S_IMODE((await world.stat("f")).mode) == 0o755
+    await kernel.close(ino, number)
+
+
+async def test_names_of_a_directory_with_and_without_attributes(kernel: Kernel, world: World) -> None:
+    await world.mkdir("d")
+    for name in ("a", "bc", "x" * 255):
+        await world.write_file(f"d/{name}", b"12345")
+    ino = await kernel.lookup(b"d")
+    (number, _, _) = abi.fuse_open_out.unpack(await kernel.told(Opcode.OPENDIR, ino, abi.fuse_open_in.pack(0, 0)))
+    for opcode, skip in ((Opcode.READDIR, 0), (Opcode.READDIRPLUS, abi.fuse_entry_out.size + abi.fuse_attr.size)):
+        assert await _names(kernel, ino, number, opcode, skip, size=600) == [b"a", b"bc", b"x" * 255]
+    await kernel.told(Opcode.RELEASEDIR, ino, abi.fuse_release_in.pack(number, 0, 0, 0))
+
+
+async def _names(kernel: Kernel, ino: int, number: int, opcode: Opcode, skip: int, *, size: int) -> list[bytes]:
+    """Read a directory to its end in buffers of `size` bytes."""
+    found: list[bytes] = []
+    position = 0
+    while answer := await kernel.told(opcode, ino, abi.fuse_read_in.pack(number, position, size, 0, 0, 0, 0)):
+        assert len(answer) <= size
+        while answer:
+            _, position, length, kind = abi.fuse_dirent.unpack_from(answer, skip)
+            assert kind == stat.S_IFREG >> 12
+            begin = skip + abi.fuse_dirent.size
+            found.append(answer[begin : begin + length])
+            answer = answer[begin + length + -length % 8 :]
+    return found
+
+
+async def test_attributes_by_name_are_sized_first_and_set_on_conditions(kernel: Kernel, world: World) -> None:
+    await world.write_file("f", b"")
+    ino = await kernel.lookup(b"f")
+
+    async def put(value: bytes, flags: int) -> int:
+        body = abi.fuse_setxattr_in.pack(len(value), flags) + b"user.a\0" + value
+        return (await kernel.ask(Opcode.SETXATTR, ino, body))[0]
+
+    assert await put(b"one", abi.XATTR_REPLACE) == errno.ENODATA
+    assert await put(b"one", abi.XATTR_CREATE) == 0
+    assert await put(b"two", abi.XATTR_CREATE) == errno.EEXIST
+    for opcode, name, value in ((Opcode.GETXATTR, b"user.a\0", b"one"), (Opcode.LISTXATTR, b"", b"user.a\0")):
+        asked = [abi.fuse_getxattr_in.pack(size, 0) + name for size in (0, len(value), 1)]
+        assert await kernel.told(opcode, ino, asked[0]) == abi.fuse_getxattr_out.pack(len(value), 0)
+        assert await kernel.told(opcode, ino, asked[1]) == value
+        assert await kernel.ask(opcode, ino, asked[2]) == (errno.ERANGE, b"")
+
+
+# --- waiting ---
+
+
+async def test_what_waits_for_the_store_keeps_nobody_else(kernel: Kernel, world: World, store: CountedStore) -> None:
+    await store.foreign({"cold": pattern(PAGE)})
+    ino = await kernel.lookup(b"cold")
+    number = await kernel.open(ino)
+    store.gate = trio.Event()
+    waiting = [kernel.send_read(ino, number) for _ in range(MANY)]
+    assert await kernel.lookup(b"cold") == ino
+    store.gate.set()
+    assert {await kernel.answer(each) for each in waiting} == {(0, pattern(PAGE))}
+
+
+async def test_more_than_may_wait_are_answered_later(world: World, store: CountedStore) -> None:
+    await store.foreign({"cold": pattern(PAGE)})
+    async with a_kernel(world, most_waiting=10) as kernel:
+        ino = await kernel.lookup(b"cold")
+        number = await kernel.open(ino)
+        store.gate = trio.Event()
+        waiting = [kernel.send_read(ino, number) for _ in range(MANY)]
+        await wait_all_tasks_blocked(0.05)
+        store.gate.set()
+        assert {await kernel.answer(each) for each in waiting} == {(0, pattern(PAGE))}
+
+
+async def test_an_interrupt_ends_the_waiting_of_one(kernel: Kernel, world: World, store: CountedStore) -> None:
+    await store.foreign({"cold": pattern(PAGE)})
+    ino = await kernel.lookup(b"cold")
+    number = await kernel.open(ino)
+    store.gate = trio.Event()
+    one, other = kernel.send_read(ino, number), kernel.send_read(ino, number)
+    await wait_all_tasks_blocked(0.05)
+    kernel.interrupt(one)
+    assert await kernel.answer(one) == (errno.EINTR, b"")
+    kernel.interrupt(one)  # too late: it is answered
+    store.gate.set()
+    assert await kernel.answer(other) == (0, pattern(PAGE))
+
+
+# --- what no kernel sends ---
+
+
+@pytest.mark.parametrize(
+    ("opcode", "body"),
+    [
+        (Opcode.LOOKUP, b""),
+        (Opcode.LOOKUP, b"\0"),
+        (Opcode.LOOKUP, b"name"),
+        (Opcode.LOOKUP, b"a/b\0"),
+        (Opcode.LOOKUP, b"two\0names\0"),
+        (Opcode.MKDIR, b"\0\0\0"),
+        (Opcode.RENAME2, abi.fuse_rename2_in.pack(1, 0, 0) + b"one\0"),
+        (Opcode.WRITE, abi.fuse_write_in.pack(1, 0, 10, 0, 0, 0, 0) + b"short"),
+        (Opcode.SETXATTR, abi.fuse_setxattr_in.pack(99, 0) + b"user.a\0value"),
+        (Opcode.READ, b""),
+    ],
+)
+async def test_a_malformed_request_is_its_senders_error(kernel: Kernel, opcode: Opcode, body: bytes) -> None:
+    assert await kernel.ask(opcode, body=body) == (errno.EIO, b"")
+
+
+async def test_a_request_of_another_length_than_told(kernel: Kernel) -> None:
+    assert await kernel.answer(kernel.send(Opcode.GETATTR, body=bytes(16), length=1)) == (errno.EIO, b"")
+
+
+async def test_an_opcode_that_nobody_knows(kernel: Kernel) -> None:
+    assert await kernel.ask(4711) == (errno.ENOSYS, b"")
+
+
+CHANGES = {Opcode.RELEASE, Opcode.WRITE, Opcode.SETATTR, Opcode.OPEN, Opcode.CREATE}
+"""By which even a hostile kernel may rightly change what is read."""
+REQUESTS = st.tuples(
+    st.sampled_from([*Opcode, 0, 7, 99, 4096]),
+    st.sampled_from([ROOT_INO, 0, 2, 3, 1 << 63]),
+    st.one_of(
+        st.binary(max_size=200),
+        st.tuples(st.binary(max_size=80), st.sampled_from([b"a\0", b"a\0b\0", b"\xff" * 300 + b"\0"])).map(b"".join),
+        st.lists(st.sampled_from([0, 1, 2, 3, 1 << 31, 1 << 62, (1 << 64) - 1]), max_size=9).map(
+            lambda words: b"".join(word.to_bytes(8, "little") for word in words)
+        ),
+    ),
+)
+
+
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(requests=st.lists(REQUESTS, max_size=12))
+def test_hostile_requests_end_nothing(
+    requests: list[tuple[int, int, bytes]], caplog: pytest.LogCaptureFixture, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    caplog.clear()
+    trio.run(_all_answered, requests, tmp_path_factory.mktemp("hostile"))
+    unforeseen = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert not unforeseen, unforeseen[0].getMessage() + "\n" + str(unforeseen[0].exc_info)
+
+
+async def _all_answered(requests: list[tuple[int, int, bytes]], root: Path) -> None:
+    """Each is answered at most once, and beside them a true request gets its true answer."""
+    async with a_world(root) as world, a_kernel(world) as kernel:
+        await world.write_file("true", b"bytes")
+        ino = await kernel.lookup(b"true")
+        number = await kernel.open(ino)
+        sent = {kernel.send(*request): request for request in requests}
+        _, data = await kernel.answer(kernel.send_read(ino, number))
+        assert data == b"bytes" or CHANGES & {opcode for opcode, *_ in requests}
+        assert kernel.unasked().keys() <= sent.keys()
