@@ -72,6 +72,10 @@ class OutOfRange(FileSystemError):
     """The caller's buffer is too small, or the offset too large."""
 
 
+class NoSuchOffset(FileSystemError):
+    """No data, or no hole, from there to the end of the file."""
+
+
 class TooBig(FileSystemError):
     """The value of an extended attribute has more than 64 KiB."""
 

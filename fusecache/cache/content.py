@@ -47,8 +47,7 @@ class Content:
         forget_row: Callable[[InodeNo], None],
         on_last_close: Callable[[Content], None],
     ) -> None:
-        """`presence` None: every byte is here, there is no base. `indexed`: the index has a row of it,
-        which `forget_row` must drop before the bytes change."""
+        """`presence` None: every byte is here. `indexed`: the index has a row, which `forget_row` drops at a change."""
         self.ino = ino
         self.size = size
         self.base = base
@@ -105,8 +104,8 @@ class Content:
         self.fd()
         return self._file.pread(offset, length)
 
-    def pwrite(self, offset: int, data: bytes | memoryview) -> int:
-        """Write and return how many bytes went in: fewer only on a full disk.
+    def pwrite(self, offset: int, data: bytes | memoryview, *, hole: bool = False) -> int:
+        """Write and return how many bytes went in: fewer only on a full disk. With `hole` the data are zeros.
 
         What the data covers partly must be present (`missing_for_write`). Afterwards look at `map_unsaved`.
 
@@ -118,7 +117,7 @@ class Content:
         if self.presence is not None:
             assert not self.missing_for_write(Extent(offset, len(data))), f"{self!r}: written over a hole"
             self._dirtied()
-        written = self._file.pwrite(offset, data)
+        written = self._file.punch(offset, data) if hole else self._file.pwrite(offset, data)
         if self.presence is not None:
             written = self._note_written(offset, written, len(data))
         if offset + written > self.size and written:
@@ -126,6 +125,11 @@ class Content:
         self.changes += 1
         self.sums.wrote(offset, memoryview(data)[:written])
         return written
+
+    def reserve(self, extent: Extent) -> None:
+        """Take disk space for a range in advance: what is there stays. Raises NoSpace."""
+        self.fd()
+        self._file.reserve(extent.offset, extent.length)
 
     def fill(self, block_no: int, data: bytes | memoryview) -> None:
         """Store a block that was fetched from the base, unless it became present meanwhile: a write won.

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fusecache.cache import holes
 from fusecache.cache.descriptors import Descriptors
 from fusecache.cache.folders import Folders
 from fusecache.cache.ledger import Ledger
@@ -137,6 +138,27 @@ class SparseFile:
         written = self.pwrite(offset, data)
         os.utime(self.fd, ns=(before.st_atime_ns, before.st_mtime_ns))
         return written
+
+    def punch(self, offset: int, data: bytes | memoryview) -> int:
+        """Write zeros, as a hole where the disk can: they take no space. Raises as `pwrite`."""
+        try:
+            holes.punch(self.fd, offset, len(data))
+            if os.fstat(self.fd).st_size < offset + len(data):
+                os.ftruncate(self.fd, offset + len(data))
+        except OSError as exc:
+            if exc.errno != errno.EOPNOTSUPP:
+                raise self.translated(exc) from exc
+            return self.pwrite(offset, data)
+        return len(data)
+
+    def reserve(self, offset: int, length: int) -> None:
+        """Take space for a range in advance, where the disk can. Raises NoSpace."""
+        try:
+            holes.reserve(self.fd, offset, length)
+        except OSError as exc:
+            if exc.errno != errno.EOPNOTSUPP:
+                raise self.translated(exc) from exc
+        self.charge()
 
     def truncate(self, size: int) -> None:
         try:

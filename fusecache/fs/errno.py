@@ -21,6 +21,7 @@ ERRNO: dict[type[errors.FusecacheError], int] = {
     errors.NoSuchAttribute: errno.ENODATA,
     errors.OutOfRange: errno.ERANGE,
     errors.TooBig: errno.E2BIG,
+    errors.NoSuchOffset: errno.ENXIO,
     errors.Stale: errno.ESTALE,
     errors.NoSpace: errno.ENOSPC,
     errors.AccessDenied: errno.EACCES,

@@ -196,6 +196,10 @@ class Files:
         self._contents.drop(ino)
         self._ns.tree.reap(ino)
 
+    def content(self, number: HandleNo) -> Content:
+        """The bytes behind a handle, as long as it is open."""
+        return self._handles.get(number).file.content
+
     # --- bytes ---
 
     async def read(self, number: HandleNo, offset: int, length: int) -> bytes:
@@ -210,7 +214,7 @@ class Files:
             await self._fetch_for(handle, Extent(offset, min(length, max(0, content.size - offset))))
         return content.pread(offset, length)
 
-    async def write(self, number: HandleNo, offset: int, data: bytes | memoryview) -> int:
+    async def write(self, number: HandleNo, offset: int, data: bytes | memoryview, *, hole: bool = False) -> int:
         """Write; the bytes survive the death of this process when it returns."""
         file = self._handles.get(number).file
         content = file.content
@@ -221,7 +225,7 @@ class Files:
         size = content.size
         if mark(content, Extent(offset, len(data))):
             self._save_map(content)
-        written = content.pwrite(offset, data)
+        written = content.pwrite(offset, data, hole=hole)
         self.bytes_written += written
         self._grew(file, content.size - size)
         if content.map_unsaved:

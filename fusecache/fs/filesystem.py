@@ -19,6 +19,7 @@ from fusecache.fs.files import Files
 from fusecache.fs.handles import is_for_writing
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Entry, Names
+from fusecache.fs.ranges import Ranges
 from fusecache.fs.space import Space
 from fusecache.fs.streams import Stream
 from fusecache.fs.waiting import Waiting
@@ -71,6 +72,7 @@ class FileSystem:
         self._nameless = nameless
         self.xattrs = xattrs
         self._space = space
+        self.ranges = Ranges(files, space)
         self._checks = Checks(self._t, names, read_only=read_only, max_key_bytes=max_key_bytes)
         self._wall_ns = wall_ns
         self._changed = changed

@@ -146,6 +146,10 @@ fuse_setxattr_in = Struct("=II")  # size, flags
 fuse_getxattr_in = Struct("=II")  # size, padding
 fuse_getxattr_out = Struct("=II")  # size, padding
 fuse_interrupt_in = Struct("=Q")  # unique
+fuse_fallocate_in = Struct("=QQQII")  # fh, offset, length, mode, padding
+fuse_lseek_in = Struct("=QQII")  # fh, offset, whence, padding
+fuse_lseek_out = Struct("=Q")  # offset
+fuse_copy_file_range_in = Struct("=QQQQQQQ")  # fh_in, off_in, nodeid_out, fh_out, off_out, len, flags
 fuse_dirent = Struct("=QQII")  # ino, off, namelen, type
 fuse_kstatfs = Struct("=QQQQQIII28x")  # blocks, bfree, bavail, files, ffree, bsize, namelen, frsize
 

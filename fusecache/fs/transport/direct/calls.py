@@ -18,10 +18,12 @@ from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.fs.transport.direct.answers import Answers, statfs
 from fusecache.namespace.records import Place
 from fusecache.namespace.tree import Owner
-from fusecache.types import HandleNo, InodeNo
+from fusecache.types import Extent, HandleNo, InodeNo
 
 _NS = 1_000_000_000
 _NOTHING = b""
+_MAX_COPY = 64 << 20
+"""A copy may be shorter than asked for; so it can be interrupted, and its answer has 32 bits."""
 
 
 class Header(NamedTuple):
@@ -238,6 +240,21 @@ class Calls:
         await self._fs.fsync(number)
         await self._fs.arrived(number)
         return _NOTHING
+
+    async def fallocate(self, who: Header, body: memoryview) -> bytes:
+        number, offset, length, mode, _ = _read(abi.fuse_fallocate_in, body)
+        await self._fs.ranges.allocate(HandleNo(number), Extent(offset, length), mode)
+        return _NOTHING
+
+    async def lseek(self, who: Header, body: memoryview) -> bytes:
+        number, offset, whence, _ = _read(abi.fuse_lseek_in, body)
+        return abi.fuse_lseek_out.pack(self._fs.ranges.seek(HandleNo(number), offset, whence))
+
+    async def copy_file_range(self, who: Header, body: memoryview) -> bytes:
+        source, offset, _, target, target_offset, length, _ = _read(abi.fuse_copy_file_range_in, body)
+        length = min(length, _MAX_COPY)
+        count = await self._fs.ranges.copy(HandleNo(source), offset, HandleNo(target), target_offset, length)
+        return abi.fuse_write_out.pack(count, 0)
 
     async def ioctl(self, who: Header, body: memoryview) -> bytes:
         raise Refused(errno.ENOTTY)

@@ -1,0 +1,92 @@
+"""Ranges of open files: data and holes, space in advance, zeros, and copies from one file to another."""
+
+from __future__ import annotations
+
+import os
+
+import trio
+
+from fusecache.cache.holes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE
+from fusecache.errors import InvalidArgument, NoSuchOffset, Unsupported
+from fusecache.fs.files import Files
+from fusecache.fs.space import Space
+from fusecache.types import Extent, HandleNo
+
+_PIECE = 1 << 20
+_ZEROS = memoryview(bytes(_PIECE))
+_MODES = (
+    0,
+    FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+    FALLOC_FL_ZERO_RANGE,
+    FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+)
+
+
+class Ranges:
+    """What lseek(2), fallocate(2) and copy_file_range(2) do. A cancellation leaves what was done so far."""
+
+    def __init__(self, files: Files, space: Space) -> None:
+        self._files = files
+        self._space = space
+
+    def seek(self, number: HandleNo, offset: int, whence: int) -> int:
+        """Return where the next data begin, or the next hole. What is not here yet counts as data.
+
+        Raises:
+            NoSuchOffset: there is none behind `offset`.
+        """
+        content = self._files.content(number)
+        if whence not in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise InvalidArgument(f"whence {whence}")
+        if offset >= content.size:
+            raise NoSuchOffset(f"{offset} is not before the end at {content.size}")
+        if not content.whole:
+            return offset if whence == os.SEEK_DATA else content.size
+        try:
+            return os.lseek(content.fd(), offset, whence)
+        except OSError as exc:  # only holes are left
+            raise NoSuchOffset(f"no data behind {offset}") from exc
+
+    async def allocate(self, number: HandleNo, extent: Extent, mode: int) -> None:
+        """Take space for a range, punch a hole, or make zeros, as fallocate(2) with that mode.
+
+        Raises:
+            Unsupported: another mode. NoSpace.
+        """
+        if mode not in _MODES:
+            raise Unsupported(f"fallocate with mode {mode:#x}")
+        size = self._files.content(number).size
+        end = min(extent.end, size) if mode & FALLOC_FL_KEEP_SIZE else extent.end
+        if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
+            await self._zero(number, extent.offset, end)
+            return
+        await self._space.room(extent.length)
+        if end > size:
+            await self._zero(number, size, end)
+        self._files.content(number).reserve(extent)
+
+    async def copy(self, source: HandleNo, offset: int, target: HandleNo, target_offset: int, length: int) -> int:
+        """Copy bytes from one open file to another and return how many: fewer at the end of the source.
+
+        Raises:
+            InvalidArgument: the ranges overlap in one file. NoSpace, Stale: nothing was copied.
+        """
+        if self._files.content(source) is self._files.content(target) and abs(offset - target_offset) < length:
+            raise InvalidArgument("the ranges overlap")
+        done = 0
+        while done < length:
+            data = await self._files.read(source, offset + done, min(_PIECE, length - done))
+            if not data:
+                break
+            if not self._space.admits(len(data)):
+                await self._space.room(len(data))
+            done += await self._files.write(target, target_offset + done, data)
+            await trio.lowlevel.checkpoint()
+        return done
+
+    async def _zero(self, number: HandleNo, offset: int, end: int) -> None:
+        while offset < end:
+            zeros = _ZEROS[: min(_PIECE - offset % _PIECE, end - offset)]
+            offset += await self._files.write(number, offset, zeros, hole=True)
+            await trio.lowlevel.checkpoint()

@@ -1,0 +1,125 @@
+"""Data and holes, space in advance, zeros, and copies between open files."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from fusecache.cache.holes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE
+from fusecache.errors import InvalidArgument, NoSuchOffset, Unsupported
+from fusecache.fs.transport.direct import abi
+from fusecache.fs.transport.direct.abi import Opcode
+from fusecache.types import Extent
+from tests.fs.harness import BLOCK, CountedStore, World, pattern
+from tests.fs.kernel import a_kernel
+
+SIZE = 4 * BLOCK + 100
+PUNCH = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+FALLOC_FL_COLLAPSE_RANGE = 0x08
+
+
+def without(data: bytes, offset: int, length: int) -> bytes:
+    """The data with zeros there."""
+    end = min(len(data), offset + length)
+    return data[:offset] + bytes(end - offset) + data[end:]
+
+
+@pytest.mark.parametrize("is_cold", [False, True])
+@pytest.mark.parametrize(("offset", "length"), [(0, BLOCK), (10, 20), (BLOCK - 1, 2 * BLOCK), (BLOCK, 1 << 40)])
+async def test_a_punched_hole_reads_as_zeros(
+    world: World, store: CountedStore, offset: int, length: int, is_cold: bool
+) -> None:
+    data = pattern(SIZE)
+    await (store.foreign({"f": data}) if is_cold else world.write_file("f", data))
+    number = await world.open("f", os.O_RDWR)
+    await world.fs.ranges.allocate(number, Extent(offset, length), PUNCH)
+    await world.close(number)
+    assert await world.read_file("f") == without(data, offset, length)
+    assert (await world.stat("f")).size == SIZE
+
+
+async def test_a_hole_takes_no_space_and_is_found(world: World) -> None:
+    await world.write_file("f", pattern(SIZE))
+    number = await world.open("f", os.O_RDWR)
+    before = os.fstat(world.fs.ranges._files.content(number).fd()).st_blocks
+    await world.fs.ranges.allocate(number, Extent(BLOCK, 2 * BLOCK), PUNCH)
+    assert os.fstat(world.fs.ranges._files.content(number).fd()).st_blocks == before - 2 * BLOCK // 512
+    assert world.fs.ranges.seek(number, 0, os.SEEK_HOLE) == BLOCK
+    assert world.fs.ranges.seek(number, BLOCK, os.SEEK_DATA) == 3 * BLOCK
+    with pytest.raises(NoSuchOffset):
+        world.fs.ranges.seek(number, SIZE, os.SEEK_DATA)
+    await world.close(number)
+
+
+async def test_what_is_not_here_yet_is_no_hole(world: World, store: CountedStore) -> None:
+    await store.foreign({"cold": pattern(SIZE)})
+    number = await world.open("cold")
+    assert world.fs.ranges.seek(number, BLOCK, os.SEEK_DATA) == BLOCK
+    assert world.fs.ranges.seek(number, BLOCK, os.SEEK_HOLE) == SIZE
+    await world.close(number)
+
+
+@pytest.mark.parametrize(
+    ("mode", "size"),
+    [(0, 3000), (FALLOC_FL_KEEP_SIZE, 1000), (FALLOC_FL_ZERO_RANGE, 3000), (PUNCH, 1000)],
+)
+async def test_space_in_advance_and_the_size(world: World, mode: int, size: int) -> None:
+    await world.write_file("f", b"x" * 1000)
+    number = await world.open("f", os.O_RDWR)
+    await world.fs.ranges.allocate(number, Extent(1000, 2000), mode)
+    await world.close(number)
+    assert (await world.stat("f")).size == size
+    assert await world.read_file("f") == b"x" * 1000 + bytes(size - 1000)
+
+
+async def test_space_in_advance_changes_no_byte(world: World) -> None:
+    await world.write_file("f", pattern(SIZE))
+    number = await world.open("f", os.O_RDWR)
+    await world.fs.ranges.allocate(number, Extent(0, SIZE), 0)
+    await world.close(number)
+    assert await world.read_file("f") == pattern(SIZE)
+
+
+async def test_a_mode_that_moves_bytes_is_refused(world: World) -> None:
+    number = await world.create("f")
+    with pytest.raises(Unsupported):
+        await world.fs.ranges.allocate(number, Extent(0, 1), FALLOC_FL_COLLAPSE_RANGE)
+    await world.close(number)
+
+
+@pytest.mark.parametrize("is_cold", [False, True])
+async def test_a_copy_from_file_to_file(world: World, store: CountedStore, is_cold: bool) -> None:
+    data = pattern(SIZE)
+    await (store.foreign({"f": data}) if is_cold else world.write_file("f", data))
+    source, target = await world.open("f"), await world.create("g", os.O_RDWR)
+    assert await world.fs.ranges.copy(source, 5, target, 10, 1 << 30) == SIZE - 5
+    await world.close(source)
+    await world.close(target)
+    assert await world.read_file("g") == bytes(10) + data[5:]
+
+
+async def test_a_copy_over_itself_is_refused(world: World) -> None:
+    await world.write_file("f", pattern(SIZE))
+    number = await world.open("f", os.O_RDWR)
+    with pytest.raises(InvalidArgument):
+        await world.fs.ranges.copy(number, 0, number, 10, 100)
+    assert await world.fs.ranges.copy(number, 0, number, 100, 100) == 100
+    await world.close(number)
+
+
+async def test_the_kernel_asks_for_all_of_it(world: World) -> None:
+    await world.write_file("f", b"x" * 100)
+    async with a_kernel(world) as kernel:
+        ino = await kernel.lookup(b"f")
+        number = await kernel.open(ino, os.O_RDWR)
+        await kernel.told(Opcode.FALLOCATE, ino, abi.fuse_fallocate_in.pack(number, 10, 20, PUNCH, 0))
+        copied = abi.fuse_copy_file_range_in.pack(number, 0, ino, number, 200, 50, 0)
+        assert abi.fuse_write_out.unpack(await kernel.told(Opcode.COPY_FILE_RANGE, ino, copied)) == (50, 0)
+        assert await kernel.read(ino, number) == without(b"x" * 100, 10, 20) + bytes(100) + without(b"x" * 50, 10, 20)
+        asked = abi.fuse_lseek_in.pack(number, 0, os.SEEK_DATA, 0)
+        assert await kernel.told(Opcode.LSEEK, ino, asked) == abi.fuse_lseek_out.pack(0)
+        beyond = abi.fuse_lseek_in.pack(number, 250, os.SEEK_DATA, 0)
+        assert await kernel.ask(Opcode.LSEEK, ino, beyond) == (errno.ENXIO, b"")
+        await kernel.close(ino, number)
