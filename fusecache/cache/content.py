@@ -28,8 +28,8 @@ class Content:
     """
 
     __slots__ = (
-        "_clean", "_file", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_removed", "base", "block_size",
-        "changes", "emptied", "ino", "map_unsaved", "presence", "reading", "row_unsaved", "size", "sums", "users",
+        "_clean", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_removed", "base", "block_size", "changes",
+        "emptied", "file", "ino", "map_unsaved", "presence", "reading", "row_unsaved", "size", "sums", "users",
     )  # fmt: skip
 
     def __init__(
@@ -61,7 +61,8 @@ class Content:
         """Grows with each change of the bytes, while this is open; `emptied` with each that leaves none of them."""
         self.emptied = 0
         self.sums = Sums()  # begun with the first change; `cache.summing` knows more
-        self._file = file
+        self.file = file
+        """The file behind it: for what is no matter of which bytes are here."""
         self.presence = presence
         self._clean = clean
         self._indexed = indexed
@@ -102,7 +103,7 @@ class Content:
         if offset >= self.size:
             return b""
         self.fd()
-        return self._file.pread(offset, length)
+        return self.file.pread(offset, length)
 
     def pwrite(self, offset: int, data: bytes | memoryview, *, hole: bool = False) -> int:
         """Write and return how many bytes went in: fewer only on a full disk. With `hole` the data are zeros.
@@ -117,7 +118,7 @@ class Content:
         if self.presence is not None:
             assert not self.missing_for_write(Extent(offset, len(data))), f"{self!r}: written over a hole"
             self._dirtied()
-        written = self._file.punch(offset, data) if hole else self._file.pwrite(offset, data)
+        written = self.file.zero(offset, data) if hole else self.file.pwrite(offset, data)
         if self.presence is not None:
             written = self._note_written(offset, written, len(data))
         if offset + written > self.size and written:
@@ -125,11 +126,6 @@ class Content:
         self.changes += 1
         self.sums.wrote(offset, memoryview(data)[:written])
         return written
-
-    def reserve(self, extent: Extent) -> None:
-        """Take disk space for a range in advance: what is there stays. Raises NoSpace."""
-        self.fd()
-        self._file.reserve(extent.offset, extent.length)
 
     def fill(self, block_no: int, data: bytes | memoryview) -> None:
         """Store a block that was fetched from the base, unless it became present meanwhile: a write won.
@@ -144,7 +140,7 @@ class Content:
         body = memoryview(data)[: self.block_length(block_no)]
         assert len(body) == self.block_length(block_no), f"{self!r}: block {block_no} has {len(body)} bytes"
         self.fd()
-        if self._file.fill(block_no * self.block_size, body) < len(body):
+        if self.file.fill(block_no * self.block_size, body) < len(body):
             raise NoSpace(f"the cache disk is full: no room for block {block_no} of content {self.ino:x}")
         self._arrived(block_no, hash_block(body))
 
@@ -155,15 +151,15 @@ class Content:
 
         The file is cut before the caller commits size and base: a crash between shows the new size.
         """
-        if size == self.size and (self._file.fd >= 0 or self._file.untouched):
+        if size == self.size and (self.file.fd >= 0 or self.file.untouched):
             return
         self.fd()
         self.sums.begin(self.size)
         self._dirtied()
-        if kept_as is not None and not size and self._file.fd >= 0:
-            self._file.begin_anew(kept_as)
+        if kept_as is not None and not size and self.file.fd >= 0:
+            self.file.begin_anew(kept_as)
         else:
-            self._file.truncate(size)
+            self.file.truncate(size)
         self.size = size
         self.changes += 1
         self.emptied += not size
@@ -177,17 +173,17 @@ class Content:
     @property
     def on_disk(self) -> bool:
         """Whether there is, or should be, a file of it."""
-        return not self._file.untouched
+        return not self.file.untouched
 
     def sync(self) -> None:
         """Make what was written so far survive a power loss. Blocks: call it in a thread, while `held`."""
-        self._file.sync()
+        self.file.sync()
 
     def fd(self) -> int:
         """Return the descriptor; it may be closed at the next await point, unless this is `held`."""
-        if self._file.fd < 0:
+        if self.file.fd < 0:
             self._open_file()
-        return self._file.fd
+        return self.file.fd
 
     # --- blocks ---
 
@@ -267,7 +263,7 @@ class Content:
         self._indexed, self.row_unsaved = False, True
         self.fd()
         end = min(blocks.stop * self.block_size, self.size)
-        freed = self._file.punch(blocks.start * self.block_size, end)
+        freed = self.file.punch(blocks.start * self.block_size, end)
         self.presence.discard(blocks)
         self.sums.forget()
         self._watch()
@@ -294,7 +290,7 @@ class Content:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Be one more user for the block, whose descriptor stays open: for sending and syncing."""
-        with closing(self.retain()), self._file.held():
+        with closing(self.retain()), self.file.held():
             if self.on_disk:
                 self.fd()
             yield
@@ -305,7 +301,7 @@ class Content:
         assert self.users >= 0, f"{self!r}: closed too often"
         if not self.users:
             self._on_last_close(self)
-            self._file.close()
+            self.file.close()
             self._watch()
 
     def drop(self) -> None:
@@ -319,26 +315,26 @@ class Content:
         except FusecacheError as exc:
             log.warning("%r: removed, though %s", self, exc)
         self._removed = True
-        self._file.unlink()
+        self.file.unlink()
 
     def charge(self) -> None:
         """Count the disk space it takes now."""
-        self._file.charge()
+        self.file.charge()
 
     # --- helpers ---
 
     def _open_file(self) -> None:
         """Open the file and bring it to `size`; bytes that only it has are never cut."""
-        length = self._file.open()
+        length = self.file.open()
         if length > self.size and not self._clean:
             log.warning("%r: the file has %d bytes, more than was told; all are kept", self, length)
             self.size = length
             self.sums.forget()
         elif length < self.size and self.whole and not self._clean:
-            self._file.close()
+            self.file.close()
             raise ContentLost(f"{self!r}: only {length} bytes are there, and no store has the others")
         elif length != self.size:
-            self._file.truncate(self.size)
+            self.file.truncate(self.size)
 
     def _dirtied(self) -> None:
         """The bytes are about to differ from the label: nothing may vouch for them after a crash."""

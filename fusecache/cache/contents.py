@@ -22,6 +22,7 @@ from fusecache.cache.index import ContentIndex, IndexRow
 from fusecache.cache.layout import disk_usage, make_directories
 from fusecache.cache.ledger import Ledger
 from fusecache.cache.presence import Presence
+from fusecache.cache.sharing import Sharing
 from fusecache.cache.sparse import STAT_BLOCK, ContentLost, SparseFile, kept_path
 from fusecache.cache.summing import read_sums, unsummed
 from fusecache.cache.sums import differs, fits, is_complete
@@ -72,6 +73,7 @@ class Contents:
         self._boot_id = boot_id
         self._open: dict[InodeNo, Content] = {}
         self.hand = Hand(index)
+        self.sharing = Sharing()
         self._folders = Folders()
         self._descriptors = Descriptors(max_descriptors)
         self._syncs = trio.CapacityLimiter(_MAX_SYNCS)

@@ -40,11 +40,6 @@ class Presence:
         """How many blocks are present."""
         return self.count if self._present is None else self._present.size
 
-    def bytes_here(self, block_size: int, total: int) -> int:
-        """Return how many of `total` bytes the present blocks hold; the last one may be short."""
-        here = self.size * block_size
-        return here - (self.count * block_size - total) if self.count - 1 in self else here
-
     def __contains__(self, block_no: int) -> bool:
         return block_no >= self.count or self._present is None or block_no in self._present
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fcntl import F_RDLCK, F_SETLEASE, F_UNLCK, F_WRLCK, fcntl
 from pathlib import Path
 
 from fusecache.cache import holes
@@ -18,9 +18,6 @@ from fusecache.errors import FusecacheError, NoSpace, OutOfRange
 
 STAT_BLOCK = 512
 """Unit of st_blocks (stat(2))."""
-_KEEP_SIZE, _PUNCH_HOLE = 1, 2  # FALLOC_FL_…, fallocate(2)
-_fallocate = ctypes.CDLL(None, use_errno=True).fallocate
-_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
 class ContentLost(FusecacheError):
@@ -139,7 +136,7 @@ class SparseFile:
         os.utime(self.fd, ns=(before.st_atime_ns, before.st_mtime_ns))
         return written
 
-    def punch(self, offset: int, data: bytes | memoryview) -> int:
+    def zero(self, offset: int, data: bytes | memoryview) -> int:
         """Write zeros, as a hole where the disk can: they take no space. Raises as `pwrite`."""
         try:
             holes.punch(self.fd, offset, len(data))
@@ -173,9 +170,10 @@ class SparseFile:
             ContentLost: this file system makes none.
         """
         self.charge()
-        if _fallocate(self.fd, _PUNCH_HOLE | _KEEP_SIZE, start, end - start):
-            code = ctypes.get_errno()
-            raise ContentLost(f"{self.path}: {os.strerror(code)}")
+        try:
+            holes.punch(self.fd, start, end - start)
+        except OSError as exc:
+            raise self.translated(exc) from exc
         before = self._charged
         self.charge()
         return before - self._charged
@@ -206,6 +204,29 @@ class SparseFile:
             raise self.translated(exc) from exc
         self._folders.made(self.path)
         self._charged = 0
+
+    def is_quiet(self, *, for_readers: bool = False) -> bool:
+        """Whether nobody can write to it: no descriptor, and no mapping that outlived one (fcntl(2), F_SETLEASE).
+
+        `for_readers`: nor read it. One's own descriptor would be in the way, and is closed for it. False while `held`.
+        """
+        if self._holds:
+            return False
+        if self.fd >= 0:
+            self._descriptors.busy(self)
+            self.let_go()
+        try:
+            fd = self._descriptors.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return True
+        try:
+            fcntl(fd, F_SETLEASE, F_WRLCK if for_readers else F_RDLCK)
+            fcntl(fd, F_SETLEASE, F_UNLCK)
+        except BlockingIOError:
+            return False
+        finally:
+            self._descriptors.close(fd)
+        return True
 
     def unlink(self) -> None:
         """Remove the name; the bytes of an open file live until `close`."""

@@ -12,12 +12,12 @@ from fusecache.cache.changes import changed_map, mark
 from fusecache.cache.content import Base, Content
 from fusecache.cache.contents import Contents, Synced, carried_bytes
 from fusecache.cache.fetch import Fetcher
-from fusecache.cache.readahead import demand
 from fusecache.cache.summing import begin as begin_sums
 from fusecache.cache.summing import packed_sums
 from fusecache.cache.sums import is_complete
-from fusecache.errors import NoSuchObject, PreconditionFailed, Stale
-from fusecache.fs.handles import Handle, Handles, OpenFile, is_for_writing
+from fusecache.fs.absent import Absent
+from fusecache.fs.backed import can_be_backed, hand_over, look, take_back
+from fusecache.fs.handles import Handles, OpenFile, is_for_writing
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
@@ -45,10 +45,9 @@ class Files:
         self._inodes = namespace.tables.inodes
         self._durability = durability
         self._contents = contents
-        self._fetcher = fetcher
+        self._absent = Absent(fetcher, base_instead_of)
         self._wall_ns = wall_ns
         self._changed = changed
-        self._base_instead_of = base_instead_of
         self._handles = Handles()
         self.unsaved_bytes = 0
         """So much longer are files than their rows say, those that are being written."""
@@ -56,39 +55,56 @@ class Files:
         self.unsealed = dict.fromkeys(ino for ino, sums in unsynced if sums is None or not is_complete(sums))
         """Closed files that were not written in order: nobody would believe them after a power loss, or if their bytes
         on the cache disk became others."""
+        self.mapped: dict[InodeNo, None] = {}
+        """Those of them that somebody may still write to, by a mapping: to be looked at again."""
         self.carried = dict.fromkeys(self._ns.tables.seals.all_carried())
         """Files whose synced bytes are with the rows, or were: those synced longest ago first."""
         self.bytes_written = 0
-        """By applications, since the mount."""
+        """By applications, since the mount; of what the kernel writes by itself, by how much it made files longer."""
 
     def __repr__(self) -> str:
         return f"<Files {self._handles!r}>"
 
     # --- open and close ---
 
-    def open(self, inode: Inode, flags: int) -> HandleNo:
-        """Open an inode; with O_TRUNC its bytes are gone when this returns, and no writer's close is needed for it."""
+    def open(self, inode: Inode, flags: int, *, may_back: bool = False) -> HandleNo:
+        """Open an inode; with O_TRUNC its bytes are gone when this returns, and no writer's close is needed for it.
+
+        `may_back`: the kernel may have the content's file, if that has all the bytes, and all other handles do."""
         file = self._handles.file(inode.ino)
         if file is None:
-            file = OpenFile(inode.ino, self._content(inode))
+            content = self._content(inode)
+            file = OpenFile(inode.ino, content, backed=may_back and can_be_backed(content, flags))
+        self._look(file)
         number = self._handles.add(file, flags)
         if flags & os.O_TRUNC:  # of an empty file, too: its times change
             self._cut(file, 0)
             if not file.writers:
                 self._commit(file)
+        if file.backed and file.writers and not file.dirtied:
+            self._begin(file)
         return number
 
-    def opened_new(self, inode: Inode, flags: int) -> HandleNo:
+    def opened_new(self, inode: Inode, flags: int, *, may_back: bool = False) -> HandleNo:
         """Open an inode that was created just now: if for writing, it is dirty already, and committed at close."""
         content = self._contents.open(inode.ino, size=0, base=None, create=True)
         file = OpenFile(inode.ino, content, mtime_ns=inode.mtime_ns, ctime_ns=inode.ctime_ns)
         file.dirtied = is_for_writing(flags)
+        file.backed = may_back and file.dirtied
         return self._handles.add(file, flags)
+
+    def backing(self, number: HandleNo) -> int | None:
+        """The descriptor of the content's file, if the kernel may have it; good until the next await."""
+        return hand_over(self._handles.get(number).file)
+
+    def unback(self, number: HandleNo) -> None:
+        """The kernel does not take it: it asks for the bytes instead. Only while there is no other handle."""
+        take_back(self._handles.get(number).file)
 
     def flush(self, number: HandleNo) -> None:
         """A descriptor was closed: commit what was written. Acknowledged, and not yet synced."""
         handle = self._handles.get(number)
-        if handle.writable and handle.file.dirtied:
+        if handle.writable and handle.file.dirtied and not handle.file.backed:
             self._commit(handle.file)
 
     def written(self, number: HandleNo) -> InodeNo | None:
@@ -100,9 +116,11 @@ class Files:
         """The last descriptor of an open(2) is gone. Returns the inode as it was, if that was all that kept it."""
         file = self._handles.remove(number)
         if file.dirtied and not file.writers:
+            self._look(file)
             self._commit(file)
         if file.handles:
             return None
+        take_back(file)
         file.content.close()
         self._grew(file, -file.grown)  # not committed: the disk was full
         if not file.unlinked:
@@ -115,6 +133,7 @@ class Files:
     async def fsync(self, number: HandleNo) -> None:
         """Make what was written survive a power loss: bytes before the rows that name them, or with them if few."""
         file = self._handles.get(number).file
+        self._look(file)
         content = file.content
         if content.clean:
             await self._durability.reached(self._ns.database.seq)
@@ -151,6 +170,9 @@ class Files:
         try:
             if content.clean:
                 return
+            if not self._contents.sharing.is_quiet(content):
+                self.mapped[ino] = None
+                return
             self._believe(content, inode)
             emptied = content.emptied
             await self._contents.sum(content)
@@ -171,6 +193,11 @@ class Files:
     def is_open(self, ino: InodeNo) -> bool:
         return self._handles.file(ino) is not None
 
+    def is_written_unseen(self, ino: InodeNo) -> bool:
+        """Whether the kernel writes it by itself now: its size and times are old when they are told."""
+        file = self._handles.file(ino)
+        return file is not None and file.backed and bool(file.writers)
+
     def open_for_writing(self) -> list[InodeNo]:
         """Inodes whose latest bytes wait for a close."""
         return [file.ino for file in self._handles.open_for_writing() if not file.unlinked]
@@ -185,7 +212,7 @@ class Files:
             return
         file.unlinked = True
         if missing := file.content.missing(Extent(0, file.content.size)):
-            self._fetcher.prefetch(file.content, missing)
+            self._absent.prefetch(file.content, missing)
 
     def dropped(self, ino: InodeNo) -> None:
         """The store has another version than this inode, or none: old handles read on what is whole here."""
@@ -211,15 +238,16 @@ class Files:
         handle = self._handles.get(number)
         content = handle.file.content
         if not content.whole:
-            await self._fetch_for(handle, Extent(offset, min(length, max(0, content.size - offset))))
+            await self._absent.read(handle, Extent(offset, min(length, max(0, content.size - offset))))
         return content.pread(offset, length)
 
     async def write(self, number: HandleNo, offset: int, data: bytes | memoryview, *, hole: bool = False) -> int:
         """Write; the bytes survive the death of this process when it returns."""
         file = self._handles.get(number).file
+        self._look(file)
         content = file.content
         while not content.whole and (missing := content.missing_for_write(Extent(offset, len(data)))):
-            await self._fetch(content, missing)  # and look again: much may have happened meanwhile
+            await self._absent.fetch(content, missing)  # and look again: much may have happened meanwhile
         if not file.dirtied:
             self._begin(file)
         size = content.size
@@ -237,6 +265,7 @@ class Files:
         """Cut or extend a file. Of a file that nobody has open for writing, this is the commit too."""
         file = self._handles.file(inode.ino)
         if file is not None:
+            self._look(file)
             self._cut(file, size)
             if not file.writers:
                 self._commit(file)
@@ -254,6 +283,7 @@ class Files:
         file = self._handles.file(inode.ino)
         if file is None or not file.dirtied:
             return inode
+        self._look(file, closely=False)
         ctime_ns = max(inode.ctime_ns, file.ctime_ns)
         return inode._replace(size=file.content.size, mtime_ns=file.mtime_ns, ctime_ns=ctime_ns)
 
@@ -285,7 +315,7 @@ class Files:
         """The first change since the last commit: the inode is dirty before its bytes are."""
         content = file.content
         self._believe(content, self._inodes.get(file.ino))
-        if content.base is not None and content.whole and content.base.size < REUSED_BYTES:
+        if content.base is not None and content.whole and (file.backed or content.base.size < REUSED_BYTES):
             content.relabel(None)  # nothing has to come from its object any more
         base_size = content.base.size if content.base is not None else None
         inode = self._ns.tree.begin_write(
@@ -304,6 +334,12 @@ class Files:
         self._ns.tree.wrote_blocks(content.ino, blocks=blocks, changed=changed, base_size=content.base.size)
         content.map_saved()
 
+    def _look(self, file: OpenFile, *, closely: bool = True) -> None:
+        if file.backed and file.dirtied:
+            grown = look(file, self._contents, closely=closely)
+            self.bytes_written += max(0, grown)
+            self._grew(file, grown)
+
     def _grew(self, file: OpenFile, count: int) -> None:
         file.grown += count
         self.unsaved_bytes += count
@@ -311,17 +347,21 @@ class Files:
     def _cut(self, file: OpenFile, size: int) -> None:
         content, before = file.content, file.content.size
         if not size and content.base is not None:
-            content.truncate(0, kept_as=self._ns.tables.seals.get(file.ino).synced_token)
+            content.truncate(0, kept_as=self._kept_as(file))
             content.relabel(None)
             if file.dirtied:  # else said in beginning: after a crash, no block of the old object belongs here
                 self._ns.tree.made_whole(file.ino)
         if not file.dirtied:
             self._begin(file)
-        content.truncate(size, kept_as=self._ns.tables.seals.get(file.ino).synced_token if not size else None)
+        content.truncate(size, kept_as=self._kept_as(file) if not size else None)
         if content.map_unsaved:
             self._save_map(content)
         self._grew(file, size - before)
         file.mtime_ns = file.ctime_ns = self._wall_ns()
+
+    def _kept_as(self, file: OpenFile) -> int | None:
+        """Where the synced bytes of a file go that is emptied: nowhere once the kernel has it, and writes to it."""
+        return None if file.stamp is not None else self._ns.tables.seals.get(file.ino).synced_token
 
     def _synced(self, file: OpenFile, synced: Synced) -> None:
         """Record what the disk holds; what was written while it was synced is not among it."""
@@ -330,6 +370,8 @@ class Files:
         held = Held(generation, synced.size, synced.blocks, synced.base_size, synced.carried)
         if file.dirtied:
             self._commit(file, held)
+            if file.backed and file.writers:
+                self._begin(file)  # who goes on writing does not tell
         else:
             self._ns.tree.synced(file.ino, held)
 
@@ -344,7 +386,7 @@ class Files:
             changed=changed_map(content),
             base_size=content.base.size if content.base is not None else None,
         )
-        sums = packed_sums(content)
+        sums = packed_sums(content) if not file.backed or self._contents.sharing.is_quiet(content) else None
         self._ns.tree.closed(inode, now_ns=now_ns, sums=sums, held=held)
         if sums is None or not is_complete(sums) or (held is None and content.base is not None):
             self.unsealed[file.ino] = None
@@ -352,22 +394,3 @@ class Files:
         self._grew(file, -file.grown)
         file.dirtied = False
         self._changed()
-
-    async def _fetch_for(self, handle: Handle, extent: Extent) -> None:
-        content = handle.file.content
-        ahead = handle.readahead.on_read(extent, content.size)
-        if ahead is not None and (later := content.missing(ahead)):
-            self._fetcher.prefetch(content, later)
-        while content.missing(extent):
-            await self._fetch(content, content.missing(demand(extent, content.size)))
-
-    async def _fetch(self, content: Content, missing: list[int]) -> None:
-        """Make blocks present; if their object was moved by us meanwhile, from where it is now."""
-        try:
-            await self._fetcher.ensure(content, missing)
-        except (NoSuchObject, PreconditionFailed) as exc:
-            base = None if content.base is None else await self._base_instead_of(content.ino, content.base.label)
-            if base is None or content.base is None:
-                raise Stale(f"the object of inode {content.ino} was replaced in the store") from exc
-            content.rebase(Base(*base, size=content.base.size))
-            await self._fetcher.ensure(content, content.absent(missing))

@@ -6,6 +6,7 @@ answer does not wait for the store, unless what the lower has must be known firs
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Dentry, Inode, Place
 from fusecache.namespace.tree import Owner
 from fusecache.types import HandleNo, InodeNo
+
+log = logging.getLogger(__name__)
 
 _DIR_BATCH = 64
 """Names looked up at a time for a listing: about two of the kernel's 4 KiB buffers."""
@@ -77,6 +80,7 @@ class FileSystem:
         self._wall_ns = wall_ns
         self._changed = changed
         self._waiting = waiting
+        self._backs = False
         self._streams: dict[HandleNo, Stream] = {}
         self._last_stream = 0
 
@@ -260,7 +264,8 @@ class FileSystem:
         inode = self._ns.tree.create(place, self._inherited(place, owner), now_ns=self._wall_ns(), is_open=is_open)
         if not is_open:
             self._changed()
-        return self._files.opened_new(inode, flags), self._entry(inode)
+        number = self._files.opened_new(inode, flags, may_back=self._may_back(inode.ino))
+        return number, self._entry(inode)
 
     async def open(self, ino: InodeNo, flags: int, *, drops_set_id: bool = False) -> HandleNo:
         """Open a file. `drops_set_id`: who asks has no right to keep such bits on what O_TRUNC empties."""
@@ -275,7 +280,21 @@ class FileSystem:
             raise InvalidArgument(f"inode {ino} has no bytes: the kernel itself opens such")
         if flags & os.O_TRUNC and drops_set_id and without_set_id(inode.mode) != inode.mode:
             self._set(inode._replace(mode=without_set_id(inode.mode)), None)
-        return self._files.open(inode, flags)
+        return self._files.open(inode, flags, may_back=self._may_back(ino))
+
+    def back_files(self) -> None:
+        """From now on the kernel reads and writes whole files of the cache by itself."""
+        self._backs = self._contents.sharing.is_on = True
+
+    def backing(self, number: HandleNo) -> int | None:
+        """The descriptor of the file that the kernel may have in place of asking; good until the next await."""
+        return self._files.backing(number)
+
+    def refuse_backing(self, number: HandleNo, why: str) -> None:
+        """The kernel does not take this file: it asks, also for all that is opened from now on."""
+        log.warning("the kernel does not read the cache's files by itself (%s): it asks, which is slower", why)
+        self._files.unback(number)
+        self._backs = False
 
     async def read(self, number: HandleNo, offset: int, length: int) -> bytes:
         return await self._files.read(number, offset, length)
@@ -326,10 +345,15 @@ class FileSystem:
 
     def _entry(self, inode: Inode) -> Entry:
         if not inode.is_dir:
-            return Entry(self._files.attributes(inode), self._names.timeout_s(inode))
+            timeout_s = 0.0 if self._files.is_written_unseen(inode.ino) else self._names.timeout_s(inode)
+            return Entry(self._files.attributes(inode), timeout_s)
         if self._t.directories.get(inode.ino).prefix is not None:
             inode = inode._replace(nlink=1)  # how many subdirectories the store has, nobody counts: so find(1) knows
         return Entry(inode, self._names.timeout_s(inode))
+
+    def _may_back(self, ino: InodeNo) -> bool:
+        """Whether the kernel may have this file: not if writers have to be slowed, or a close waits for the store."""
+        return self._backs and self._space.admits(0) and not self._ns.policies.waits_for_store(ino)
 
     def _inherited(self, place: Place, owner: Owner) -> Owner:
         return inherited(owner, self._t.inodes.get(place.parent))

@@ -28,6 +28,11 @@ class OpenFile:
     grown: int = 0
     """Bytes that it has become longer by since the last commit."""
     unlinked: bool = False
+    backed: bool = False
+    """The kernel reads and writes the content's file by itself: its bytes and size are others than told, until looked
+    at. For all handles or for none, as the kernel wants it (docs/decisions/0013)."""
+    stamp: tuple[int, int, int] | None = None
+    """Of a backed content's file, when it was last looked at; None: the kernel does not have it yet."""
 
 
 @dataclass(slots=True)

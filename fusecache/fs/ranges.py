@@ -61,10 +61,12 @@ class Ranges:
         if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
             await self._zero(number, extent.offset, end)
             return
-        await self._space.room(extent.length)
+        await self._space.room(extent.length, self._files.inode_of(number))
         if end > size:
             await self._zero(number, size, end)
-        self._files.content(number).reserve(extent)
+        content = self._files.content(number)
+        content.fd()
+        content.file.reserve(*extent)
 
     async def copy(self, source: HandleNo, offset: int, target: HandleNo, target_offset: int, length: int) -> int:
         """Copy bytes from one open file to another and return how many: fewer at the end of the source.
@@ -80,7 +82,7 @@ class Ranges:
             if not data:
                 break
             if not self._space.admits(len(data)):
-                await self._space.room(len(data))
+                await self._space.room(len(data), self._files.inode_of(target))
             done += await self._files.write(target, target_offset + done, data)
             await trio.lowlevel.checkpoint()
         return done

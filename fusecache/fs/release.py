@@ -96,7 +96,7 @@ class Releaser:
 
     def _is_idle(self, content: Content) -> bool:
         """Whether nobody but applications has it open, and no call of theirs relies on what is here of it."""
-        return can_shrink(content) and self._is_open(content.ino)
+        return can_shrink(content) and self._is_open(content.ino) and self._contents.sharing.is_unused(content)
 
     async def _settled(self, numbers: Sequence[InodeNo]) -> list[Inode]:
         """Return those that are expendable, and were before all that was committed became safe: no power loss can

@@ -47,6 +47,8 @@ class Upkeep:
 
     async def seal(self) -> None:
         """Sync the files that were closed, and of which nobody knows a hash."""
+        self._files.unsealed |= self._files.mapped
+        self._files.mapped.clear()
         while self._files.unsealed:
             ino = next(iter(self._files.unsealed))
             del self._files.unsealed[ino]

@@ -9,14 +9,14 @@ from fusecache.persist.plan import Job
 from fusecache.persist.tools import Tools
 
 _READER_NS = 1_000_000_000
-"""How soon to look again whether an open file still reads what is to be overwritten."""
+"""How soon to look again whether an open file still reads what is to be overwritten, or is still mapped."""
 
 
 def begin(tools: Tools, job: Job, content: Content | None = None) -> Started | None:
     """Record the target of an upload or a copy, whose bytes are those of `content`, if it is of a file.
 
-    None if its task or its name changed since, or if somebody else has a file open that lacks bytes of what the target
-    holds: it is planned again.
+    None if its task or its name changed since, if somebody else has a file open that lacks bytes of what the target
+    holds, or can still write to the file, by a mapping: it is planned again.
     """
     ns = tools.namespace
     task = ns.tables.tasks.get(job.task.task)
@@ -26,7 +26,8 @@ def begin(tools: Tools, job: Job, content: Content | None = None) -> Started | N
         return None
     if ns.tables.directories.home_key(row.place) != job.key and not job.key.startswith(TMP_PREFIX):
         return None
-    if tools.contents.readers_of(task.store, job.key, but=content):
+    is_read = tools.contents.readers_of(task.store, job.key, but=content)
+    if is_read or (content is not None and not tools.contents.sharing.is_quiet(content)):
         ns.drain.put_off(task, due_ns=tools.wall_ns() + _READER_NS)
         return None
     return ns.drain.start(task, row.place, job.key, now_ns=tools.wall_ns())

@@ -15,6 +15,7 @@ from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.fs.transport.direct.answers import Answers
 from fusecache.fs.transport.direct.calls import Calls
+from fusecache.fs.transport.direct.passthrough import Backings
 from fusecache.fs.transport.direct.server import BUFFER_BYTES, Server
 from fusecache.types import ROOT_INO
 from tests.fs.harness import World
@@ -117,7 +118,7 @@ async def a_kernel(world: World, *, most_waiting: int = 1000) -> AsyncIterator[K
         for end in (ours, theirs):
             end.setblocking(False)
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * BUFFER_BYTES)
-        calls = Calls(world.fs, Answers(entry_timeout_s=None, attr_timeout_s=None))
+        calls = Calls(world.fs, Answers(entry_timeout_s=None, attr_timeout_s=None), Backings(theirs.fileno()))
         kernel = Kernel(ours)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Server(theirs.fileno(), calls, most_waiting=most_waiting).serve)

@@ -136,8 +136,8 @@ class ContentMachine(RuleBasedStateMachine):
         self.open(size)
 
     def drop_process(self) -> int:
-        if self.content._file.fd >= 0:
-            os.close(self.content._file.fd)
+        if self.content.file.fd >= 0:
+            os.close(self.content.file.fd)
         self.contents._index._db.close()
         return len(self.model)
 
@@ -163,8 +163,8 @@ class ContentMachine(RuleBasedStateMachine):
         assert self.contents.readers_of(STORE, KEY) == (not content.whole)
         for extent in unchanged(content):
             assert self.object[extent.offset : extent.end] == self.model[extent.offset : extent.end]
-        if content._file.fd >= 0:
-            assert os.fstat(content._file.fd).st_size == content.size
+        if content.file.fd >= 0:
+            assert os.fstat(content.file.fd).st_size == content.size
 
     def teardown(self) -> None:
         if hasattr(self, "content"):

@@ -43,24 +43,30 @@ def test_structures_have_the_kernels_sizes(layout: Struct, size: int) -> None:
 
 
 def test_no_more_is_taken_than_was_offered() -> None:
-    assert agree(init(flags=abi.FUSE_ASYNC_READ)).features == abi.FUSE_ASYNC_READ
-    assert agree(init(flags=0)).features == 0
+    assert agree(init(flags=abi.FUSE_ASYNC_READ), may_back=True).features == abi.FUSE_ASYNC_READ
+    assert agree(init(flags=0), may_back=True).features == 0
 
 
 def test_a_write_that_returned_is_never_only_in_the_kernels_memory() -> None:
-    assert not agree(init()).features & WRITEBACK_CACHE
+    assert not agree(init(), may_back=True).features & WRITEBACK_CACHE
+
+
+def test_only_root_registers_files() -> None:
+    assert agree(init(), may_back=True).backs
+    assert not agree(init(), may_back=False).backs
+    assert not agree(init(flags2=0), may_back=True).backs
 
 
 def test_the_older_of_both_versions_counts() -> None:
-    assert agree(init(minor=31)).minor == 31
-    assert agree(init(minor=99)).minor == abi.FUSE_KERNEL_MINOR_VERSION
+    assert agree(init(minor=31), may_back=True).minor == 31
+    assert agree(init(minor=99), may_back=True).minor == abi.FUSE_KERNEL_MINOR_VERSION
 
 
 @pytest.mark.parametrize("body", [init(minor=30), init(major=8), init()[:8]])
 def test_another_protocol_is_refused(body: memoryview) -> None:
     with pytest.raises(MountError):
-        agree(body)
+        agree(body, may_back=True)
 
 
 def test_an_old_kernel_sends_no_second_flags() -> None:
-    assert agree(init(minor=35, flags=abi.FUSE_ASYNC_READ)[: abi.fuse_init_in.size]).minor == 35
+    assert agree(init(minor=35, flags=abi.FUSE_ASYNC_READ)[: abi.fuse_init_in.size], may_back=False).minor == 35

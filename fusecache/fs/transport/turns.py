@@ -8,13 +8,14 @@ variable for such replacements: pyfuse3.asyncio sets it, too.
 
 from __future__ import annotations
 
-import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pyfuse3
 import trio
+
+from fusecache.fs.transport.stepping import run
 
 _IDLE_WORKERS = 8
 """So many wait for a turn; more end, as each has a buffer of up to 1 MiB."""
@@ -54,7 +55,7 @@ class Turns:
         """Return a handler whose requests give their turn away when they have to wait."""
 
         def handle(*args: Any) -> Awaitable[Any]:
-            return _run(handler(*args), self._give_away)
+            return run(handler(*args), self._give_away)
 
         return handle
 
@@ -106,20 +107,3 @@ class Turns:
             return trio.lowlevel.Abort.SUCCEEDED
 
         return abort
-
-
-@types.coroutine
-def _run(coroutine: Coroutine[Any, Any, Any], waits: Callable[[], None]) -> Generator[Any, Any, Any]:
-    """Run a coroutine to its end; call `waits` if it yields to the scheduler before."""
-    try:
-        trap = coroutine.send(None)
-        waits()
-        while True:
-            try:
-                value = yield trap
-            except BaseException as exc:
-                trap = coroutine.throw(exc)
-            else:
-                trap = coroutine.send(value)
-    except StopIteration as end:
-        return end.value

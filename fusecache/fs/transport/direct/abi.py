@@ -84,6 +84,7 @@ FUSE_MAX_PAGES = 1 << 22
 FUSE_CACHE_SYMLINKS = 1 << 23
 FUSE_HANDLE_KILLPRIV_V2 = 1 << 28
 FUSE_INIT_EXT = 1 << 30
+FUSE_PASSTHROUGH = 1 << 37
 
 # Which fields of a SETATTR count.
 FATTR_MODE = 1 << 0
@@ -97,6 +98,8 @@ FATTR_MTIME_NOW = 1 << 8
 FATTR_KILL_SUIDGID = 1 << 11
 
 FOPEN_KEEP_CACHE = 1 << 1
+FOPEN_NOFLUSH = 1 << 5
+FOPEN_PASSTHROUGH = 1 << 7
 FUSE_OPEN_KILL_SUIDGID = 1 << 0
 FUSE_WRITE_KILL_SUIDGID = 1 << 2
 
@@ -152,6 +155,11 @@ fuse_lseek_out = Struct("=Q")  # offset
 fuse_copy_file_range_in = Struct("=QQQQQQQ")  # fh_in, off_in, nodeid_out, fh_out, off_out, len, flags
 fuse_dirent = Struct("=QQII")  # ino, off, namelen, type
 fuse_kstatfs = Struct("=QQQQQIII28x")  # blocks, bfree, bavail, files, ffree, bsize, namelen, frsize
+
+fuse_backing_map = Struct("=iIQ")  # fd, flags, padding
+fuse_backing_id = Struct("=I")
+FUSE_DEV_IOC_BACKING_OPEN = 1 << 30 | fuse_backing_map.size << 16 | 229 << 8 | 1  # _IOW(FUSE_DEV_IOC_MAGIC, 1, …)
+FUSE_DEV_IOC_BACKING_CLOSE = 1 << 30 | fuse_backing_id.size << 16 | 229 << 8 | 2
 
 fuse_notify_inval_inode_out = Struct("=Qqq")  # ino, off, len
 fuse_notify_inval_entry_out = Struct("=QII")  # parent, namelen, flags

@@ -16,6 +16,7 @@ from fusecache.fs.filesystem import DirEntry, FileSystem
 from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.fs.transport.direct.answers import Answers, statfs
+from fusecache.fs.transport.direct.passthrough import Backings
 from fusecache.namespace.records import Place
 from fusecache.namespace.tree import Owner
 from fusecache.types import Extent, HandleNo, InodeNo
@@ -61,8 +62,9 @@ class Calls:
     They raise what the file system raises, and Malformed for a body that is none.
     """
 
-    def __init__(self, filesystem: FileSystem, answers: Answers) -> None:
+    def __init__(self, filesystem: FileSystem, answers: Answers, backings: Backings) -> None:
         self._fs = filesystem
+        self._backings = backings
         self._answers = answers
         self.by_opcode: dict[int, Call] = {
             int(opcode): getattr(self, opcode.name.lower()) for opcode in Opcode if hasattr(self, opcode.name.lower())
@@ -205,12 +207,12 @@ class Calls:
         flags, mode, umask, _ = _read(abi.fuse_create_in, body)
         place = Place(who.nodeid, _name(body[abi.fuse_create_in.size :]))
         number, entry = await self._fs.create(place, _owner(stat.S_IFREG, mode, umask, who), flags)
-        return self._answers.entry(entry) + _opened(number)
+        return self._answers.entry(entry) + self._opened(number, entry.inode.ino)
 
     async def open(self, who: Header, body: memoryview) -> bytes:
         flags, open_flags = _read(abi.fuse_open_in, body)
         drops = bool(open_flags & abi.FUSE_OPEN_KILL_SUIDGID) or who.uid != 0
-        return _opened(await self._fs.open(who.nodeid, flags, drops_set_id=drops))
+        return self._opened(await self._fs.open(who.nodeid, flags, drops_set_id=drops), who.nodeid)
 
     async def read(self, who: Header, body: memoryview) -> bytes:
         number, offset, size, *_ = _read(abi.fuse_read_in, body)
@@ -232,7 +234,7 @@ class Calls:
         return _NOTHING
 
     async def release(self, who: Header, body: memoryview) -> bytes:
-        self._fs.release(_handle(body))
+        self._release(who.nodeid, _handle(body))
         return _NOTHING
 
     async def fsync(self, who: Header, body: memoryview) -> bytes:
@@ -259,11 +261,28 @@ class Calls:
     async def ioctl(self, who: Header, body: memoryview) -> bytes:
         raise Refused(errno.ENOTTY)
 
-    def unanswered(self, opcode: int, answer: bytes) -> None:
+    def _opened(self, number: HandleNo, ino: InodeNo) -> bytes:
+        """The page cache may be kept from one open to the next: another version is another inode."""
+        fd = self._fs.backing(number)
+        if fd is None:
+            return abi.fuse_open_out.pack(number, abi.FOPEN_KEEP_CACHE, 0)
+        try:
+            backing_id = self._backings.open(ino, fd)
+        except OSError as exc:
+            self._fs.refuse_backing(number, str(exc.strerror))
+            return abi.fuse_open_out.pack(number, abi.FOPEN_KEEP_CACHE, 0)
+        return abi.fuse_open_out.pack(number, abi.FOPEN_PASSTHROUGH | abi.FOPEN_NOFLUSH, backing_id)
+
+    def _release(self, ino: InodeNo, number: HandleNo) -> None:
+        self._fs.release(number)
+        self._backings.close(ino)
+
+    def unanswered(self, who: Header, answer: bytes) -> None:
         """Nobody waits any more for what was answered: what it opened is closed."""
-        if opcode in (Opcode.OPEN, Opcode.CREATE):
-            self._fs.release(HandleNo(abi.fuse_open_out.unpack(answer[-abi.fuse_open_out.size :])[0]))
-        elif opcode == Opcode.OPENDIR:
+        if who.opcode in (Opcode.OPEN, Opcode.CREATE):
+            ino = who.nodeid if who.opcode == Opcode.OPEN else abi.fuse_entry_out.unpack_from(answer)[0]
+            self._release(ino, HandleNo(abi.fuse_open_out.unpack(answer[-abi.fuse_open_out.size :])[0]))
+        elif who.opcode == Opcode.OPENDIR:
             self._fs.releasedir(HandleNo(abi.fuse_open_out.unpack(answer)[0]))
 
 
@@ -293,11 +312,6 @@ def _names(body: memoryview) -> tuple[bytes, bytes]:
 def _handle(body: memoryview) -> HandleNo:
     """Read what RELEASE, FLUSH and FSYNC begin with."""
     return HandleNo(_read(abi.fuse_fsync_in, body)[0])
-
-
-def _opened(number: HandleNo) -> bytes:
-    """The page cache may be kept from one open to the next: another version is another inode."""
-    return abi.fuse_open_out.pack(number, abi.FOPEN_KEEP_CACHE, 0)
 
 
 def _owner(kind: int, mode: int, umask: int, who: Header) -> Owner:

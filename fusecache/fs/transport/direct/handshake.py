@@ -14,6 +14,8 @@ _PAGE = 4096
 _BACKGROUND, _CONGESTED = 64, 48
 """Read-ahead and writeback: so many requests at a time, and from when on the device counts as busy."""
 _TIME_GRAN_NS = 1
+_STACK_DEPTH = 1
+"""The cache is on a file system that is on none itself."""
 
 _WANTED = (
     abi.FUSE_ASYNC_READ
@@ -27,6 +29,7 @@ _WANTED = (
     | abi.FUSE_CACHE_SYMLINKS
     | abi.FUSE_HANDLE_KILLPRIV_V2
     | abi.FUSE_INIT_EXT
+    | abi.FUSE_PASSTHROUGH
 )
 """Never the writeback cache: a write(2) that returned would be in the kernel's memory only. Nor
 FUSE_AUTO_INVAL_DATA: another version of a file is another inode, and its pages are dropped by notifications."""
@@ -39,6 +42,11 @@ class Agreement:
     minor: int
     max_readahead: int
     features: int
+
+    @property
+    def backs(self) -> bool:
+        """Whether the kernel reads and writes files of the cache by itself."""
+        return bool(self.features & abi.FUSE_PASSTHROUGH)
 
     def reply(self) -> bytes:
         """Return the body of INIT's answer (struct fuse_init_out)."""
@@ -55,12 +63,12 @@ class Agreement:
             MAX_WRITE // _PAGE,
             0,
             flags >> 32,
-            0,
+            _STACK_DEPTH if self.backs else 0,
         )
 
 
-def agree(body: memoryview) -> Agreement:
-    """Answer an INIT with as much of what it offers as is used here.
+def agree(body: memoryview, *, may_back: bool) -> Agreement:
+    """Answer an INIT with as much of what it offers as is used here. `may_back`: this process may register files.
 
     Raises:
         MountError: a kernel older than what is spoken here, or no INIT at all.
@@ -75,4 +83,8 @@ def agree(body: memoryview) -> Agreement:
         )
     if offered & abi.FUSE_INIT_EXT:
         offered |= abi.fuse_init_in_flags2.unpack_from(body, abi.fuse_init_in.size)[0] << 32
-    return Agreement(min(minor, abi.FUSE_KERNEL_MINOR_VERSION), max_readahead, offered & _WANTED)
+    return Agreement(
+        min(minor, abi.FUSE_KERNEL_MINOR_VERSION),
+        max_readahead,
+        offered & (_WANTED if may_back else _WANTED & ~abi.FUSE_PASSTHROUGH),
+    )

@@ -11,10 +11,8 @@ import logging
 import os
 import struct
 import time
-import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import trio
 
@@ -23,6 +21,7 @@ from fusecache.fs.errno import errno_of
 from fusecache.fs.transport.direct.abi import Opcode, fuse_in_header, fuse_interrupt_in, fuse_out_header
 from fusecache.fs.transport.direct.calls import Call, Calls, Header, Malformed, Refused
 from fusecache.fs.transport.direct.handshake import MAX_WRITE
+from fusecache.fs.transport.stepping import run
 from fusecache.nurseries import unwrapped
 
 log = logging.getLogger(__name__)
@@ -161,7 +160,7 @@ class Server:
             self._hire()
 
         try:
-            number, answer = await _run(_carried_out(call, who, body), waits)
+            number, answer = await run(_carried_out(call, who, body), waits)
         except trio.Cancelled:
             self._reply(who, errno.EINTR, b"")
             raise
@@ -185,7 +184,7 @@ class Server:
             if exc.errno not in (errno.ENOENT, *_GONE):  # else nobody waits for it any more
                 log.exception("the kernel does not take the answer to %s", who)
             if not number:
-                self._calls.unanswered(who.opcode, answer)
+                self._calls.unanswered(who, answer)
 
 
 async def _carried_out(call: Call, who: Header, body: memoryview) -> tuple[int, bytes]:
@@ -206,20 +205,3 @@ async def _carried_out(call: Call, who: Header, body: memoryview) -> tuple[int, 
 
 def _name(who: Header) -> str:
     return Opcode(who.opcode).name.lower()
-
-
-@types.coroutine
-def _run(coroutine: Coroutine[Any, Any, Any], waits: Callable[[], None]) -> Generator[Any, Any, Any]:
-    """Run a coroutine to its end; call `waits` if it yields to the scheduler before."""
-    try:
-        trap = coroutine.send(None)
-        waits()
-        while True:
-            try:
-                value = yield trap
-            except BaseException as exc:
-                trap = coroutine.throw(exc)
-            else:
-                trap = coroutine.send(value)
-    except StopIteration as end:
-        return end.value

@@ -15,7 +15,8 @@ from fusecache.fs.transport.direct import device
 from fusecache.fs.transport.direct.abi import Opcode, fuse_in_header, fuse_out_header
 from fusecache.fs.transport.direct.answers import Answers
 from fusecache.fs.transport.direct.calls import Calls, Header
-from fusecache.fs.transport.direct.handshake import agree
+from fusecache.fs.transport.direct.handshake import Agreement, agree
+from fusecache.fs.transport.direct.passthrough import Backings
 from fusecache.fs.transport.direct.server import BUFFER_BYTES, Server
 from fusecache.fs.transport.invalidation import Invalidations
 
@@ -47,10 +48,12 @@ async def serve(
     server_fd = device.mount(mountpoint, options)
     is_mounted = True
     try:
-        await _shake_hands(server_fd)
+        agreement = await _shake_hands(server_fd)
+        if agreement.backs:
+            filesystem.back_files()
         async with invalidations.delivered(server_fd, sever):
             ready()
-            await Server(server_fd, Calls(filesystem, answers)).serve()
+            await Server(server_fd, Calls(filesystem, answers, Backings(server_fd))).serve()
             is_mounted = False
             log.info("unmounted from outside")
     finally:
@@ -59,7 +62,7 @@ async def serve(
         os.close(server_fd)
 
 
-async def _shake_hands(fd: int) -> None:
+async def _shake_hands(fd: int) -> Agreement:
     """Answer INIT, which comes first; nobody gets any other answer before."""
     await trio.lowlevel.wait_readable(fd)
     message = memoryview(os.read(fd, BUFFER_BYTES))
@@ -67,8 +70,10 @@ async def _shake_hands(fd: int) -> None:
     if who.opcode != Opcode.INIT:
         raise MountError(f"the kernel began with a request of kind {who.opcode} and no INIT")
     try:
-        reply = agree(message[fuse_in_header.size :]).reply()
+        agreement = agree(message[fuse_in_header.size :], may_back=os.geteuid() == 0)
     except MountError:
         os.write(fd, fuse_out_header.pack(fuse_out_header.size, -errno.EPROTO, who.unique))
         raise
+    reply = agreement.reply()
     os.write(fd, fuse_out_header.pack(fuse_out_header.size + len(reply), 0, who.unique) + reply)
+    return agreement

@@ -1,0 +1,51 @@
+"""What open files lack of their bytes: fetched when somebody reads or overwrites it, and a little before."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from fusecache.cache.content import Base, Content
+from fusecache.cache.fetch import Fetcher
+from fusecache.cache.readahead import demand
+from fusecache.errors import NoSuchObject, PreconditionFailed, Stale
+from fusecache.fs.handles import Handle
+from fusecache.types import Extent, InodeNo, LowerId
+
+
+class Absent:
+    """Makes blocks present. A cancelled caller leaves what arrived."""
+
+    def __init__(
+        self, fetcher: Fetcher, base_instead_of: Callable[[InodeNo, LowerId], Awaitable[LowerId | None]]
+    ) -> None:
+        """`base_instead_of` tells where missing bytes come from whose version is gone from the store."""
+        self._fetcher = fetcher
+        self._base_instead_of = base_instead_of
+
+    async def read(self, handle: Handle, extent: Extent) -> None:
+        """Fetch what `extent` lacks, and begin with what is likely to be read next.
+
+        Raises:
+            Stale: the version that was opened is gone from the store.
+        """
+        content = handle.file.content
+        ahead = handle.readahead.on_read(extent, content.size)
+        if ahead is not None and (later := content.missing(ahead)):
+            self._fetcher.prefetch(content, later)
+        while content.missing(extent):
+            await self.fetch(content, content.missing(demand(extent, content.size)))
+
+    async def fetch(self, content: Content, missing: list[int]) -> None:
+        """Make blocks present; if their object was moved by us meanwhile, from where it is now. Raises Stale."""
+        try:
+            await self._fetcher.ensure(content, missing)
+        except (NoSuchObject, PreconditionFailed) as exc:
+            base = None if content.base is None else await self._base_instead_of(content.ino, content.base.label)
+            if base is None or content.base is None:
+                raise Stale(f"the object of inode {content.ino} was replaced in the store") from exc
+            content.rebase(Base(*base, size=content.base.size))
+            await self._fetcher.ensure(content, content.absent(missing))
+
+    def prefetch(self, content: Content, blocks: list[int]) -> None:
+        """Begin to fetch blocks that nobody waits for."""
+        self._fetcher.prefetch(content, blocks)

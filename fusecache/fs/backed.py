@@ -1,0 +1,66 @@
+"""Files that the kernel reads and writes by itself, in the cache: it tells when they are opened and closed, no more."""
+
+from __future__ import annotations
+
+import os
+
+from fusecache.cache.content import Content
+from fusecache.cache.contents import Contents
+from fusecache.fs.handles import OpenFile, is_for_writing
+
+
+def can_be_backed(content: Content, flags: int) -> bool:
+    """Whether the content's file has all that such an open needs.
+
+    What was made from a version in the store, and is opened to be changed in part, is not: what of it changes has
+    to be known, so that the store can copy the rest.
+    """
+    if flags & os.O_TRUNC:
+        return True
+    if is_for_writing(flags):
+        return content.base is None
+    return content.whole and content.on_disk
+
+
+def hand_over(file: OpenFile) -> int | None:
+    """Return the descriptor for the kernel, good until the next await; None: it has to ask for the bytes."""
+    if not file.backed:
+        return None
+    fd = file.content.fd()
+    if file.stamp is None:
+        file.stamp = _stamp(os.fstat(fd))
+        file.content.retain()  # for the kernel, which needs every byte of it
+    return fd
+
+
+def take_back(file: OpenFile) -> None:
+    """The kernel does not have it any more, or did not take it."""
+    if file.stamp is not None:
+        file.content.close()
+    file.backed, file.stamp = False, None
+
+
+def look(file: OpenFile, contents: Contents, *, closely: bool) -> int:
+    """Take in what the kernel may have written to a backed file; return by how many bytes it has become longer.
+
+    `closely`: its bytes may be others though its times are the same, as two writes within a tick of the clock leave
+    them.
+    """
+    found = contents.stat(file.ino) if file.stamp is not None else None
+    if found is None:  # the kernel does not have it yet
+        return 0
+    stamp = _stamp(found)
+    if stamp == file.stamp and not closely:
+        return 0
+    content, before = file.content, file.content.size
+    content.size = found.st_size
+    content.changes += 1
+    content.sums.forget()
+    if stamp != file.stamp:
+        file.stamp, file.mtime_ns = stamp, found.st_mtime_ns
+        file.ctime_ns = max(file.ctime_ns, found.st_ctime_ns)
+    return content.size - before
+
+
+def _stamp(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,0 +1,24 @@
+"""Running a request by hand, so that it is noticed when it has to wait."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+
+@types.coroutine
+def run(coroutine: Coroutine[Any, Any, Any], waits: Callable[[], None]) -> Generator[Any, Any, Any]:
+    """Run a coroutine to its end and return its result; call `waits` if it yields to the scheduler before."""
+    try:
+        trap = coroutine.send(None)
+        waits()
+        while True:
+            try:
+                value = yield trap
+            except BaseException as exc:
+                trap = coroutine.throw(exc)
+            else:
+                trap = coroutine.send(value)
+    except StopIteration as end:
+        return end.value

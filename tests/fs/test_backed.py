@@ -1,0 +1,175 @@
+"""Files that the kernel writes by itself: here the test is the kernel, and tells of opens and closes alone."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import pytest
+
+from fusecache.fs.backed import can_be_backed
+from fusecache.namespace.records import TaskKind
+from fusecache.types import HandleNo, InodeNo
+from tests.fs.harness import BLOCK, CountedStore, World, pattern
+
+
+@pytest.fixture
+def backed(world: World) -> World:
+    world.fs.back_files()
+    return world
+
+
+class Handed:
+    """An open file that the kernel has: it keeps what it was given, whatever becomes of the descriptor."""
+
+    def __init__(self, world: World, number: HandleNo) -> None:
+        given = world.fs.backing(number)
+        assert given is not None, "the kernel does not get it"
+        self.fd = os.open(f"/proc/self/fd/{given}", os.O_RDWR)
+        self.number = number
+        self._world = world
+
+    async def close(self) -> None:
+        """Close as the kernel does that was told not to tell of a close (FOPEN_NOFLUSH)."""
+        os.close(self.fd)
+        self._world.fs.release(self.number)
+        del self._world.kernel[self.number]
+
+
+async def handed(world: World, path: str, flags: int) -> Handed:
+    return Handed(world, await world.open(path, flags))
+
+
+async def test_a_new_file_has_what_the_kernel_wrote(backed: World) -> None:
+    file = await handed(backed, "f", os.O_RDWR | os.O_CREAT)
+    os.pwrite(file.fd, b"hello", 3)
+    assert (await backed.stat("f")).size == 8
+    await file.close()
+    assert (await backed.stat("f")).size == 8
+    assert await backed.read_file("f") == b"\0\0\0hello"
+
+
+async def test_a_second_write_of_the_same_length_and_time_counts(backed: World) -> None:
+    """A clock that stands still for a tick, as file systems before Linux 6.13 have it."""
+    file = await handed(backed, "f", os.O_RDWR | os.O_CREAT)
+    os.pwrite(file.fd, b"one", 0)
+    await backed.fs.fsync(file.number)
+    before = os.fstat(file.fd)
+    os.pwrite(file.fd, b"two", 0)
+    os.utime(file.fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+    generation = (await backed.stat("f")).generation
+    await backed.fs.fsync(file.number)
+    assert (await backed.stat("f")).generation > generation
+    await file.close()
+    assert await backed.read_file("f") == b"two"
+
+
+async def test_who_empties_an_open_file_empties_the_one_that_the_kernel_has(backed: World) -> None:
+    first = await handed(backed, "f", os.O_RDWR | os.O_CREAT)
+    os.pwrite(first.fd, b"before", 0)
+    await backed.fs.fsync(first.number)
+    second = await handed(backed, "f", os.O_WRONLY | os.O_TRUNC)
+    assert os.fstat(first.fd).st_size == 0
+    os.pwrite(second.fd, b"after", 0)
+    assert os.pread(first.fd, 10, 0) == b"after"
+    await second.close()
+    await first.close()
+    assert await backed.read_file("f") == b"after"
+
+
+async def test_an_open_file_without_a_name_is_still_the_kernels(backed: World) -> None:
+    file = await handed(backed, "f", os.O_RDWR | os.O_CREAT)
+    await backed.unlink("f")
+    os.pwrite(file.fd, b"nobody sees it", 0)
+    await file.close()
+    assert await backed.ls() == []
+
+
+async def test_what_lacks_bytes_is_asked_for(backed: World, store: CountedStore) -> None:
+    await store.foreign({"cold": pattern(3 * BLOCK)})
+    number = await backed.open("cold")
+    assert backed.fs.backing(number) is None
+    await backed.read(number)
+    assert backed.fs.backing(number) is None, "for all handles or for none"
+    await backed.close(number)
+    file = await handed(backed, "cold", os.O_RDONLY)
+    assert os.pread(file.fd, 3 * BLOCK, 0) == pattern(3 * BLOCK)
+    await file.close()
+
+
+async def test_a_reader_and_then_a_writer_of_what_the_store_has(backed: World, store: CountedStore) -> None:
+    await store.foreign({"f": pattern(3 * BLOCK)})
+    await backed.read_file("f")
+    reader = await handed(backed, "f", os.O_RDONLY)
+    writer = await handed(backed, "f", os.O_WRONLY)
+    os.pwrite(writer.fd, b"new", 0)
+    await writer.close()
+    await reader.close()
+    assert await backed.read_file("f") == b"new" + pattern(3 * BLOCK)[3:]
+    assert (await backed.stat("f")).base is None
+
+
+async def test_what_is_only_read_is_not_sent_again(backed: World, store: CountedStore) -> None:
+    await store.foreign({"f": pattern(BLOCK)})
+    await backed.read_file("f")
+    file = await handed(backed, "f", os.O_RDONLY)
+    await file.close()
+    assert backed.ns.tables.tasks.of_inode((await backed.stat("f")).ino, TaskKind.UPLOAD) is None
+
+
+async def test_large_objects_are_asked_for_by_who_changes_them(backed: World, store: CountedStore) -> None:
+    """What is unchanged of them is copied inside the store, so somebody has to know what that is."""
+    await store.foreign({"f": pattern(3 * BLOCK)})
+    await backed.read_file("f")
+    number = await backed.open("f", os.O_RDWR)
+    assert backed.fs.backing(number) is None
+    await backed.close(number)
+
+
+async def test_nobody_believes_what_is_still_mapped(backed: World) -> None:
+    """Its sums are made once the mapping is gone, and nothing of it goes from the disk before."""
+    file = await handed(backed, "f", os.O_RDWR | os.O_CREAT)
+    os.truncate(file.fd, BLOCK)
+    mapping = mmap.mmap(file.fd, BLOCK)
+    await file.close()
+    ino = (await backed.stat("f")).ino
+    for _ in range(2):
+        await backed.upkeep.seal()
+        assert sums_of(backed, ino) is None
+    mapping[:4] = b"late"
+    mapping.close()
+    await backed.upkeep.seal()
+    assert sums_of(backed, ino) is not None
+    assert (await backed.read_file("f"))[:4] == b"late"
+
+
+def sums_of(world: World, ino: InodeNo) -> bytes | None:
+    return world.ns.tables.seals.get(ino).sums_of(world.ns.tables.inodes.get(ino).generation)
+
+
+async def test_a_lease_tells_who_still_reads(backed: World) -> None:
+    await backed.write_file("f", b"x" * BLOCK)
+    number = await backed.open("f")
+    content = backed.fs.ranges._files.content(number)
+    sharing = backed.contents.sharing
+    assert sharing.is_quiet(content)
+    assert sharing.is_unused(content)
+    file = Handed(backed, number)
+    os.close(file.fd)
+    file.fd = os.open(content.file.path, os.O_RDONLY)
+    assert sharing.is_quiet(content)
+    assert not sharing.is_unused(content)
+    await file.close()
+
+
+async def test_who_must_ask_after_all(backed: World) -> None:
+    number = await backed.create("f", os.O_RDWR)
+    assert backed.fs.backing(number) is not None
+    backed.fs.refuse_backing(number, "for a test")
+    await backed.fs.write(number, 0, b"asked")
+    await backed.close(number)
+    assert await backed.read_file("f") == b"asked"
+    number = await backed.open("f")
+    assert backed.fs.backing(number) is None
+    assert can_be_backed(backed.fs.ranges._files.content(number), os.O_RDONLY)
+    await backed.close(number)
