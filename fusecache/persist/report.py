@@ -96,7 +96,7 @@ class Reporter:
             oldest_dirty_s=None if oldest_ns is None else max(0.0, (tools.wall_ns() - oldest_ns) / 1e9),
             drain_bytes_per_s=rate,
             eta_s=(None if is_idle else self._eta_s(moving, moving_bytes, rate)) if files_dirty else 0.0,
-            throttled_per_s=tools.refused.per_s(),
+            throttled_per_s=sum(pacer.throttled_per_s for pacer in tools.pacers.values()),
             limited_by=self._limited_by(moving, paused, waiting) if files_dirty else None,
             waiting=waiting,
             files_paused=paused,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ from trio.testing import MockClock
 
 from fusecache.backends.memory import MemoryBackend
 from fusecache.backends.pace import Aimd, Limits, Paced, Pacer, Priority, RequestClass
+from fusecache.backends.repeat import Repeats
 from fusecache.backends.sources import BytesSource
 from fusecache.errors import BackendUnavailable, NoSuchObject, Throttled
 from fusecache.types import ObjectInfo, ObjectKey
@@ -191,6 +193,18 @@ async def test_a_refusal_of_one_key_of_a_batch_slows_down(autojump_clock: MockCl
     set_pace.refused_one(RequestClass.DELETE, "a", trio.current_time())
     assert {pace.kind: pace.per_s for pace in set_pace.paces()} == {RequestClass.DELETE: 125.0}
     assert set_pace.reason() == "the store: it refuses requests (throttling)"
+
+
+async def test_what_is_sent_again_at_once_was_throttled_all_the_same(autojump_clock: MockClock) -> None:
+    store, set_pace = Store(), pacer()
+    paced = Paced(store, set_pace, Priority.DRAIN, repeats=Repeats(random.Random(1)))
+    store.failure = Throttled("slower")
+    await trio.sleep(10.0)
+    await many(5, lambda _: paced.head(key("absent")))
+    assert set_pace.throttled_per_s == pytest.approx(len(store.asked_at) / 10.0)
+    assert len(store.asked_at) == 20
+    await trio.sleep(20.0)
+    assert set_pace.throttled_per_s == 0.0
 
 
 async def test_cancelled_while_it_waits_nothing_is_held(autojump_clock: MockClock) -> None:

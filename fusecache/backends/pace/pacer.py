@@ -12,6 +12,7 @@ import trio
 from fusecache.backends.pace.knobs import Aimd, Limits
 from fusecache.backends.pace.outage import Outage
 from fusecache.backends.pace.prefixes import Prefixes
+from fusecache.backends.pace.rate import Lately
 from fusecache.backends.pace.turns import Turns
 from fusecache.backends.pace.window import Window
 from fusecache.errors import BackendUnavailable, Throttled
@@ -75,6 +76,7 @@ class Pacer:
         self._recalled: Known = {}
         self._outage = Outage()
         self._reached = trio.Event()
+        self._refusals = Lately(_RECENT_S, clock())
         self._refused_s = self._held_s = self._held_by_bytes_s = self._answered_s = float("-inf")
 
     def __repr__(self) -> str:
@@ -89,6 +91,11 @@ class Pacer:
     def quiet_s(self) -> float:
         """How long ago a request was answered as it should be."""
         return self._clock() - self._answered_s
+
+    @property
+    def throttled_per_s(self) -> float:
+        """How many requests a second the store has asked for later, those that were sent again at once among them."""
+        return self._refusals.per_s(self._clock())
 
     def tune(self, limits: Limits) -> None:
         """Allow something else from now on: whoever waits for a turn takes another one."""
@@ -225,6 +232,7 @@ class Pacer:
 
     def _throttled(self, lane: _Lane, key: str, asked_s: float) -> None:
         self._refused_s = self._clock()
+        self._refusals.add(self._refused_s)
         lane.rates.refused(key, self._refused_s, asked_s=asked_s)
         self._alive()
 

@@ -45,7 +45,7 @@ class Rate:
         self._is_short = False
         self._adjusted_s = now_s
         self._slowed_s = slowed_s
-        self._goodput, self._sent = (Goodput(knobs.adjust_window_s, now_s) for _ in range(2))
+        self._goodput, self._sent = (Lately(knobs.adjust_window_s, now_s) for _ in range(2))
         self._effect = Effect()
 
     def __repr__(self) -> str:
@@ -137,8 +137,8 @@ class Rate:
         return self._per_s + self._step
 
 
-class Goodput:
-    """How many requests a second were accepted lately."""
+class Lately:
+    """How many of something there were a second, over the last two windows."""
 
     def __init__(self, window_s: float, now_s: float) -> None:
         self._slot_s = window_s / _QUARTER
