@@ -90,7 +90,9 @@ def watcher(faults: FaultServer, store: Store) -> Iterator[Watcher]:
 def test_jobs_over_a_store_in_trouble(
     mounts: Mounts, store: Store, faults: FaultServer, watcher: Watcher, trouble: Trouble, is_killed: bool
 ) -> None:
-    mount = mounts(store, "--persist-delay", "200ms", "--multipart-threshold", "8M", "--part-size", "5M")
+    # Listings outlast the trouble: a store that is away for longer than the patience cannot be asked for new ones.
+    options = ("--ttl", "1h", "--persist-delay", "200ms", "--multipart-threshold", "8M", "--part-size", "5M")
+    mount = mounts(store, *options)
     for number in range(TABLES):
         write_table(mount.path / f"old{number}", 1, PARTS)
     prepare(mount.path)
