@@ -144,7 +144,7 @@ async def test_bytes_of_a_write_that_a_crash_cut_off_are_not_left_out(
     class Killed(Exception):
         pass
 
-    def written_and_killed(self: Content, offset: int, data: bytes) -> int:
+    def written_and_killed(self: Content, offset: int, data: bytes, *, hole: bool) -> int:
         pwrite(self, offset, data)
         raise Killed
 

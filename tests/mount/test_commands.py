@@ -202,7 +202,7 @@ def test_a_killed_daemon_is_said_to_be_dead_and_the_next_mount_goes_on(
     kill_daemon(mountpoint)
     for command in ("stat", "flush"):
         done = fusecache(command, mountpoint)
-        assert (done.returncode, "mount again" in done.stderr) == (6, True), done
+        assert (done.returncode, "mount it again" in done.stderr) == (6, True), done
     with mount(f"file://{store}", mountpoint, "--cache-dir", tmp_path / "c"):
         assert (mountpoint / "a").read_bytes() == b"acknowledged"
         assert fusecache("flush", mountpoint).returncode == 0
