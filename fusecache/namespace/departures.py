@@ -71,9 +71,12 @@ class Departures:
         t.directories.delete(ino)
         t.inodes.delete(ino)
 
-    def leave(self, moved: Dentry, *, seq: Seq, now_ns: int) -> None:
-        """The object of a file that moves stays behind for now: note what has to follow."""
-        t = self._t
+    def leave(self, moved: Dentry, *, seq: Seq, now_ns: int, shield: Place | None = None) -> None:
+        """The object of a file that moves stays behind for now: note what has to follow.
+
+        `shield` hides it until then, else the name that it had.
+        """
+        t, shield = self._t, shield or moved.place
         due_ns = now_ns + self._delay_ns
         store = t.directories.get(moved.parent).store
         tasks = {task.kind: task for task in t.tasks.all_of_inode(moved.inode_no)}
@@ -81,9 +84,7 @@ class Departures:
         begun = [task for task in tasks.values() if task.key is not None and (not left or task.target == moved.place)]
         for task in begun:
             if task.key is not None and task.key != moved.key:
-                t.tasks.want_deleted(
-                    store, task.key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=moved.place
-                )
+                t.tasks.want_deleted(store, task.key, etag=None, seq=seq, due_ns=due_ns, now_ns=now_ns, shield=shield)
         if TaskKind.UPLOAD in tasks:
             t.tasks.stands_for(tasks[TaskKind.UPLOAD].task, seq)
         if left or (moved.key is not None and TaskKind.UPLOAD not in tasks):
@@ -97,7 +98,7 @@ class Departures:
             seq=seq,
             due_ns=None,
             now_ns=now_ns,
-            shield=moved.place,
+            shield=shield,
             is_unsure=any(task.key == moved.key for task in begun),  # a request may be replacing it
         )
 
@@ -134,10 +135,13 @@ class Departures:
         What comes below `but` is taken along from there.
         """
         t = self._t
-        home = t.directories.home_prefix(moved.inode_no)
+        home, store = t.directories.home_prefix(moved.inode_no), t.directories.get(moved.inode_no).store
         if home.startswith(but):
             return
-        for task in t.tasks.arriving_below(t.directories.get(moved.inode_no).store, home):
+        for row in t.dentries.readers_below(store, home):
+            if moved.inode_no in (row.parent, *t.directories.ancestors(row.parent)):
+                self.leave(row, seq=seq, now_ns=now_ns, shield=moved.place)  # it was there already
+        for task in t.tasks.arriving_below(store, home):
             assert task.key is not None
             if task.kind != TaskKind.RELOCATE:
                 t.tasks.want_deleted(

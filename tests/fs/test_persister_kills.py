@@ -99,6 +99,13 @@ class KilledRun(Run):
 
 
 FOUND: list[list[Step]] = [
+    # A file was at home in a directory that was not: nothing hid its object when that directory moved on.
+    [
+        ("write", "a/a/d"), ("write", "c"), ("rename", "c", "a/a/c"), ("wait", 1.5), ("write", "a/c"),
+        ("exchange", "a/c", "b"), ("exchange", "a/c/b", "a/a"), ("unlink", "a/c/b/c"), ("rename", "a/c/b/d", "a/a/d"),
+        ("write", "a/c/d"), ("mkdir", "a/c/b/b"), ("wait", 1.5), ("rename", "a/a", "a/c/b/b/d"),
+        ("rename", "a/c/d", "c"), ("rename", "c", "a/a"),
+    ],
     # A marker where a file still has to go.
     [("unlink", "a/a/a"), ("mkdir", "a/a/a")],
     # A circle that only an upload could break, and did not.
