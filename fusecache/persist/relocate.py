@@ -25,6 +25,7 @@ from fusecache.persist.local import follow, open_content
 from fusecache.persist.plan import Job
 from fusecache.persist.resolve import Owner, Resolved, resolve
 from fusecache.persist.staging import Patterns
+from fusecache.persist.start import set_out
 from fusecache.persist.tools import Tools
 from fusecache.types import ETag, InodeNo, LowerId, ObjectInfo, ObjectKey, Seq
 
@@ -64,7 +65,9 @@ class Relocator:
             await self._clear_way(task)
             return
         if job.place is not None and task.key is None:
-            task = self._drain.start(task, job.place, job.key, now_ns=self._tools.wall_ns()).task
+            if (begun := set_out(self._tools, job)) is None:
+                return  # planned again
+            task = begun
             await self._tools.recorded()
         if self._is_there(task) and task.source != task.key:
             if not await self._copy_all(task):

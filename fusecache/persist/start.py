@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusecache.cache.content import Content
 from fusecache.namespace.drain import Started
 from fusecache.namespace.keys import TMP_PREFIX
+from fusecache.namespace.records import Place, Task
 from fusecache.persist.plan import Job
 from fusecache.persist.tools import Tools
 
@@ -31,3 +32,19 @@ def begin(tools: Tools, job: Job, content: Content | None = None) -> Started | N
         ns.drain.put_off(task, due_ns=tools.wall_ns() + _READER_NS)
         return None
     return ns.drain.start(task, row.place, job.key, now_ns=tools.wall_ns())
+
+
+def set_out(tools: Tools, job: Job) -> Task | None:
+    """Record the target of a relocation.
+
+    None if its directory, or one above it, has moved since: nothing would hide what it copies. It is planned again.
+    """
+    ns = tools.namespace
+    assert job.task.ino is not None
+    assert job.place is not None
+    task, directory = ns.tables.tasks.get(job.task.task), ns.tables.directories.find(job.task.ino)
+    if task is None or directory is None or Place(directory.parent, directory.name) != job.place:
+        return None
+    if ns.tables.directories.home_prefix(directory.ino) != job.key and not job.key.startswith(TMP_PREFIX):
+        return None
+    return ns.drain.start(task, job.place, job.key, now_ns=tools.wall_ns()).task
