@@ -19,6 +19,7 @@ from fusecache.persist.barrier import Barriers
 from fusecache.persist.circles import Circles
 from fusecache.persist.holds import Fate, Holds
 from fusecache.persist.inflight import InFlight
+from fusecache.persist.patience import Patience
 from fusecache.persist.queue import Queue
 from fusecache.persist.removals import Removals
 from fusecache.persist.removed import Removed
@@ -29,11 +30,6 @@ from fusecache.types import ObjectKey, Seq
 
 _EXAMINED = 256
 """Tasks looked at in one step, so that a queue of held ones does not hold up the loop."""
-_HOLD_NS = 50_000_000
-_MAX_HOLD_NS = 1_000_000_000
-"""What is held is looked at again after 50 ms, doubling to 1 s: mostly a worker that ends soon is in the way."""
-_CIRCLE_HOLDS = 4
-"""Held so often, with nothing in flight or in a circle that is seen: it waits for somebody who waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +86,7 @@ class Planner:
         self._patterns = patterns
         self._policies = policies
         self._pauses = pauses
-        self._held: dict[int, int] = {}
+        self._patience = Patience(tables)
         self._circles = Circles(tables)
         self._queue = Queue(tables.tasks, tables.flows, inflight)
 
@@ -113,24 +109,21 @@ class Planner:
             return plan
         if may_delete:
             self._plan_deletes(plan, now_ns, synced_seq)
-        self._break_circle(plan)
+        if not self._recall(plan, now_ns, synced_seq):
+            self._break_circle(plan, now_ns)
         return plan
 
     def forget(self, task: int) -> None:
         """The task has been carried out, or is gone."""
-        self._held.pop(task, None)
+        self._patience.forget(task)
         self._removed.forget(task)
         self._circles.forget(task)
 
     def prune(self) -> None:
         """Forget some of what was held and is gone without having been carried out: of files that were removed."""
-        for task in list(islice(self._held, _EXAMINED)):
-            count = self._held.pop(task)
-            if self._t.tasks.get(task) is not None:
-                self._held[task] = count  # behind those that are looked at next time
-            else:
-                self.forget(task)
-                self._barriers.forget(task)
+        for task in self._patience.gone(count=_EXAMINED):
+            self.forget(task)
+            self._barriers.forget(task)
 
     def is_paused(self, job: Job) -> bool:
         """Whether a job would change something below a paused path."""
@@ -144,7 +137,7 @@ class Planner:
 
     def held(self) -> Collection[int]:
         """Return the tasks that were due, but had to wait for others, when they were last looked at."""
-        return self._held.keys()
+        return self._patience.held()
 
     # --- the tasks but deletes ---
 
@@ -168,11 +161,11 @@ class Planner:
         free = (job for job in jobs if not self._must_wait(job) and not self._is_early(plan, job, now_ns))
         job = next(free, None) or self._no_marker_any_more(jobs)
         if job is None:
-            plan.postpone.append((task, now_ns + self._hold_ns(task)))
+            plan.postpone.append((task, now_ns + self._patience.hold_ns(task)))
             return
         keys = () if task.kind == TaskKind.RELOCATE else (job.key,)
         self._inflight.claim(task.task, task.store, keys)
-        self._held.pop(task.task, None)
+        self._patience.forget(task.task)
         plan.jobs.append(job)
 
     def _file_jobs(self, plan: Plan, task: Task) -> list[Job]:
@@ -278,7 +271,7 @@ class Planner:
         if before is None:
             return False
         soon_ns = HURRIED_NS if task.due_ns == HURRIED_NS else now_ns
-        if soon_ns < (before.due_ns or 0) < PAUSED_NS and not before.attempts and before.task not in self._held:
+        if soon_ns < (before.due_ns or 0) < PAUSED_NS and not before.attempts and before.task not in self.held():
             plan.postpone.append((before, soon_ns))  # somebody waits for it now
         return True
 
@@ -301,10 +294,6 @@ class Planner:
     def _overlaps_itself(self, job: Job) -> bool:
         source = job.task.source or ""
         return source.startswith(job.key) or job.key.startswith(source)
-
-    def _hold_ns(self, task: Task) -> int:
-        count = self._held[task.task] = self._held.get(task.task, 0) + 1
-        return min(_HOLD_NS << min(count, 10), _MAX_HOLD_NS)
 
     # --- deletes ---
 
@@ -330,7 +319,7 @@ class Planner:
             elif fate is Fate.VOID:
                 plan.void.append(task)
             elif fate is not Fate.GO:
-                plan.postpone.append((task, None if fate is Fate.PARK else now_ns + self._hold_ns(task)))
+                plan.postpone.append((task, None if fate is Fate.PARK else now_ns + self._patience.hold_ns(task)))
         if plan.deletes:
             first = plan.deletes[0]
             for task in plan.deletes:
@@ -354,11 +343,28 @@ class Planner:
 
     # --- circles ---
 
-    def _break_circle(self, plan: Plan) -> None:
+    def _recall(self, plan: Plan, now_ns: int, synced_seq: Seq) -> bool:
+        """When nothing goes on, all that is held is looked at once more, in one step: True if that comes next."""
+        is_synced = synced_seq >= self._t.database.seq  # else there may be more that is due, once it is
+        recalled = self._patience.recalled(is_idle=is_synced and self._is_idle(plan) and not plan.is_cut)
+        if recalled:
+            held = self.held()
+            plan.postpone = [each for each in plan.postpone if each[0].task not in held]
+            plan.postpone += [(task, now_ns) for task in recalled]
+            plan.is_cut = True
+        return bool(recalled)
+
+    def _is_idle(self, plan: Plan) -> bool:
+        return not plan.jobs and not plan.deletes and not self._inflight
+
+    def _break_circle(self, plan: Plan, now_ns: int) -> None:
         """The oldest task that keeps a key from others steps aside: when nothing goes on, or they are known to wait
         for each other."""
-        is_idle = not plan.jobs and not plan.deletes and not self._inflight
-        waiting = [task for task, due_ns in plan.postpone if due_ns is not None and self._may_step_aside(task, is_idle)]
+        is_idle, is_changed = self._is_idle(plan), plan.void or plan.abandon or plan.adopt or plan.stage
+        is_sure = is_idle and not is_changed and self._patience.is_sure(now_ns)
+        waiting = [task for task, due_ns in plan.postpone if due_ns is not None]
+        waiting = [task for task in waiting if self._patience.is_over(task, is_idle=is_idle, is_sure=is_sure)]
+        waiting = [task for task in waiting if self._may_step_aside(task, is_idle)]
         for task in self._circles.by_cost(waiting):
             job = self._aside(task)
             if job is not None and (is_idle or not self._must_wait(job)):
@@ -367,16 +373,13 @@ class Planner:
             return
         plan.postpone = [each for each in plan.postpone if each[0].task != task.task]
         self._inflight.claim(task.task, task.store, () if task.kind == TaskKind.RELOCATE else (job.key,))
-        self._held.clear()
+        self._patience.start_anew()
         plan.jobs.append(job)
 
     def _may_step_aside(self, task: Task, is_idle: bool) -> bool:
-        count = self._held.get(task.task, 0)
-        if count < _CIRCLE_HOLDS or not (is_idle or count.bit_count() == 1):  # a backlog is not looked at each time
-            return False
         if self._settling.may_delay(task):
             return False
-        return self._circles.may_step_aside(task) and (is_idle or self._circles.is_in_one(task, self._held))
+        return self._circles.may_step_aside(task) and (is_idle or self._circles.is_in_one(task, self.held()))
 
     def _aside(self, task: Task) -> Job | None:
         aside = self._circles.aside(task)
