@@ -49,6 +49,11 @@ def is_home(tables: Tables, task: Task) -> bool:
     return tables.directories.home_prefix(task.inode_no) == task.source
 
 
+def is_waiting_at_home(tables: Tables, task: Task) -> bool:
+    """The same, and it has not begun to make room there for others."""
+    return task.key is None and is_home(tables, task)
+
+
 def is_moving(tables: Tables, ino: InodeNo) -> bool:
     """Whether a directory, or one above it, has a relocation."""
     if not tables.tasks.has_relocations() or tables.directories.find(ino) is None:

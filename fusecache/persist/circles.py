@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fusecache.namespace.keys import TMP_PREFIX, ancestors, component_of
 from fusecache.namespace.links import lacking
-from fusecache.namespace.moves import is_home
+from fusecache.namespace.moves import is_waiting_at_home
 from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.relocations import only_markers_left
 from fusecache.namespace.tables import Tables
@@ -39,8 +39,13 @@ class Circles:
             del self._cleared[task]
 
     def may_step_aside(self, task: Task) -> bool:
-        """An upload, too: what is below its old object waits for that, and maybe the upload itself."""
+        """An upload, too: what is below its old object waits for that, and maybe the upload itself.
+
+        Not what is at home: it only waits to be told so, would come back, and do so for ever.
+        """
         if task.kind == TaskKind.RELOCATE:
+            if is_waiting_at_home(self._t, task):
+                return False
             if task.key is None or only_markers_left(task):
                 return True
             return not self._refused_below(task) <= self._cleared.get(task.task, frozenset())
@@ -49,13 +54,10 @@ class Circles:
     def by_cost(self, tasks: Iterable[Task]) -> list[Task]:
         """Order tasks, the one that should step aside first.
 
-        Uploads late: theirs are bytes to be sent, the others' are copied in the store. Later still what is at home:
-        it comes back, and would do so for ever. A relocation that has markers left goes on with them, if it is that.
+        Uploads late: theirs are bytes to be sent, the others' are copied in the store. A relocation that has markers
+        left goes on with them, if it is that.
         """
-        return sorted(
-            tasks,
-            key=lambda each: (only_markers_left(each), is_home(self._t, each), each.kind == TaskKind.UPLOAD, each.seq),
-        )
+        return sorted(tasks, key=lambda each: (only_markers_left(each), each.kind == TaskKind.UPLOAD, each.seq))
 
     def aside(self, task: Task) -> Aside | None:
         """Where a task can go meanwhile; None: nowhere. A relocation that has begun only makes way below its target."""

@@ -12,6 +12,7 @@ from enum import Enum, auto
 
 from fusecache.namespace.drain import conflicting
 from fusecache.namespace.keys import ancestors
+from fusecache.namespace.moves import is_waiting_at_home
 from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Dentry, Place, Stuck, Task, TaskKind
 from fusecache.namespace.relocations import only_markers_left
@@ -117,13 +118,14 @@ class Holds:
     def _is_carried(self, directory: InodeNo, key: str) -> bool:
         """Whether what is at `key` follows when a directory above is renamed.
 
-        One with a relocation takes along what is below its old prefix, or the recorded target: nothing else.
+        One with a relocation takes along what is below its old prefix, or the recorded target: nothing else. One
+        that is at home only waits for those above it.
         """
         if not self._t.tasks.has_relocations():
             return True
         for ino in (directory, *self._t.directories.ancestors(directory)):
             task = self._t.tasks.of_inode(ino, TaskKind.RELOCATE)
-            if task is not None:
+            if task is not None and not is_waiting_at_home(self._t, task):
                 return task.key is not None and key.startswith(task.key)
         return True
 
@@ -167,11 +169,12 @@ class Holds:
     def _is_in_the_way(self, task: Task, below: str, place: Place) -> bool:
         assert task.source is not None
         assert task.ino is not None
+        is_outside = task.ino != place.parent and not self._is_above(task.ino, place.parent)
+        if is_waiting_at_home(self._t, task):
+            return is_outside
         if task.source != task.key and (below.startswith(task.source) or task.source.startswith(below)):
             return True
-        if not self._is_heading_home(task):
-            return True
-        return task.ino != place.parent and not self._is_above(task.ino, place.parent)
+        return is_outside or not self._is_heading_home(task)
 
     def _excludes(self, other: Task, task: Task, target: str) -> bool:
         """Whether `other` reads where `task` is going to write, or writes there for another directory."""
@@ -198,9 +201,7 @@ class Holds:
         """Whether `other`, below the directory of `task`, only waits to be told that it is at home."""
         assert task.ino is not None
         assert other.ino is not None
-        if other.key is not None or not self._is_above(task.ino, other.ino):
-            return False
-        return self._t.directories.home_prefix(other.ino) == other.source
+        return self._is_above(task.ino, other.ino) and is_waiting_at_home(self._t, other)
 
     def _is_above(self, upper: InodeNo, lower: InodeNo) -> bool:
         return self._t.directories.find(lower) is not None and upper in self._t.directories.ancestors(lower)

@@ -65,4 +65,21 @@ async def test_what_waits_for_something_in_flight_does_not_step_aside(
         answered.set()
         await world.settle()
         assert store.objects() == {"e/x": b"1", "e/y": b"2", "d": b"3"}
-        assert not any(".fusecache-tmp" in write for write in store.writes)
+        assert not any(".fusecache-tmp" in write for write in store.writes), " ".join(store.writes)
+
+
+async def test_what_is_at_home_in_a_tree_that_arrives_is_in_nobodys_way(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """A file waited for its directory, that for the one above, and this one's commit marker for the file."""
+    store = RecordedStore()
+    await store.foreign({"t/_SUCCESS": b"", "t/x": b"1", "u/d/y": b"2", "c": b"3"})
+    async with a_drained_world(tmp_path, store) as world:
+        await world.rename("c", "u/d/f")
+        await world.rename("u/d", "e")
+        await world.rmdir("u")
+        await world.rename("t", "u")
+        await world.rename("e", "u/d")
+        await world.settle()
+        assert store.objects() == {"u/_SUCCESS": b"", "u/x": b"1", "u/d/y": b"2", "u/d/f": b"3"}
+        assert not any(".fusecache-tmp" in write for write in store.writes), " ".join(store.writes)
