@@ -204,7 +204,7 @@ class FileSystem:
         if replaced is not None:
             self._lost_name(replaced, keep)
         self._changed()
-        await self._waiting.renamed(moved.inode_no, new, is_dir=self._t.directories.find(moved.inode_no) is not None)
+        await self._waiting.renamed(moved.inode_no, new, is_dir=self._t.inodes.get(moved.inode_no).is_dir)
 
     async def exchange(self, one: Place, other: Place) -> None:
         """Swap two names, whatever they are, in one transaction."""

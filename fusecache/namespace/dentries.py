@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from fusecache.namespace.database import Database
 from fusecache.namespace.keys import after
@@ -36,16 +35,8 @@ _BELOW = f"""
       FROM dentry JOIN below ON dentry.parent = below.ino"""
 
 
-class _Latest(NamedTuple):
-    """The answer to the latest question, as long as no row of the database has changed."""
-
-    changes: int
-    parent: InodeNo
-    name: bytes
-    row: Dentry | None
-
-
-_NOTHING = _Latest(-1, InodeNo(0), b"", None)
+_KNOWN = 64
+"""Answers that are kept: of one request, and of the lookups before it."""
 
 
 class Dentries:
@@ -53,22 +44,25 @@ class Dentries:
 
     def __init__(self, database: Database) -> None:
         self._db = database.connection
-        self._latest = _NOTHING
-        database.on_rollback(self._forget)
+        self._known: dict[tuple[InodeNo, bytes], Dentry | None] = {}
+        """The latest answers, as long as no row of the database has changed."""
+        self._known_at = -1
+        database.on_rollback(self._known.clear)  # which brings rows back, and is no change of any
 
     def get(self, parent: InodeNo, name: bytes) -> Dentry | None:
         """Return the row, live or whiteout.
 
-        A request asks for its name again and again, and LOOKUP comes before CREATE: only the first time, and
-        after any change of the database, is it a query.
+        A request asks for its names again and again, and LOOKUP comes before CREATE and RENAME: only the first time,
+        and after any change of the database, is it a query.
         """
-        changes = self._db.total_changes
-        latest = self._latest
-        if latest.changes == changes and latest.name == name and latest.parent == parent:
-            return latest.row
+        known, changes = self._known, self._db.total_changes
+        if changes != self._known_at or len(known) >= _KNOWN:
+            known.clear()
+            self._known_at = changes
+        elif (parent, name) in known:
+            return known[parent, name]
         found = self._db.execute(_GET, (parent, name)).fetchone()
-        row = None if found is None else Dentry._make(found)
-        self._latest = _Latest(changes, parent, name, row)
+        row = known[parent, name] = None if found is None else Dentry._make(found)
         return row
 
     def of_inode(self, ino: InodeNo) -> list[Dentry]:
@@ -135,7 +129,3 @@ class Dentries:
     def below(self, ino: InodeNo) -> list[Dentry]:
         """Every row below a directory, whiteouts included; those of its known subdirectories too."""
         return [Dentry._make(row) for row in self._db.execute(_BELOW, {"ino": ino})]
-
-    def _forget(self) -> None:
-        """A rollback brings rows back and is no change of any."""
-        self._latest = _NOTHING

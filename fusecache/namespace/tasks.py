@@ -26,6 +26,8 @@ _NEXT_DUE = f"""
         SELECT min(due_ns) AS due_ns FROM task WHERE due_ns > :now_ns AND due_ns < {PAUSED_NS} AND kind <> 5 UNION ALL
         SELECT min(due_ns) FROM task WHERE due_ns > :now_ns AND due_ns < {PAUSED_NS} AND kind = 5)"""
 _LOCAL = "SELECT task, ino FROM task WHERE staged = 1 AND kind = 1 AND task > ? ORDER BY task LIMIT ?"
+# A statement a kind: where a value is bound to what a partial index compares, SQLite prepares it anew for each value.
+_OF_INODE = {kind: f"SELECT {_COLUMNS} FROM task WHERE ino = ? AND kind = {kind:d}" for kind in TaskKind}
 _UNFINISHED = f"""
     SELECT {_COLUMNS} FROM task WHERE since_seq >= ? AND since_seq < ? AND staged = 0 ORDER BY since_seq"""
 # One row an inode and kind: a newer acknowledgement moves seq and generation, never since_seq. A file's object
@@ -113,7 +115,8 @@ class Tasks:
         return self._one("task = ?", task)
 
     def of_inode(self, ino: InodeNo, kind: TaskKind) -> Task | None:
-        return self._one("ino = ? AND kind = ?", ino, kind)
+        row = self._db.execute(_OF_INODE[kind], (ino,)).fetchone()
+        return None if row is None else Task._make(row)
 
     def all_of_inode(self, ino: InodeNo) -> list[Task]:
         return self._all("ino = ?", ino)
@@ -226,7 +229,7 @@ class Tasks:
         `since_seq`: of the acknowledgement that it goes back to, if that is an earlier one than `seq`.
         """
         parent, name = shield if shield is not None else (None, None)
-        row: dict[str, object] = {"kind": kind, "ino": ino, "store": store, "source": source}
+        row: dict[str, object] = {"kind": int(kind), "ino": ino, "store": store, "source": source}
         row |= {"seq": seq, "due_ns": due_ns}
         row |= {"since_seq": seq if since_seq is None else since_seq, "attributes": int(attributes)}
         row |= {"task": self._database.next_seq(), "now_ns": now_ns, "shield_parent": parent, "shield_name": name}
