@@ -37,4 +37,5 @@ def unsummed(content: Content) -> list[int]:
 
 def read_sums(content: Content, blocks: list[int]) -> dict[int, int]:
     """Read these blocks and return their sums. Blocks: for a thread, while the content is held, or for a small one."""
-    return {n: hash_block(content.pread(n * SUM_BYTES, SUM_BYTES)) for n in blocks}
+    size = content.size  # no more is asked for: memory is taken for all that is
+    return {n: hash_block(content.pread(n * SUM_BYTES, max(0, min(SUM_BYTES, size - n * SUM_BYTES)))) for n in blocks}

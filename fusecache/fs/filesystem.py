@@ -22,7 +22,7 @@ from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Entry, Names
 from fusecache.fs.ranges import Ranges
 from fusecache.fs.space import Space
-from fusecache.fs.streams import Stream
+from fusecache.fs.streams import Shown, Stream
 from fusecache.fs.waiting import Waiting
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 
 _DIR_BATCH = 64
 """Names looked up at a time for a listing: about two of the kernel's 4 KiB buffers."""
+_TICK_S = 1e-9
+"""The kernel rounds it up to a tick of its clock: open(2) looks at what it has made and need not ask. A write(2) takes
+it back, and what else changes the bytes does so within the resolution of their times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +236,15 @@ class FileSystem:
         """
         stream = self._stream(number)
         while names := await stream.names(position, _DIR_BATCH):
-            rows = ((n, self._t.dentries.get(stream.ino, name)) for n, name in enumerate(names, position + 1))
-            entries = [self._dir_entry(row, n) for n, row in rows if row is not None and row.ino is not None]
-            if entries:
-                return entries
+            rows = self._t.dentries.among(stream.ino, names)
+            if rows:
+                return [self._dir_entry(rows[name], n) for n, name in enumerate(names, position + 1) if name in rows]
             position += len(names)  # all of them were removed meanwhile
         return []
+
+    async def shown(self, number: HandleNo, position: int, count: int) -> list[Shown]:
+        """Return up to `count` of the names after `position`, without attributes; none at the end."""
+        return await self._stream(number).shown(position, count)
 
     def releasedir(self, number: HandleNo) -> None:
         self._stream(number)
@@ -265,7 +271,8 @@ class FileSystem:
         if not is_open:
             self._changed()
         number = self._files.opened_new(inode, flags, may_back=self._may_back(inode.ino))
-        return number, self._entry(inode)
+        entry = self._entry(inode)
+        return number, entry if entry.timeout_s else entry._replace(timeout_s=_TICK_S)
 
     async def open(self, ino: InodeNo, flags: int, *, drops_set_id: bool = False) -> HandleNo:
         """Open a file. `drops_set_id`: who asks has no right to keep such bits on what O_TRUNC empties."""

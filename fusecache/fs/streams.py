@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import trio
 
@@ -18,6 +19,19 @@ log = logging.getLogger(__name__)
 
 _CHUNK = 250
 """How many names of a page are merged between two looks at other requests, ~ 4 ms."""
+
+
+_LOCAL_CHUNK = 2000
+"""The same of names of which no store is asked, ~ 1 ms."""
+
+
+class Shown(NamedTuple):
+    """A name with what readdir(3) tells of it, and the position after it."""
+
+    name: bytes
+    ino: InodeNo
+    mode: int
+    position: int
 
 
 class Stream:
@@ -46,10 +60,23 @@ class Stream:
 
     async def names(self, start: int, count: int) -> list[bytes]:
         """Return up to `count` names from position `start`; none at the end."""
-        async with self._turn:
-            while len(self._order) < start + count and not self.exhausted:
-                await self._phase()
+        if len(self._order) < start + count and not self.exhausted:
+            await self._read_on(start + count)
         return self._order[start : start + count]
+
+    async def shown(self, start: int, count: int) -> list[Shown]:
+        """Return what is still there of up to `count` names from position `start`; none at the end."""
+        while names := await self.names(start, count):
+            modes = self._t.dentries.modes(self.ino, names)
+            if modes:
+                return [Shown(name, *modes[name], n) for n, name in enumerate(names, start + 1) if name in modes]
+            start += len(names)  # all of them were removed meanwhile
+        return []
+
+    async def _read_on(self, count: int) -> None:
+        async with self._turn:
+            while len(self._order) < count and not self.exhausted:
+                await self._phase()
 
     async def _begin(self) -> None:
         directory = self._t.directories.find(self.ino)
@@ -57,7 +84,10 @@ class Stream:
             self.exhausted = True
             return
         self._listing = await self._names.listing(directory)
-        self._phase = self._lower if self._listing is not None else self._upper
+        if self._listing is not None:
+            self._phase = self._lower
+        else:
+            self._phase = self._upper if self._order else self._local
 
     async def _lower(self) -> None:
         assert self._listing is not None
@@ -77,6 +107,18 @@ class Stream:
         for row in await self._names.merge_page(directory, self._listing, chunk):
             if row is not None:
                 self._show(row.name)
+
+    async def _local(self) -> None:
+        """The rows are all there is, and nothing else has shown any."""
+        if self._t.directories.find(self.ino) is None:
+            self.exhausted = True
+            return
+        names = self._t.dentries.names(self.ino, after=self._after, count=_LOCAL_CHUNK)
+        self._order += names
+        self.exhausted = len(names) < _LOCAL_CHUNK
+        if not self.exhausted:
+            self._after = names[-1]
+            await trio.lowlevel.checkpoint()
 
     async def _upper(self) -> None:
         """The rows that no listing has shown: local ones, and those that the store has dropped."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from fusecache.namespace.database import Database
 from fusecache.namespace.keys import after
@@ -14,6 +15,13 @@ _GET = f"SELECT {_COLUMNS} FROM dentry WHERE parent = ? AND name = ?"
 _OF_INODE = f"SELECT {_COLUMNS} FROM dentry WHERE ino = ?"
 _PUT = f"INSERT OR REPLACE INTO dentry ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CHILDREN = f"SELECT {_COLUMNS} FROM dentry WHERE parent = ? AND name > ? ORDER BY name LIMIT ?"
+_NAMES = "SELECT name FROM dentry WHERE parent = ? AND name > ? AND ino IS NOT NULL ORDER BY name LIMIT ?"
+_RANGE = f"SELECT {_COLUMNS} FROM dentry WHERE parent = ? AND name BETWEEN ? AND ? ORDER BY name LIMIT ?"
+_MODES = """
+    SELECT name, found.ino, mode
+      FROM (SELECT name, ino FROM dentry WHERE parent = ? AND name BETWEEN ? AND ? ORDER BY name LIMIT ?) AS found
+      LEFT JOIN inode ON inode.ino = found.ino"""
+_OF_ONE = "SELECT name, dentry.ino, mode FROM dentry JOIN inode ON inode.ino = dentry.ino WHERE parent = ? AND name = ?"
 _LIVE = "SELECT 1 FROM dentry WHERE parent = ? AND ino IS NOT NULL LIMIT 1"
 # Only a fifo, a socket or a device no store can keep.
 _STORABLE = """
@@ -102,6 +110,31 @@ class Dentries:
     def children(self, parent: InodeNo, *, after: bytes, count: int) -> list[Dentry]:
         """Up to `count` rows with names above `after`, bytewise ordered, whiteouts included."""
         return [Dentry._make(row) for row in self._db.execute(_CHILDREN, (parent, after, count))]
+
+    def names(self, parent: InodeNo, *, after: bytes, count: int) -> list[bytes]:
+        """Up to `count` live names above `after`, bytewise ordered."""
+        return [name for (name,) in self._db.execute(_NAMES, (parent, after, count)).fetchall()]
+
+    def among(self, parent: InodeNo, names: Sequence[bytes]) -> dict[bytes, Dentry]:
+        """Return the live rows of those of `names` that have one. Cheap if these are neighbours in the directory."""
+        rows, is_all = self._between(_RANGE, parent, names)
+        found = {row[1]: Dentry._make(row) for row in rows}
+        given = ((name, found.get(name) if is_all else self.get(parent, name)) for name in names)
+        return {name: row for name, row in given if row is not None and row.ino is not None}
+
+    def modes(self, parent: InodeNo, names: Sequence[bytes]) -> dict[bytes, tuple[InodeNo, int]]:
+        """Return inode number and mode of those of `names` that lead to one, likewise."""
+        rows, is_all = self._between(_MODES, parent, names)
+        if not is_all:
+            rows = [row for name in names for row in self._db.execute(_OF_ONE, (parent, name))]
+        wanted = frozenset(names)
+        return {name: (ino, mode) for name, ino, mode in rows if ino is not None and name in wanted}
+
+    def _between(self, statement: str, parent: InodeNo, names: Sequence[bytes]) -> tuple[list[Any], bool]:
+        """Return rows from the first of `names` to the last, and whether these are all; about twice as many at most."""
+        most = 2 * len(names)
+        rows = self._db.execute(statement, (parent, min(names), max(names), most)).fetchall()
+        return rows, len(rows) < most
 
     def has_live(self, parent: InodeNo) -> bool:
         return self._db.execute(_LIVE, (parent,)).fetchone() is not None

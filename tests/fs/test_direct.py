@@ -101,6 +101,52 @@ async def _names(kernel: Kernel, ino: int, number: int, opcode: Opcode, skip: in
     return found
 
 
+async def test_a_long_listing_goes_on_where_it_ended(
+    kernel: Kernel, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusecache.fs.streams._LOCAL_CHUNK", 5)
+    parent = await world.mkdir("d")
+    names = [f"file-{number:02d}".encode() for number in range(33)]
+    for name in names:
+        await world.write_file(f"d/{name.decode()}", b"")
+    number = abi.fuse_open_out.unpack(await kernel.told(Opcode.OPENDIR, parent, abi.fuse_open_in.pack(0, 0)))[0]
+
+    async def rest(position: int) -> list[bytes]:
+        found = []
+        while answer := await kernel.told(
+            Opcode.READDIR, parent, abi.fuse_read_in.pack(number, position, 170, 0, 0, 0, 0)
+        ):
+            listed = names_of(answer)
+            assert len(listed) <= 5, "as many as fit"
+            found += [name for name, _ in listed]
+            position = listed[-1][1]
+        return found
+
+    assert await rest(0) == names
+    for name in names[10:20]:
+        await world.unlink(f"d/{name.decode()}")
+    assert await rest(5) == names[5:10] + names[20:]
+
+
+def names_of(answer: bytes) -> list[tuple[bytes, int]]:
+    """Return the names of some struct fuse_dirent, each with the position after it."""
+    found = []
+    while answer:
+        _, position, length, _ = abi.fuse_dirent.unpack_from(answer)
+        begin = abi.fuse_dirent.size
+        found.append((answer[begin : begin + length], position))
+        answer = answer[begin + length + -length % 8 :]
+    return found
+
+
+async def test_what_was_made_is_known_until_the_next_tick(kernel: Kernel, world: World) -> None:
+    """Else open(2) would ask for the attributes of what it has just made."""
+    world.fs.back_files()
+    body = abi.fuse_create_in.pack(os.O_RDWR, 0o100644, 0o022, 0) + b"f\0"
+    answer = await kernel.told(Opcode.CREATE, ROOT_INO, body)
+    assert abi.fuse_entry_out.unpack_from(answer)[2:] == (0, 0, 1, 1)
+
+
 async def test_attributes_by_name_are_sized_first_and_set_on_conditions(kernel: Kernel, world: World) -> None:
     await world.write_file("f", b"")
     ino = await kernel.lookup(b"f")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import stat
+from struct import Struct
 
 from fusecache.fs.filesystem import DirEntry
 from fusecache.fs.names import Entry
+from fusecache.fs.streams import Shown
 from fusecache.fs.transport.direct.abi import (
     fuse_attr,
     fuse_attr_out,
@@ -22,6 +24,10 @@ _MAX_NAME = 255
 _GENERATION = 0
 """An inode number is never used again, so there is one generation."""
 _NS = 1_000_000_000
+_TYPE_SHIFT = 12
+"""From st_mode to DT_REG and the like."""
+LEAST_NAME_BYTES = fuse_dirent.size + 8
+"""What a name takes in a listing, if it is short."""
 
 
 class Answers:
@@ -45,13 +51,22 @@ class Answers:
         seconds, rest_ns = _timeout(timeout_s if self._attr_timeout_s is None else self._attr_timeout_s)
         return fuse_attr_out.pack(seconds, rest_ns, 0) + _attributes(inode)
 
-    def name(self, found: DirEntry) -> bytes:
-        """Return a struct fuse_dirent: what readdir(3) shows."""
-        return _dirent(found)
-
     def name_and_entry(self, found: DirEntry) -> bytes:
         """Return a struct fuse_direntplus: the name, and what a LOOKUP of it would have answered."""
-        return self.entry(found.entry) + _dirent(found)
+        inode = found.entry.inode
+        return self.entry(found.entry) + packed_name(Shown(found.name, inode.ino, inode.mode, found.position))
+
+
+def packed_name(shown: Shown) -> bytes:
+    """Return a struct fuse_dirent: what readdir(3) shows."""
+    name, ino, mode, position = shown
+    return _dirent(len(name)).pack(ino, position, len(name), mode >> _TYPE_SHIFT, name)
+
+
+@functools.cache
+def _dirent(length: int) -> Struct:
+    """Return the layout of a struct fuse_dirent with a name of this length, which ends at a multiple of 8 bytes."""
+    return Struct(f"{fuse_dirent.format}{length}s{-length % 8}x")
 
 
 def statfs(disk: os.statvfs_result) -> bytes:
@@ -70,12 +85,6 @@ def _attributes(inode: Inode) -> bytes:
         inode.ino, size, -(-size // _SECTOR), atime, mtime, ctime, atime_ns, mtime_ns, ctime_ns,
         inode.mode, inode.nlink, inode.uid, inode.gid, inode.rdev & 0xFFFFFFFF, _BLOCK_SIZE, 0,
     )  # fmt: skip
-
-
-def _dirent(found: DirEntry) -> bytes:
-    name, inode = found.name, found.entry.inode
-    head = fuse_dirent.pack(inode.ino, found.position, len(name), stat.S_IFMT(inode.mode) >> 12)
-    return head + name + bytes(-len(name) % 8)
 
 
 def _timeout(seconds: float) -> tuple[int, int]:

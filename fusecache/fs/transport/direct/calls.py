@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 from fusecache.errors import InvalidArgument, OutOfRange
 from fusecache.fs.attrs import Changes
-from fusecache.fs.filesystem import DirEntry, FileSystem
+from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
-from fusecache.fs.transport.direct.answers import Answers, statfs
+from fusecache.fs.transport.direct.answers import LEAST_NAME_BYTES, Answers, packed_name, statfs
 from fusecache.fs.transport.direct.passthrough import Backings
 from fusecache.namespace.records import Place
 from fusecache.namespace.tree import Owner
@@ -176,17 +176,22 @@ class Calls:
         return abi.fuse_open_out.pack(await self._fs.opendir(who.nodeid), 0, 0)
 
     async def readdir(self, who: Header, body: memoryview) -> bytes:
-        return await self._list(body, self._answers.name)
+        number, position, size, *_ = _read(abi.fuse_read_in, body)
+        names = await self._fs.shown(HandleNo(number), position, max(1, size // LEAST_NAME_BYTES))
+        answer = bytearray()
+        for each in names:
+            packed = packed_name(each)
+            if len(answer) + len(packed) > size:
+                break
+            answer += packed
+        return bytes(answer)
 
     async def readdirplus(self, who: Header, body: memoryview) -> bytes:
-        return await self._list(body, self._answers.name_and_entry)
-
-    async def _list(self, body: memoryview, pack: Callable[[DirEntry], bytes]) -> bytes:
         number, position, size, *_ = _read(abi.fuse_read_in, body)
         answer = bytearray()
         while entries := await self._fs.readdir(HandleNo(number), position):
             for each in entries:
-                packed = pack(each)
+                packed = self._answers.name_and_entry(each)
                 if len(answer) + len(packed) > size:
                     return bytes(answer)
                 answer += packed
