@@ -19,13 +19,13 @@ from fusecache.persist.barrier import Barriers
 from fusecache.persist.circles import Circles
 from fusecache.persist.holds import Fate, Holds
 from fusecache.persist.inflight import InFlight
-from fusecache.persist.patience import Patience
 from fusecache.persist.queue import Queue
 from fusecache.persist.removals import Removals
 from fusecache.persist.removed import Removed
 from fusecache.persist.settings import MAX_BATCH
 from fusecache.persist.settling import Settling
 from fusecache.persist.staging import Patterns
+from fusecache.persist.stalemate import Stalemate
 from fusecache.types import ObjectKey, Seq
 
 _EXAMINED = 256
@@ -86,7 +86,7 @@ class Planner:
         self._patterns = patterns
         self._policies = policies
         self._pauses = pauses
-        self._patience = Patience(tables)
+        self._stalemate = Stalemate(tables)
         self._circles = Circles(tables)
         self._queue = Queue(tables.tasks, tables.flows, inflight)
 
@@ -115,13 +115,13 @@ class Planner:
 
     def forget(self, task: int) -> None:
         """The task has been carried out, or is gone."""
-        self._patience.forget(task)
+        self._stalemate.forget(task)
         self._removed.forget(task)
         self._circles.forget(task)
 
     def prune(self) -> None:
         """Forget some of what was held and is gone without having been carried out: of files that were removed."""
-        for task in self._patience.gone(count=_EXAMINED):
+        for task in self._stalemate.gone(count=_EXAMINED):
             self.forget(task)
             self._barriers.forget(task)
 
@@ -137,7 +137,7 @@ class Planner:
 
     def held(self) -> Collection[int]:
         """Return the tasks that were due, but had to wait for others, when they were last looked at."""
-        return self._patience.held()
+        return self._stalemate.held()
 
     # --- the tasks but deletes ---
 
@@ -161,11 +161,11 @@ class Planner:
         free = (job for job in jobs if not self._must_wait(job) and not self._is_early(plan, job, now_ns))
         job = next(free, None) or self._no_marker_any_more(jobs)
         if job is None:
-            plan.postpone.append((task, now_ns + self._patience.hold_ns(task)))
+            plan.postpone.append((task, now_ns + self._stalemate.hold_ns(task)))
             return
         keys = () if task.kind == TaskKind.RELOCATE else (job.key,)
         self._inflight.claim(task.task, task.store, keys)
-        self._patience.forget(task.task)
+        self._stalemate.forget(task.task)
         plan.jobs.append(job)
 
     def _file_jobs(self, plan: Plan, task: Task) -> list[Job]:
@@ -319,7 +319,7 @@ class Planner:
             elif fate is Fate.VOID:
                 plan.void.append(task)
             elif fate is not Fate.GO:
-                plan.postpone.append((task, None if fate is Fate.PARK else now_ns + self._patience.hold_ns(task)))
+                plan.postpone.append((task, None if fate is Fate.PARK else now_ns + self._stalemate.hold_ns(task)))
         if plan.deletes:
             first = plan.deletes[0]
             for task in plan.deletes:
@@ -346,7 +346,7 @@ class Planner:
     def _recall(self, plan: Plan, now_ns: int, synced_seq: Seq) -> bool:
         """When nothing goes on, all that is held is looked at once more, in one step: True if that comes next."""
         is_synced = synced_seq >= self._t.database.seq  # else there may be more that is due, once it is
-        recalled = self._patience.recalled(is_idle=is_synced and self._is_idle(plan) and not plan.is_cut)
+        recalled = self._stalemate.recalled(is_idle=is_synced and self._is_idle(plan) and not plan.is_cut)
         if recalled:
             held = self.held()
             plan.postpone = [each for each in plan.postpone if each[0].task not in held]
@@ -361,9 +361,9 @@ class Planner:
         """The oldest task that keeps a key from others steps aside: when nothing goes on, or they are known to wait
         for each other."""
         is_idle, is_changed = self._is_idle(plan), plan.void or plan.abandon or plan.adopt or plan.stage
-        is_sure = is_idle and not is_changed and self._patience.is_sure(now_ns)
+        is_sure = is_idle and not is_changed and self._stalemate.is_sure(now_ns)
         waiting = [task for task, due_ns in plan.postpone if due_ns is not None]
-        waiting = [task for task in waiting if self._patience.is_over(task, is_idle=is_idle, is_sure=is_sure)]
+        waiting = [task for task in waiting if self._stalemate.is_over(task, is_idle=is_idle, is_sure=is_sure)]
         waiting = [task for task in waiting if self._may_step_aside(task, is_idle)]
         for task in self._circles.by_cost(waiting):
             job = self._aside(task)
@@ -373,7 +373,7 @@ class Planner:
             return
         plan.postpone = [each for each in plan.postpone if each[0].task != task.task]
         self._inflight.claim(task.task, task.store, () if task.kind == TaskKind.RELOCATE else (job.key,))
-        self._patience.start_anew()
+        self._stalemate.start_anew()
         plan.jobs.append(job)
 
     def _may_step_aside(self, task: Task, is_idle: bool) -> bool:

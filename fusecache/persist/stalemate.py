@@ -18,7 +18,7 @@ _RECALLED = 256
 """Of more than that, each is looked at when it is its turn."""
 
 
-class Patience:
+class Stalemate:
     """Counts how often tasks were held. When nothing goes on, all are looked at in one step: then it is sure."""
 
     def __init__(self, tables: Tables) -> None:
