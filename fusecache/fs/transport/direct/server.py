@@ -13,6 +13,7 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from select import POLLIN, poll
 
 import trio
 
@@ -21,6 +22,7 @@ from fusecache.fs.errno import errno_of
 from fusecache.fs.transport.direct.abi import Opcode, fuse_in_header, fuse_interrupt_in, fuse_out_header
 from fusecache.fs.transport.direct.calls import Call, Calls, Header, Malformed, Refused
 from fusecache.fs.transport.direct.handshake import MAX_WRITE
+from fusecache.fs.transport.direct.patience import Patience
 from fusecache.fs.transport.stepping import run
 from fusecache.nurseries import unwrapped
 
@@ -45,6 +47,7 @@ class Server:
     def __init__(self, fd: int, calls: Calls, *, most_waiting: int = 1000) -> None:
         """`fd`: of /dev/fuse, non-blocking, INIT is answered. When `most_waiting` requests wait, no more are read."""
         self._fd = fd
+        self._patience = Patience(_looking_at(fd))
         self._calls = calls
         self._most_waiting = most_waiting
         self._ended = trio.Event()
@@ -129,14 +132,17 @@ class Server:
         """Read one request and return its length; -1: the connection is no more."""
         while True:
             try:
-                return os.readv(self._fd, [buffer])
+                if self._patience.has_come():
+                    return os.readv(self._fd, [buffer])
             except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._fd)
+                pass
             except OSError as exc:
                 if exc.errno in _GONE:
                     return -1
                 if exc.errno not in (errno.ENOENT, errno.EINTR):  # it was interrupted before we had read it
                     raise
+                continue
+            await trio.lowlevel.wait_readable(self._fd)
 
     async def _answer(self, message: memoryview, scope: trio.CancelScope) -> None:
         """Carry one request out and answer it."""
@@ -201,6 +207,13 @@ async def _carried_out(call: Call, who: Header, body: memoryview) -> tuple[int, 
     except Exception:
         log.exception("%s(%s) failed in a way nobody foresaw", _name(who), who.nodeid)
     return errno.EIO, b""
+
+
+def _looking_at(fd: int) -> Callable[[], bool]:
+    """Return what tells whether there is something to be read, or an end; cheaper than a read in vain."""
+    poller = poll()
+    poller.register(fd, POLLIN)
+    return lambda: bool(poller.poll(0))
 
 
 def _name(who: Header) -> str:
