@@ -181,8 +181,7 @@ class Files:
                 return  # by somebody who will close it
             current = self._inodes.get(ino)
             is_all = synced.changes == content.changes and current.generation == inode.generation
-            generation = current.generation if is_all else -1
-            held = Held(generation, synced.size, synced.blocks, synced.base_size)
+            held = Held(current.generation if is_all else -1, synced.size, synced.blocks, synced.base_size)
             self._ns.tree.synced(ino, held, sums=content.sums.packed() if is_all else None)
         finally:
             content.close()
@@ -197,6 +196,11 @@ class Files:
         """Whether the kernel writes it by itself now: its size and times are old when they are told."""
         file = self._handles.file(ino)
         return file is not None and file.backed and bool(file.writers)
+
+    def look_at_writers(self, count: int) -> None:
+        """Take in what the kernel has written by itself: to so many files at a time, to each in its turn."""
+        for file in self._handles.next_writers(count):
+            self._look(file, closely=False)
 
     def open_for_writing(self) -> list[InodeNo]:
         """Inodes whose latest bytes wait for a close."""

@@ -270,7 +270,7 @@ class FileSystem:
         inode = self._ns.tree.create(place, self._inherited(place, owner), now_ns=self._wall_ns(), is_open=is_open)
         if not is_open:
             self._changed()
-        number = self._files.opened_new(inode, flags, may_back=self._may_back(inode.ino))
+        number = self._files.opened_new(inode, flags, may_back=self._may_back(inode.ino, flags))
         entry = self._entry(inode)
         return number, entry if entry.timeout_s else entry._replace(timeout_s=_TICK_S)
 
@@ -287,7 +287,7 @@ class FileSystem:
             raise InvalidArgument(f"inode {ino} has no bytes: the kernel itself opens such")
         if flags & os.O_TRUNC and drops_set_id and without_set_id(inode.mode) != inode.mode:
             self._set(inode._replace(mode=without_set_id(inode.mode)), None)
-        return self._files.open(inode, flags, may_back=self._may_back(ino))
+        return self._files.open(inode, flags, may_back=self._may_back(ino, flags))
 
     def back_files(self) -> None:
         """From now on the kernel reads and writes whole files of the cache by itself."""
@@ -358,9 +358,12 @@ class FileSystem:
             inode = inode._replace(nlink=1)  # how many subdirectories the store has, nobody counts: so find(1) knows
         return Entry(inode, self._names.timeout_s(inode))
 
-    def _may_back(self, ino: InodeNo) -> bool:
-        """Whether the kernel may have this file: not if writers have to be slowed, or a close waits for the store."""
-        return self._backs and self._space.admits(0) and not self._ns.policies.waits_for_store(ino)
+    def _may_back(self, ino: InodeNo, flags: int) -> bool:
+        """Whether the kernel may have this file: not without room for what it writes, or if a close waits for the
+        store; nor while others are slowed, who wait for what is clean of it."""
+        if not self._backs or self._ns.policies.waits_for_store(ino):
+            return False
+        return self._space.admits_unseen() if is_for_writing(flags) else self._space.admits(0)
 
     def _inherited(self, place: Place, owner: Owner) -> Owner:
         return inherited(owner, self._t.inodes.get(place.parent))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from fusecache.cache.content import Content
 from fusecache.cache.readahead import Readahead
@@ -51,6 +53,7 @@ class Handles:
         self._files: dict[InodeNo, OpenFile] = {}
         self._handles: dict[HandleNo, Handle] = {}
         self._last = 0
+        self._round: Iterator[OpenFile] = iter(())
 
     def __repr__(self) -> str:
         return f"<Handles {len(self._handles)} on {len(self._files)} files>"
@@ -94,6 +97,13 @@ class Handles:
     def open_for_writing(self) -> list[OpenFile]:
         """Files whose last bytes are not committed yet."""
         return [file for file in self._files.values() if file.writers]
+
+    def next_writers(self, count: int) -> list[OpenFile]:
+        """Return some of them, the next ones at the next call, and in the end all of them again."""
+        found = list(islice(self._round, count))
+        if len(found) < count:
+            self._round = iter(self.open_for_writing())
+        return [file for file in found if file.writers]
 
 
 def is_for_writing(flags: int) -> bool:

@@ -1,4 +1,7 @@
-"""Room for writers: whoever brings bytes asks here first, is slowed in time, and waits when there is none."""
+"""Room for writers: whoever brings bytes asks here first, is slowed in time, and waits when there is none.
+
+The kernel, which writes whole files by itself, does not ask: it is given files only while there is plenty.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from fusecache.errors import NoSpace
 from fusecache.fs.files import Files
 from fusecache.fs.line import Line, Turn
 from fusecache.fs.pressure import MAX_PAUSE_S, Levels, Limits, Pressure, delay_s, pressure_of
+from fusecache.fs.unseen import Unseen
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.pauses import path_of
 from fusecache.types import InodeNo
@@ -26,6 +30,8 @@ _TICK_S = 0.05
 """How soon a waiting writer notices room."""
 _LEAST_PAUSE_S = 0.001
 """Shorter ones are added up: a timer takes as long."""
+_GLANCE = 200
+"""Files that the kernel writes by itself, looked at ten times a second: less than a millisecond."""
 _NEW_FILE = 4096
 """What a file takes at least: a create or an open for writing is slowed as if it brought so much."""
 
@@ -59,10 +65,11 @@ class Space:
         drained: Callable[[], tuple[float, float]],
         paused: Callable[[], Sequence[str]],
         is_open: Callable[[InodeNo], bool],
+        unseen: Unseen,
     ) -> None:
         """`levels` adds what is here to the free bytes of the `disk`; `drained` gives the bytes that the store has
         taken since the start, and a second; `paused` the paths that drain nothing; `is_open` whether somebody may go
-        on with a file. All are cheap."""
+        on with a file. All are cheap. `unseen`: what is written without asking."""
         self._limits = limits
         self._patience_s = patience_s
         self._disk = disk
@@ -71,6 +78,9 @@ class Space:
         self._paused = paused
         self._credit = 0
         self._looked_until = 0.0
+        self._is_ample = False
+        """Whether the last look found room for who does not ask."""
+        self._unseen = unseen
         self._clock = _Clock()
         self._slowed = 0
         self._line = Line(is_open=is_open)
@@ -91,8 +101,13 @@ class Space:
         if pressure.strain > 0:
             return False
         self._credit = min(pressure.to_soft, _MAX_CREDIT)
+        self._is_ample = pressure.to_soft > self._unseen.ahead
         self._looked_until = trio.current_time() + _LOOK_S
         return True
+
+    def admits_unseen(self) -> bool:
+        """Whether one more file may be written by somebody who will not ask. Microseconds."""
+        return self.admits(0) and self._is_ample
 
     async def room(self, count: int, ino: InodeNo) -> None:
         """Return when so many bytes of a file may be written: at once, slowed, or after a wait for room.
@@ -121,6 +136,7 @@ class Space:
 
     def look(self) -> Pressure:
         """Return how full it is now."""
+        self._unseen.look()
         disk = self._disk()
         pressure = pressure_of(self._levels(disk.f_bavail * disk.f_frsize), self._limits)
         drained, _ = self._drained()
@@ -130,7 +146,8 @@ class Space:
 
     def to_release(self) -> int:
         """Return how many bytes of clean files should go."""
-        return self.look().to_release
+        pressure = self.look()
+        return max(pressure.to_release, self._unseen.to_release(pressure))
 
     def statvfs(self) -> os.statvfs_result:
         """The disk, as far as it may be written: what is clean counts as free, what has to stay free does not."""
@@ -209,8 +226,19 @@ def space_of(
     def paused() -> list[str]:
         return list(map(path_of, namespace.pauses.keys()))
 
+    def written() -> int:
+        files.look_at_writers(_GLANCE)
+        return files.bytes_written
+
     return Space(
-        limits, patience_s=patience_s, disk=disk, levels=levels, drained=drained, paused=paused, is_open=files.is_open
+        limits,
+        patience_s=patience_s,
+        disk=disk,
+        levels=levels,
+        drained=drained,
+        paused=paused,
+        is_open=files.is_open,
+        unseen=Unseen(written, is_on=lambda: contents.sharing.is_on),
     )
 
 

@@ -10,6 +10,7 @@ from fusecache.cache.contents import Contents
 from fusecache.fs.files import Files
 from fusecache.fs.pressure import Levels, Limits
 from fusecache.fs.space import Space, space_of
+from fusecache.fs.unseen import Unseen
 from fusecache.namespace.namespace import Namespace
 from fusecache.persist.persister import Persister
 
@@ -55,4 +56,5 @@ def ample_space(root: Path) -> Space:
         drained=lambda: (0.0, 0.0),
         paused=tuple,
         is_open=lambda ino: False,
+        unseen=Unseen(int, is_on=bool),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -52,6 +54,11 @@ def mount(mounts: Mounts, directory_store: Store) -> Mount:
 def cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def endless(file: BinaryIO) -> None:
+    while True:
+        file.write(pattern(MIB, file.tell()))
 
 
 def is_same(mount: Mount, store: Store) -> None:
@@ -176,6 +183,40 @@ def test_who_goes_on_writing_after_somebody_else_closed(mount: Mount, directory_
         mount.kill()
     mount.mount()
     assert path.read_bytes() == b"onetwothree"
+    is_same(mount, directory_store)
+
+
+@pytest.fixture
+def shrinking(mounts: Mounts) -> Iterator[Path]:
+    """A cache directory on a disk that has plenty of room, for now."""
+    cache = mounts.root / "cache-m"
+    cache.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8g", "none", cache], check=True)
+    try:
+        yield cache
+        mounts.cut_off()
+    finally:
+        subprocess.run(["umount", "-l", cache], check=True)
+
+
+def test_who_goes_on_writing_meets_the_end_of_the_disk(shrinking: Path, mounts: Mounts, directory_store: Store) -> None:
+    """He cannot be slowed any more. All others are, nothing that he wrote is lost, and the daemon goes on."""
+    mount = mounts(directory_store, *DIRECT, *LATER, "--space-patience", "1s")
+    with (mount.path / "full").open("wb", buffering=0) as file:
+        subprocess.run(["mount", "-o", "remount,size=96m", shrinking], check=True)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            endless(file)
+        size = file.tell()
+        assert size > 40 * MIB
+        soon(lambda: mount.facts()["pressure"]["dirty"] == size, "what he wrote is seen")
+        assert mount.facts()["pressure"]["state"] == "waiting"
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            (mount.path / "other").write_bytes(b"x")
+        (mount.path / "d").mkdir()
+        (mount.path / "full").rename(mount.path / "d/full")
+    is_same(mount, directory_store)
+    soon(lambda: mount.facts()["pressure"]["state"] == "free", "what is clean goes")
+    (mount.path / "other").write_bytes(b"x")
     is_same(mount, directory_store)
 
 

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from fusecache.errors import NoSpace
 from fusecache.fs.pressure import MAX_PAUSE_S, Levels, Limits
 from fusecache.fs.space import Space
+from fusecache.fs.unseen import Unseen
 from fusecache.types import InodeNo
 
 MIB = 1 << 20
@@ -46,6 +47,7 @@ class Fill:
             drained=lambda: (self.drained, self.per_s),
             paused=lambda: self.paused,
             is_open=lambda ino: True,
+            unseen=Unseen(int, is_on=bool),
         )
 
     def left(self, mib: float) -> None:
