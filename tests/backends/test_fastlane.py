@@ -9,10 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import trio
+from obstore.exceptions import GenericError
 
 from fusecache.backends.base import Backend
 from fusecache.backends.options import S3Options
-from fusecache.backends.s3 import open_s3
+from fusecache.backends.s3 import fastlane, open_s3
 from fusecache.backends.sources import BytesSource
 from fusecache.errors import AccessDenied, BackendUnavailable, PreconditionFailed, StoreRefused, Throttled
 from tests.backends.helpers import key, put
@@ -139,6 +140,21 @@ async def test_other_refusals_are_heard_by_the_other_lane(
         with pytest.raises(error):
             await put(store, "a", b"x")
     assert server.lanes == ["fast", *["slow"] * slow]
+
+
+async def test_a_lane_that_cannot_be_opened_is_tried_again(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the limit of descriptors it reads no certificates, and takes that for a wrong configuration."""
+    real = fastlane.S3Store
+
+    def refused(*_: object, **__: object) -> None:
+        raise GenericError("No CA certificates were loaded from the system")
+
+    async with opened(server) as store:
+        monkeypatch.setattr(fastlane, "S3Store", refused)
+        await put(store, "a", b"x")
+        monkeypatch.setattr(fastlane, "S3Store", real)
+        await put(store, "a", b"x")
+    assert server.lanes == ["slow", "fast"]
 
 
 async def test_what_was_throttled_goes_the_other_way_once(server: Server) -> None:

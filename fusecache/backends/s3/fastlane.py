@@ -6,6 +6,7 @@ other lane, which sends the request again: a definite refusal did nothing, and b
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ from fusecache.types import ETag, ObjectKey
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion  # a type of its stubs only
+
+log = logging.getLogger(__name__)
 
 MAX_BYTES = 1 << 20
 """Such bodies are in memory anyway, and above it the CPU of a request does not matter."""
@@ -124,10 +127,14 @@ class FastLane:
         signer = (found.access_key, found.secret_key, found.token)
         if signer != self._signer:
             session = {} if found.token is None else {"session_token": found.token}
-            self._store = S3Store(
-                self._options.bucket,
-                access_key_id=found.access_key, secret_access_key=found.secret_key, **session, **self._config,
-            )  # fmt: skip
+            try:
+                self._store = S3Store(
+                    self._options.bucket,
+                    access_key_id=found.access_key, secret_access_key=found.secret_key, **session, **self._config,
+                )  # fmt: skip
+            except BaseError as exc:  # at the limit of descriptors it finds no certificates: the next one tries again
+                log.info("a small object goes the long way: %s", str(exc).splitlines()[0])
+                return None
             self._signer = signer
         return self._store
 
