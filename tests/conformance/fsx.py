@@ -8,8 +8,7 @@ from pathlib import Path
 TIMEOUT_S = 60  # five seconds on a free machine
 OPERATIONS = 2000
 
-# Eight blocks of 1 MiB, and writes that cross from one to the next. There are no holes to punch: fallocate is
-# EOPNOTSUPP, which the C library makes up for in posix_fallocate only.
+# Eight blocks of 1 MiB, and writes that cross from one to the next.
 _CONFIG = """
 flen = 8_388_608
 
@@ -27,8 +26,9 @@ sendfile = 3
 copy_file_range = 3
 posix_fadvise = 1
 posix_fallocate = 1
-punch_hole = 0
 """
+_PUNCHING = {True: "punch_hole = 5\n", False: "punch_hole = 0\n"}
+"""Where fallocate is EOPNOTSUPP, the C library makes up for it in posix_fallocate only."""
 
 WAYS = {
     "unmapped": "mapread = 0\nmapwrite = 0\n",
@@ -38,14 +38,16 @@ WAYS = {
 """Without mmap; with it, each store followed by msync; and with stores that are left to the kernel to write."""
 
 
-def run(program: Path, way: str, path: Path, work: Path, *, seed: int) -> None:
+def run(program: Path, way: str, path: Path, work: Path, *, seed: int, punches: bool) -> None:
     """Exercise `path`, which holds the last bytes written when this returns; the same seed does the same again.
+
+    `punches`: holes, too, which not every transport can.
 
     Raises:
         AssertionError: a read or a size was wrong; the operations before it are in the message.
     """
     config = work / f"{path.name}.toml"
-    config.write_text(f"nomsyncafterwrite = {str(way == 'lazy').lower()}\n{_CONFIG}{WAYS[way]}")
+    config.write_text(f"nomsyncafterwrite = {str(way == 'lazy').lower()}\n{_CONFIG}{_PUNCHING[punches]}{WAYS[way]}")
     done = subprocess.run(
         [program, "-f", config, "-N", str(OPERATIONS), "-S", str(seed), "-P", work, path],
         capture_output=True,

@@ -20,7 +20,7 @@ PLAYERS = ("nobody", "daemon")
 
 _CONFIG = """
 [features]
-posix_fallocate = {{}}  # the kernel has no fallocate here (EOPNOTSUPP): the C library writes zeros instead
+posix_fallocate = {{}}  # where the kernel has no fallocate (EOPNOTSUPP), the C library writes zeros instead
 rename_ctime = {{}}
 utime_now = {{}}
 utimensat = {{}}
