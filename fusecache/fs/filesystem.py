@@ -6,6 +6,7 @@ answer does not wait for the store, unless what the lower has must be known firs
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -33,6 +34,8 @@ from fusecache.types import HandleNo, InodeNo
 
 log = logging.getLogger(__name__)
 
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Why the kernel does not take a file that may take the next one."""
 _DIR_BATCH = 64
 """Names looked up at a time for a listing: about two of the kernel's 4 KiB buffers."""
 _TICK_S = 1e-9
@@ -297,11 +300,13 @@ class FileSystem:
         """The descriptor of the file that the kernel may have in place of asking; good until the next await."""
         return self._files.backing(number)
 
-    def refuse_backing(self, number: HandleNo, why: str) -> None:
-        """The kernel does not take this file: it asks, also for all that is opened from now on."""
-        log.warning("the kernel does not read the cache's files by itself (%s): it asks, which is slower", why)
+    def refuse_backing(self, number: HandleNo, exc: OSError) -> None:
+        """The kernel does not take this file: it asks, and unless that may pass, for all that is opened later."""
         self._files.unback(number)
-        self._backs = False
+        if exc.errno not in _PASSING:
+            why = exc.strerror
+            log.warning("the kernel does not read the cache's files by itself (%s): it asks, which is slower", why)
+            self._backs = False
 
     async def read(self, number: HandleNo, offset: int, length: int) -> bytes:
         return await self._files.read(number, offset, length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 
@@ -162,10 +163,20 @@ async def test_a_lease_tells_who_still_reads(backed: World) -> None:
     await file.close()
 
 
+async def test_who_must_ask_for_now(backed: World) -> None:
+    """For want of a descriptor: the next one has one again."""
+    number = await backed.create("f", os.O_RDWR)
+    assert backed.fs.backing(number) is not None
+    backed.fs.refuse_backing(number, OSError(errno.EMFILE, "too many"))
+    assert backed.fs.backing(number) is None
+    await backed.close(number)
+    await (await handed(backed, "g", os.O_RDWR | os.O_CREAT)).close()
+
+
 async def test_who_must_ask_after_all(backed: World) -> None:
     number = await backed.create("f", os.O_RDWR)
     assert backed.fs.backing(number) is not None
-    backed.fs.refuse_backing(number, "for a test")
+    backed.fs.refuse_backing(number, OSError(errno.ELOOP, "too deep"))
     await backed.fs.write(number, 0, b"asked")
     await backed.close(number)
     assert await backed.read_file("f") == b"asked"

@@ -274,7 +274,7 @@ class Calls:
         try:
             backing_id = self._backings.open(ino, fd)
         except OSError as exc:
-            self._fs.refuse_backing(number, str(exc.strerror))
+            self._fs.refuse_backing(number, exc)
             return abi.fuse_open_out.pack(number, abi.FOPEN_KEEP_CACHE, 0)
         return abi.fuse_open_out.pack(number, abi.FOPEN_PASSTHROUGH | abi.FOPEN_NOFLUSH, backing_id)
 
