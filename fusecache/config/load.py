@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from fusecache.config import places, values
+from fusecache.config import places, transports, values
 from fusecache.config.model import MARKERS, STAGING, Config
 from fusecache.config.options import OPTIONS, Option
 from fusecache.config.rules import Rule
@@ -98,10 +98,10 @@ def _directories(fields: Mapping[str, object], name: str, *, uid: int, environ: 
 
 
 def _transport(asked: object, environ: Mapping[str, str]) -> object:
-    """What `auto` means is decided once, here: what FUSECACHE_TRANSPORT says, else what works everywhere."""
+    """What `auto` means is decided once, here."""
     if asked not in (None, "auto"):
         return asked
-    return _read(_KNOWN["transport"], environ.get("FUSECACHE_TRANSPORT", "pyfuse3"))
+    return _read(_KNOWN["transport"], transports.automatic(environ=environ))
 
 
 def _patterns(fields: Mapping[str, object]) -> dict[str, object]:
