@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from fusecache.namespace.keys import TMP_PREFIX, ancestors
+from fusecache.namespace.moves import is_waiting_at_home
 from fusecache.namespace.records import Dentry, Place, Removal, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.persist.staging import Patterns
@@ -76,7 +77,8 @@ class Removed:
         above = ancestors(key)
         moving = self._t.tasks.relocations_over(task.store, above) if above else []
         still = (each for each in moving if each.source in above and each.source != each.key and not each.stuck)
-        return next((each for each in still if each.since_seq <= task.seq), None)
+        leaving = (each for each in still if not is_waiting_at_home(self._t, each))
+        return next((each for each in leaving if each.since_seq <= task.seq), None)
 
     def _placed(self, place: Place | None) -> Seq:
         """When a name, or a directory above it, became what it is: a rename brings what was acknowledged before it."""

@@ -83,3 +83,17 @@ async def test_what_is_at_home_in_a_tree_that_arrives_is_in_nobodys_way(
         await world.settle()
         assert store.objects() == {"u/_SUCCESS": b"", "u/x": b"1", "u/d/y": b"2", "u/d/f": b"3"}
         assert not any(".fusecache-tmp" in write for write in store.writes), " ".join(store.writes)
+
+
+async def test_a_delete_does_not_wait_for_what_is_at_home_above_it(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """That waited for the directory above it, which waited for the delete."""
+    store = RecordedStore()
+    await store.foreign({"t/x": b"1", "u/d/y": b"2", "u/d/z": b"3"})
+    async with a_drained_world(tmp_path, store) as world:
+        await world.rename("u/d", "e")
+        await world.rmdir("u")
+        await world.rename("t", "u")
+        await world.rename("e", "u/d")
+        await world.unlink("u/d/z")
+        await world.settle()
+        assert store.objects() == {"u/x": b"1", "u/d/y": b"2"}
