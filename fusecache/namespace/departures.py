@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fusecache.errors import DirectoryNotEmpty, NotADirectory
 from fusecache.namespace.links import Heirs, others
-from fusecache.namespace.moves import is_moving, lower_prefix
+from fusecache.namespace.moves import is_home, is_moving, lower_prefix
 from fusecache.namespace.records import Dentry, Directory, Inode, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.types import Seq
@@ -102,8 +102,11 @@ class Departures:
             is_unsure=any(task.key == moved.key for task in begun),  # a request may be replacing it
         )
 
-    def leave_tree(self, moved: Dentry, *, seq: Seq, now_ns: int) -> None:
-        """What the store has of a directory that moves stays behind for now, and is read there."""
+    def leave_tree(self, moved: Dentry, *, seq: Seq, now_ns: int) -> Place | None:
+        """What the store has of a directory that moves stays behind for now, and is read there.
+
+        Returns the name that hid it, if this one does from now on: it was back.
+        """
         t = self._t
         directory = t.directories.get(moved.inode_no)
         store, due_ns = directory.store, now_ns + self._delay_ns
@@ -114,7 +117,7 @@ class Departures:
             )
             t.tasks.want(TaskKind.MARKER, directory.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
         if directory.prefix is None and not directory.used and not directory.marker:
-            return
+            return None
         self._stay_behind(directory)
         source = lower_prefix(t, directory.ino)
         self._hide_arrivals(moved, but=source, seq=seq, now_ns=now_ns)
@@ -128,6 +131,11 @@ class Departures:
             source=source,
             shield=moved.place,
         )
+        task = t.tasks.of_inode(directory.ino, TaskKind.RELOCATE)
+        if task is None or task.shield == moved.place or not is_home(t, task):
+            return None
+        t.tasks.shield(task.task, moved.place)
+        return task.shield
 
     def _hide_arrivals(self, moved: Dentry, *, but: str, seq: Seq, now_ns: int) -> None:
         """What is being made at the old path of a directory that was still on its way there comes without its name.

@@ -99,6 +99,11 @@ class KilledRun(Run):
 
 
 FOUND: list[list[Step]] = [
+    # A directory had come back to where it is read, and left again: another name was to hide what it reads there.
+    [
+        ("exchange", "a/b", "b/b"), ("exchange", "a", "b"), ("mkdir", "a/a/c"), ("wait", 3.0),
+        ("rename", "b/b", "a/a/c/d"), ("write", "b/b"),
+    ],
     # A file was at home in a directory that was not: nothing hid its object when that directory moved on.
     [
         ("write", "a/a/d"), ("write", "c"), ("rename", "c", "a/a/c"), ("wait", 1.5), ("write", "a/c"),
