@@ -16,6 +16,10 @@ class Sharing:
         """Whether nobody but this process can write to it."""
         return not self.is_on or content.file.is_quiet()
 
+    def quiet_bytes(self, content: Content) -> bytes | None:
+        """Return all of a small content, if nobody but this process can write to it."""
+        return content.file.quiet_bytes(content.size) if self.is_on else content.pread(0, content.size)
+
     def is_unused(self, content: Content) -> bool:
         """Whether nobody but this process can read it."""
         return not self.is_on or content.file.is_quiet(for_readers=True)

@@ -18,6 +18,8 @@ from fusecache.errors import FusecacheError, NoSpace, OutOfRange
 
 STAT_BLOCK = 512
 """Unit of st_blocks (stat(2))."""
+_ABSENT = -1
+"""In place of a descriptor, where there is no file."""
 
 
 class ContentLost(FusecacheError):
@@ -210,23 +212,43 @@ class SparseFile:
 
         `for_readers`: nor read it. One's own descriptor would be in the way, and is closed for it. False while `held`.
         """
+        fd = self._leased(F_WRLCK if for_readers else F_RDLCK)
+        if fd is not None and fd != _ABSENT:
+            self._descriptors.close(fd)
+        return fd is not None
+
+    def quiet_bytes(self, length: int) -> bytes | None:
+        """Return what it begins with if nobody can write to it, as `is_quiet` tells; None: somebody can."""
+        fd = self._leased(F_RDLCK)
+        if fd is None or fd == _ABSENT:
+            return None if fd is None else b""
+        try:
+            return os.pread(fd, length, 0)
+        except OSError as exc:
+            raise self.translated(exc) from exc
+        finally:
+            self._descriptors.close(fd)
+
+    def _leased(self, kind: int) -> int | None:
+        """Return a descriptor for reading if such a lease was granted, which has ended by now; None: it was not."""
         if self._holds:
-            return False
+            return None
         if self.fd >= 0:
             self._descriptors.busy(self)
             self.let_go()
         try:
             fd = self._descriptors.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            return True
+            return _ABSENT
         try:
-            fcntl(fd, F_SETLEASE, F_WRLCK if for_readers else F_RDLCK)
+            fcntl(fd, F_SETLEASE, kind)
             fcntl(fd, F_SETLEASE, F_UNLCK)
-        except BlockingIOError:
-            return False
-        finally:
+        except BaseException as exc:
             self._descriptors.close(fd)
-        return True
+            if isinstance(exc, BlockingIOError):
+                return None
+            raise
+        return fd
 
     def unlink(self) -> None:
         """Remove the name; the bytes of an open file live until `close`."""

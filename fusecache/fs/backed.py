@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 
+from fusecache.cache.blocks import hash_block
 from fusecache.cache.content import Content
 from fusecache.cache.contents import Contents
+from fusecache.cache.sharing import Sharing
+from fusecache.cache.summing import AT_ONCE_BYTES, begin, packed_sums
 from fusecache.fs.handles import OpenFile, is_for_writing
 
 
@@ -60,6 +63,21 @@ def look(file: OpenFile, contents: Contents, *, closely: bool) -> int:
         file.stamp, file.mtime_ns = stamp, found.st_mtime_ns
         file.ctime_ns = max(file.ctime_ns, found.st_ctime_ns)
     return content.size - before
+
+
+def sums_of(file: OpenFile, sharing: Sharing) -> bytes | None:
+    """Return what is known of the bytes, packed as in `cache.sums`; None: nothing, as somebody may still write."""
+    content = file.content
+    if not file.backed:
+        return packed_sums(content)
+    if content.size > AT_ONCE_BYTES or not content.whole:
+        return packed_sums(content) if sharing.is_quiet(content) else None
+    data = sharing.quiet_bytes(content)  # with one descriptor for both
+    if data is None or len(data) != content.size:
+        return None
+    begin(content)
+    content.sums.put({0: hash_block(data)} if data else {})
+    return content.sums.packed()
 
 
 def _stamp(found: os.stat_result) -> tuple[int, int, int]:

@@ -31,4 +31,5 @@ ERRNO: dict[type[errors.FusecacheError], int] = {
 
 def errno_of(exc: errors.FusecacheError) -> int:
     """Return the number that an application gets for `exc`."""
-    return next(ERRNO[cls] for cls in type(exc).__mro__ if cls in ERRNO)
+    number = ERRNO.get(type(exc))
+    return number if number is not None else next(ERRNO[cls] for cls in type(exc).__mro__ if cls in ERRNO)

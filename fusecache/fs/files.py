@@ -13,10 +13,9 @@ from fusecache.cache.content import Base, Content
 from fusecache.cache.contents import Contents, Synced, carried_bytes
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.summing import begin as begin_sums
-from fusecache.cache.summing import packed_sums
 from fusecache.cache.sums import is_complete
 from fusecache.fs.absent import Absent
-from fusecache.fs.backed import can_be_backed, hand_over, look, take_back
+from fusecache.fs.backed import can_be_backed, hand_over, look, sums_of, take_back
 from fusecache.fs.handles import Handles, OpenFile, is_for_writing
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
@@ -390,7 +389,7 @@ class Files:
             changed=changed_map(content),
             base_size=content.base.size if content.base is not None else None,
         )
-        sums = packed_sums(content) if not file.backed or self._contents.sharing.is_quiet(content) else None
+        sums = sums_of(file, self._contents.sharing)
         self._ns.tree.closed(inode, now_ns=now_ns, sums=sums, held=held)
         if sums is None or not is_complete(sums) or (held is None and content.base is not None):
             self.unsealed[file.ino] = None

@@ -275,7 +275,7 @@ class FileSystem:
             self._changed()
         number = self._files.opened_new(inode, flags, may_back=self._may_back(inode.ino, flags))
         entry = self._entry(inode)
-        return number, entry if entry.timeout_s else entry._replace(timeout_s=_TICK_S)
+        return number, entry if entry.attr_timeout_s is None else entry._replace(attr_timeout_s=_TICK_S)
 
     async def open(self, ino: InodeNo, flags: int, *, drops_set_id: bool = False) -> HandleNo:
         """Open a file. `drops_set_id`: who asks has no right to keep such bits on what O_TRUNC empties."""
@@ -351,14 +351,14 @@ class FileSystem:
 
     def _dir_entry(self, row: Dentry, position: int) -> DirEntry:
         assert row.ino is not None
-        inode, timeout_s = self._entry(self._t.inodes.get(row.ino))
-        guessed = not inode.headed and inode.base_key is not None
-        return DirEntry(row.name, Entry(inode, 0.0 if guessed else timeout_s), position)
+        entry = self._entry(self._t.inodes.get(row.ino))
+        guessed = not entry.inode.headed and entry.inode.base_key is not None
+        return DirEntry(row.name, Entry(entry.inode, 0.0) if guessed else entry, position)
 
     def _entry(self, inode: Inode) -> Entry:
         if not inode.is_dir:
-            timeout_s = 0.0 if self._files.is_written_unseen(inode.ino) else self._names.timeout_s(inode)
-            return Entry(self._files.attributes(inode), timeout_s)
+            attr_timeout_s = 0.0 if self._files.is_written_unseen(inode.ino) else None
+            return Entry(self._files.attributes(inode), self._names.timeout_s(inode), attr_timeout_s)
         if self._t.directories.get(inode.ino).prefix is not None:
             inode = inode._replace(nlink=1)  # how many subdirectories the store has, nobody counts: so find(1) knows
         return Entry(inode, self._names.timeout_s(inode))

@@ -30,6 +30,8 @@ class Entry(NamedTuple):
 
     inode: Inode
     timeout_s: float
+    attr_timeout_s: float | None = None
+    """In its attributes, if that is not as long as in the name."""
 
 
 class _Found(NamedTuple):

@@ -240,7 +240,7 @@ class FuseOperations(pyfuse3.Operations):
             return _statvfs(self._fs.statfs())
 
     def _attributes(self, entry: Entry) -> EntryAttributes:
-        inode, timeout_s = entry
+        inode, timeout_s, _ = entry
         attributes = EntryAttributes()
         attributes.st_ino = inode.ino
         attributes.st_mode = ModeT(inode.mode)

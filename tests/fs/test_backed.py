@@ -8,6 +8,9 @@ import os
 
 import pytest
 
+from fusecache.cache.blocks import hash_block
+from fusecache.cache.summing import AT_ONCE_BYTES
+from fusecache.cache.sums import sum_of
 from fusecache.fs.backed import can_be_backed
 from fusecache.namespace.records import TaskKind
 from fusecache.types import HandleNo, InodeNo
@@ -125,6 +128,16 @@ async def test_large_objects_are_asked_for_by_who_changes_them(backed: World, st
     number = await backed.open("f", os.O_RDWR)
     assert backed.fs.backing(number) is None
     await backed.close(number)
+
+
+@pytest.mark.parametrize("size", [0, 5, AT_ONCE_BYTES])
+async def test_a_small_file_is_summed_at_its_close(backed: World, size: int) -> None:
+    file = await handed(backed, "f", os.O_RDWR | os.O_CREAT)
+    os.pwrite(file.fd, pattern(size), 0)
+    await file.close()
+    packed = sums_of(backed, (await backed.stat("f")).ino)
+    assert packed is not None
+    assert sum_of(packed, 0) == hash_block(pattern(size))
 
 
 async def test_nobody_believes_what_is_still_mapped(backed: World) -> None:

@@ -19,7 +19,7 @@ from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.types import ROOT_INO
 from tests.amounts import examples
-from tests.fs.harness import CountedStore, World, a_world, pattern
+from tests.fs.harness import TTL_S, CountedStore, World, a_world, pattern
 from tests.fs.kernel import PAGE, Kernel, a_kernel
 
 MANY = 150
@@ -144,7 +144,8 @@ async def test_what_was_made_is_known_until_the_next_tick(kernel: Kernel, world:
     world.fs.back_files()
     body = abi.fuse_create_in.pack(os.O_RDWR, 0o100644, 0o022, 0) + b"f\0"
     answer = await kernel.told(Opcode.CREATE, ROOT_INO, body)
-    assert abi.fuse_entry_out.unpack_from(answer)[2:] == (0, 0, 1, 1)
+    name_s, attr_s, _, attr_ns = abi.fuse_entry_out.unpack_from(answer)[2:]
+    assert (name_s, attr_s, attr_ns) == (TTL_S, 0, 1)
 
 
 async def test_attributes_by_name_are_sized_first_and_set_on_conditions(kernel: Kernel, world: World) -> None:

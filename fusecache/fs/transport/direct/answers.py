@@ -39,22 +39,26 @@ class Answers:
 
     def entry(self, entry: Entry) -> bytes:
         """Return a struct fuse_entry_out: a name leads here."""
-        inode, timeout_s = entry
-        attr_s, attr_ns = _timeout(timeout_s if self._attr_timeout_s is None else self._attr_timeout_s)
+        inode, timeout_s, _ = entry
+        attr_s, attr_ns = _timeout(self._attr_timeout(entry))
         entry_s, entry_ns = _timeout(timeout_s if self._entry_timeout_s is None else self._entry_timeout_s)
         head = fuse_entry_out.pack(inode.ino, _GENERATION, entry_s, attr_s, entry_ns, attr_ns)
         return head + _attributes(inode)
 
     def attributes(self, entry: Entry) -> bytes:
         """Return a struct fuse_attr_out."""
-        inode, timeout_s = entry
-        seconds, rest_ns = _timeout(timeout_s if self._attr_timeout_s is None else self._attr_timeout_s)
-        return fuse_attr_out.pack(seconds, rest_ns, 0) + _attributes(inode)
+        seconds, rest_ns = _timeout(self._attr_timeout(entry))
+        return fuse_attr_out.pack(seconds, rest_ns, 0) + _attributes(entry.inode)
 
     def name_and_entry(self, found: DirEntry) -> bytes:
         """Return a struct fuse_direntplus: the name, and what a LOOKUP of it would have answered."""
         inode = found.entry.inode
         return self.entry(found.entry) + packed_name(Shown(found.name, inode.ino, inode.mode, found.position))
+
+    def _attr_timeout(self, entry: Entry) -> float:
+        if self._attr_timeout_s is not None:
+            return self._attr_timeout_s
+        return entry.timeout_s if entry.attr_timeout_s is None else entry.attr_timeout_s
 
 
 def packed_name(shown: Shown) -> bytes:
