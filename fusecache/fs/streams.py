@@ -67,9 +67,9 @@ class Stream:
     async def shown(self, start: int, count: int) -> list[Shown]:
         """Return what is still there of up to `count` names from position `start`; none at the end."""
         while names := await self.names(start, count):
-            modes = self._t.dentries.modes(self.ino, names)
-            if modes:
-                return [Shown(name, *modes[name], n) for n, name in enumerate(names, start + 1) if name in modes]
+            rows = enumerate(self._t.dentries.modes(self.ino, names), start + 1)
+            if shown := [Shown(name, ino, mode, n) for n, (name, ino, mode) in rows if ino is not None]:
+                return shown
             start += len(names)  # all of them were removed meanwhile
         return []
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
+from collections.abc import Iterable
 from struct import Struct
 
 from fusecache.fs.filesystem import DirEntry
@@ -26,6 +26,9 @@ _GENERATION = 0
 _NS = 1_000_000_000
 _TYPE_SHIFT = 12
 """From st_mode to DT_REG and the like."""
+_DIRENTS = [Struct(f"{fuse_dirent.format}{length}s{-length % 8}x") for length in range(_MAX_NAME + 1)]
+"""A struct fuse_dirent with a name of each length, which ends at a multiple of 8 bytes."""
+_MAX_DIRENT = _DIRENTS[-1].size
 LEAST_NAME_BYTES = fuse_dirent.size + 8
 """What a name takes in a listing, if it is short."""
 
@@ -53,7 +56,8 @@ class Answers:
     def name_and_entry(self, found: DirEntry) -> bytes:
         """Return a struct fuse_direntplus: the name, and what a LOOKUP of it would have answered."""
         inode = found.entry.inode
-        return self.entry(found.entry) + packed_name(Shown(found.name, inode.ino, inode.mode, found.position))
+        shown = Shown(found.name, inode.ino, inode.mode, found.position)
+        return self.entry(found.entry) + packed_names([shown], _MAX_DIRENT)
 
     def _attr_timeout(self, entry: Entry) -> float:
         if self._attr_timeout_s is not None:
@@ -61,16 +65,16 @@ class Answers:
         return entry.timeout_s if entry.attr_timeout_s is None else entry.attr_timeout_s
 
 
-def packed_name(shown: Shown) -> bytes:
-    """Return a struct fuse_dirent: what readdir(3) shows."""
-    name, ino, mode, position = shown
-    return _dirent(len(name)).pack(ino, position, len(name), mode >> _TYPE_SHIFT, name)
-
-
-@functools.cache
-def _dirent(length: int) -> Struct:
-    """Return the layout of a struct fuse_dirent with a name of this length, which ends at a multiple of 8 bytes."""
-    return Struct(f"{fuse_dirent.format}{length}s{-length % 8}x")
+def packed_names(names: Iterable[Shown], size: int) -> bytes:
+    """Return as many struct fuse_dirent, what readdir(3) shows, as fit in so many bytes."""
+    packed, layouts = [], _DIRENTS
+    for name, ino, mode, position in names:
+        layout = layouts[len(name)]
+        size -= layout.size
+        if size < 0:
+            break
+        packed.append(layout.pack(ino, position, len(name), mode >> _TYPE_SHIFT, name))
+    return b"".join(packed)
 
 
 def statfs(disk: os.statvfs_result) -> bytes:

@@ -15,7 +15,7 @@ from fusecache.fs.attrs import Changes
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
-from fusecache.fs.transport.direct.answers import LEAST_NAME_BYTES, Answers, packed_name, statfs
+from fusecache.fs.transport.direct.answers import LEAST_NAME_BYTES, Answers, packed_names, statfs
 from fusecache.fs.transport.direct.passthrough import Backings
 from fusecache.namespace.records import Place
 from fusecache.namespace.tree import Owner
@@ -177,14 +177,7 @@ class Calls:
 
     async def readdir(self, who: Header, body: memoryview) -> bytes:
         number, position, size, *_ = _read(abi.fuse_read_in, body)
-        names = await self._fs.shown(HandleNo(number), position, max(1, size // LEAST_NAME_BYTES))
-        answer = bytearray()
-        for each in names:
-            packed = packed_name(each)
-            if len(answer) + len(packed) > size:
-                break
-            answer += packed
-        return bytes(answer)
+        return packed_names(await self._fs.shown(HandleNo(number), position, max(1, size // LEAST_NAME_BYTES)), size)
 
     async def readdirplus(self, who: Header, body: memoryview) -> bytes:
         number, position, size, *_ = _read(abi.fuse_read_in, body)
