@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import click
 
-from bench.harness import Row, Stage, cpu_of, elapsed_s, print_table, stage
+from bench.harness import SETTLE_S, Row, Stage, cpu_of, elapsed_s, print_table, stage
 
 MIB = 1 << 20
 BODY = os.urandom(4096)
@@ -232,7 +232,7 @@ def byte_rows(here: Stage, size: int, options: tuple[str, ...], *, with_cold: bo
 def _speed(what: str, size: int, timed: list[Callable[[], tuple[float, float]]]) -> Iterator[Row]:
     rounds = [[each() for each in timed] for _ in range(ROUNDS)]
     disk_s, ours_s = (median(each[number][0] for each in rounds) for number in range(2))
-    share = median(ours[1] / ours[0] for _, ours in rounds)
+    share = median(used_s / (took_s + SETTLE_S) for _, (took_s, used_s) in rounds)
     yield Row(what, size / MIB / ours_s, size / MIB / disk_s, "MiB/s", "ratio ≥ 0.9")
     yield Row(f"{what}, CPU", share * 100, None, "% of a core", "≤ 1")
 
