@@ -79,6 +79,7 @@ class FileSystem:
         self._contents = contents
         self._durability = durability
         self._nameless = nameless
+        self.requests = self._t.requests
         self.xattrs = xattrs
         self._space = space
         self.ranges = Ranges(files, space)
@@ -211,6 +212,11 @@ class FileSystem:
             self._lost_name(replaced, keep)
         self._changed()
         await self._waiting.renamed(moved.inode_no, new, is_dir=self._t.inodes.get(moved.inode_no).is_dir)
+
+    async def renamed(self, new: Place) -> None:
+        """What `rename` waits for once the name is there; for who did not live to see the end of it."""
+        inode = (await self.lookup(*new)).inode
+        await self._waiting.renamed(inode.ino, new, is_dir=inode.is_dir)
 
     async def exchange(self, one: Place, other: Place) -> None:
         """Swap two names, whatever they are, in one transaction."""

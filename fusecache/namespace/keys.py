@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from fusecache.errors import NameTooLong
+from fusecache.errors import InvalidArgument, NameTooLong
 
 ESCAPE = "\u2030"  # per mille: printable, legal in keys, and next to never in a file name
 TMP_PREFIX = ".fusecache-tmp/"
@@ -25,6 +25,12 @@ _ESCAPED = re.compile(f"{ESCAPE}([0-9A-F]{{2}})")
 _PLAIN_NAME = re.compile(rb"[\x20-\x7e]+\Z")
 _PLAIN_COMPONENT = re.compile(f"[^\\x00-\\x1f\\x7f{ESCAPE}]+\\Z")
 _ESCAPE_BYTES = ESCAPE.encode()
+
+
+def check_storable(name: bytes) -> None:
+    """Refuse the few names whose key would be that of a directory, or no key at all. Raises InvalidArgument."""
+    if name in UNSTORABLE:
+        raise InvalidArgument(f"{name!r} would have the key of something else")
 
 
 def component_of(name: bytes) -> str:

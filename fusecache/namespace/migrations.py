@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fusecache.errors import NamespaceError
 
-_SCHEMAS = ("schema.sql", "seals.sql", "carried.sql", "parts.sql")
+_SCHEMAS = ("schema.sql", "seals.sql", "carried.sql", "parts.sql", "requests.sql")
 """What a new namespace begins with: always the newest version."""
 
 
@@ -52,6 +52,7 @@ STEPS: dict[int, Step] = {
         """,
     ),
     8: Step("large objects are made of what the store has", "ALTER TABLE inode ADD COLUMN changed BLOB;"),
+    9: Step("a mount outlives its daemon", (Path(__file__).parent / "requests.sql").read_text()),
 }
 """By the version that a step begins at."""
 

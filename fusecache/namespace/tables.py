@@ -10,6 +10,7 @@ from fusecache.namespace.dentries import Dentries
 from fusecache.namespace.directories import Directories
 from fusecache.namespace.flows import Flows
 from fusecache.namespace.inodes import Inodes
+from fusecache.namespace.requests import Requests
 from fusecache.namespace.seals import Seals
 from fusecache.namespace.spared import Spared
 from fusecache.namespace.tasks import Tasks
@@ -32,6 +33,7 @@ class Tables:
     flows: Flows
     spared: Spared
     trees: Trees
+    requests: Requests
 
     @classmethod
     def of(cls, database: Database) -> Tables:
@@ -47,4 +49,5 @@ class Tables:
             Flows(database),
             Spared(database),
             Trees(database),
+            Requests(database),
         )

@@ -16,7 +16,7 @@ from fusecache.errors import (
     NotFound,
 )
 from fusecache.namespace.departures import Departures
-from fusecache.namespace.keys import UNSTORABLE
+from fusecache.namespace.keys import check_storable
 from fusecache.namespace.links import equal_object
 from fusecache.namespace.moves import Moves
 from fusecache.namespace.policies import Policies
@@ -68,7 +68,7 @@ class Tree:
             NotFound: it has none any more. AlreadyExists: the name is taken. InvalidArgument: no store could keep it.
         """
         t = self._t
-        _check_name(place.name)
+        check_storable(place.name)
         with t.database.transaction():
             present = t.dentries.get(*place)
             if present is not None and present.ino is not None:
@@ -81,6 +81,7 @@ class Tree:
             inode = t.inodes.update(inode, nlink=inode.nlink + 1, ctime_ns=now_ns)
             t.inodes.touched(place.parent, now_ns)
             self._wants.linked(inode, place, seq=seq, now_ns=now_ns)
+            t.requests.done()
         return inode
 
     def mknod(self, place: Place, owner: Owner, *, rdev: int, now_ns: int) -> Inode:
@@ -215,6 +216,7 @@ class Tree:
         with t.database.transaction():
             inode = t.inodes.update(t.inodes.get(ino), xattrs=xattrs, ctime_ns=now_ns)
             self._wants.attributes(inode, now_ns=now_ns)
+            t.requests.done()
 
     def unlink(self, place: Place, *, now_ns: int, keep: bool) -> Inode:
         """Remove a file's name; `keep` its inode, which is open. Returns the inode as it is now.
@@ -234,6 +236,7 @@ class Tree:
             unlinked = t.inodes.unlinked(inode, now_ns, keep=keep)
             t.inodes.touched(place.parent, now_ns)
             self._wants.marker(place.parent, seq=seq, now_ns=now_ns)
+            t.requests.done()
         return unlinked
 
     def rmdir(self, place: Place, *, now_ns: int) -> None:
@@ -251,6 +254,7 @@ class Tree:
             t.inodes.touched(place.parent, now_ns)
             t.inodes.linked(place.parent, -1)
             self._wants.marker(place.parent, seq=seq, now_ns=now_ns)
+            t.requests.done()
 
     def rename(self, old: Place, new: Place, *, now_ns: int, keep: bool) -> Inode | None:
         """Move a name, over a file or over a directory known to be empty; returns the inode replaced.
@@ -282,6 +286,7 @@ class Tree:
                 self._wants.marker(new.parent, seq=seq, now_ns=now_ns)
             if replaced is not None and replaced.is_dir:
                 t.inodes.linked(new.parent, -1)
+            t.requests.done()
         return replaced
 
     def exchange(self, one: Place, other: Place, *, now_ns: int) -> None:
@@ -308,6 +313,7 @@ class Tree:
                 self._wants.left_staging(inode, seq=seq, now_ns=now_ns)
             for parent in {one.parent, other.parent}:  # all that is left of one may be a fifo
                 self._wants.marker(parent, seq=seq, now_ns=now_ns)
+            t.requests.done()
 
     def reap(self, ino: InodeNo) -> None:
         """Forget an unlinked inode: nobody has it open any more."""
@@ -325,7 +331,7 @@ class Tree:
         self, place: Place, owner: Owner, *, now_ns: int, symlink: bytes | None, rdev: int = 0
     ) -> tuple[Seq, Inode]:
         t = self._t
-        _check_name(place.name)
+        check_storable(place.name)
         assert stat.S_IFMT(owner.mode)
         present = t.dentries.get(*place)
         if present is not None and present.ino is not None:
@@ -338,6 +344,7 @@ class Tree:
         inode = t.inodes.insert(Inode(*fresh))
         t.dentries.put(Dentry(*place, inode.ino, None, None, None, None, seq, 0))
         t.inodes.touched(place.parent, now_ns)
+        t.requests.done()
         return seq, inode
 
     def _live(self, place: Place) -> Dentry:
@@ -361,7 +368,7 @@ class Tree:
         return t.inodes.unlinked(inode, now_ns, keep=keep)
 
     def _check_target(self, inode: Inode, to: Place) -> None:
-        _check_name(to.name)
+        check_storable(to.name)
         if inode.is_dir and inode.ino in (to.parent, *self._t.directories.ancestors(to.parent)):
             raise InvalidArgument("a directory cannot be moved below itself")
 
@@ -391,9 +398,3 @@ class Tree:
         if not inode.is_dir:
             return self._is_staging(names)
         return self._is_staging([*names, b""]) or self._policies.may_keep_below(names)
-
-
-def _check_name(name: bytes) -> None:
-    """Refuse the few names whose key would be that of a directory, or no key at all."""
-    if name in UNSTORABLE:
-        raise InvalidArgument(f"{name!r} would have the key of something else")

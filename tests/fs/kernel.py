@@ -16,6 +16,7 @@ from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.fs.transport.direct.answers import Answers
 from fusecache.fs.transport.direct.calls import Calls
 from fusecache.fs.transport.direct.passthrough import Backings
+from fusecache.fs.transport.direct.replies import Replies
 from fusecache.fs.transport.direct.server import BUFFER_BYTES, Server
 from fusecache.types import ROOT_INO
 from tests.fs.harness import World
@@ -32,6 +33,7 @@ class Kernel:
     def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._numbers = itertools.count(2, 2)
+        self._sent: dict[int, bytes] = {}
         self._answers: dict[int, Answer] = {}
 
     def send(self, opcode: int, nodeid: int = ROOT_INO, body: bytes = b"", *, uid: int = 0, length: int = -1) -> int:
@@ -39,8 +41,17 @@ class Kernel:
         unique = next(self._numbers)
         size = abi.fuse_in_header.size + len(body)
         header = abi.fuse_in_header.pack(size if length < 0 else length, opcode, unique, nodeid, uid, uid, 1, 0, 0)
+        self._sent[unique] = header + body
         self._end.send(header + body)
         return unique
+
+    def send_again(self, unique: int, by: Kernel) -> int:
+        """Ask what `by` has asked of a daemon that is no more, and return the number under which it is asked now."""
+        again = unique | abi.FUSE_UNIQUE_RESEND
+        length, opcode, _, *rest = abi.fuse_in_header.unpack_from(by._sent[unique])
+        header = abi.fuse_in_header.pack(length, opcode, again, *rest)
+        self._end.send(header + by._sent[unique][abi.fuse_in_header.size :])
+        return again
 
     def interrupt(self, unique: int) -> None:
         self.send(Opcode.INTERRUPT, body=abi.fuse_interrupt_in.pack(unique))
@@ -121,7 +132,8 @@ async def a_kernel(world: World, *, most_waiting: int = 1000) -> AsyncIterator[K
         calls = Calls(world.fs, Answers(entry_timeout_s=None, attr_timeout_s=None), Backings(theirs.fileno()))
         kernel = Kernel(ours)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Server(theirs.fileno(), calls, most_waiting=most_waiting).serve)
+            server = Server(theirs.fileno(), calls, Replies(world.fs, calls), most_waiting=most_waiting)
+            nursery.start_soon(server.serve)
             yield kernel
             assert await kernel.ask(Opcode.IOCTL) == (errno.ENOTTY, b"")
             nursery.cancel_scope.cancel()

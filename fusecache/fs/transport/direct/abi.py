@@ -17,6 +17,8 @@ MIN_MINOR_VERSION = 31
 """The oldest: Linux 5.4. No structure here has changed since, but INIT's."""
 
 FUSE_ROOT_ID = 1
+FUSE_UNIQUE_RESEND = 1 << 63
+"""In the number of a request that was sent before, to a daemon that did not answer it."""
 
 
 class Opcode(enum.IntEnum):

@@ -23,6 +23,7 @@ from fusecache.fs.transport.direct.abi import Opcode, fuse_in_header, fuse_inter
 from fusecache.fs.transport.direct.calls import Call, Calls, Header, Malformed, Refused
 from fusecache.fs.transport.direct.handshake import MAX_WRITE
 from fusecache.fs.transport.direct.patience import Patience
+from fusecache.fs.transport.direct.replies import Replies
 from fusecache.fs.transport.stepping import run
 from fusecache.nurseries import unwrapped
 
@@ -44,11 +45,12 @@ _GONE = (errno.ENODEV, errno.ECONNABORTED)
 class Server:
     """Answers one connection. Whatever a request does, it is answered, and the loop goes on."""
 
-    def __init__(self, fd: int, calls: Calls, *, most_waiting: int = 1000) -> None:
+    def __init__(self, fd: int, calls: Calls, replies: Replies, *, most_waiting: int = 1000) -> None:
         """`fd`: of /dev/fuse, non-blocking, INIT is answered. When `most_waiting` requests wait, no more are read."""
         self._fd = fd
         self._patience = Patience(_looking_at(fd))
         self._calls = calls
+        self._replies = replies
         self._most_waiting = most_waiting
         self._ended = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -158,6 +160,7 @@ class Server:
         if call is None or who.length != len(message):
             self._reply(who, errno.ENOSYS if call is None else errno.EIO, b"")
             return
+        call = self._replies.of(who) or call
 
         def waits() -> None:
             if who.opcode not in _UNINTERRUPTIBLE:
@@ -191,6 +194,7 @@ class Server:
                 log.exception("the kernel does not take the answer to %s", who)
             if not number:
                 self._calls.unanswered(who, answer)
+        self._replies.given(who)
 
 
 async def _carried_out(call: Call, who: Header, body: memoryview) -> tuple[int, bytes]:

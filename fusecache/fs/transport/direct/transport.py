@@ -17,8 +17,10 @@ from fusecache.fs.transport.direct.answers import Answers
 from fusecache.fs.transport.direct.calls import Calls, Header
 from fusecache.fs.transport.direct.handshake import Agreement, agree
 from fusecache.fs.transport.direct.passthrough import Backings
+from fusecache.fs.transport.direct.replies import Replies
 from fusecache.fs.transport.direct.server import BUFFER_BYTES, Server
 from fusecache.fs.transport.invalidation import Invalidations
+from fusecache.namespace.requests import Requests
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +50,13 @@ async def serve(
     server_fd = device.mount(mountpoint, options)
     is_mounted = True
     try:
-        agreement = await _shake_hands(server_fd)
+        agreement = await _shake_hands(server_fd, filesystem.requests)
         if agreement.backs:
             filesystem.back_files()
         async with invalidations.delivered(server_fd, sever):
             ready()
-            await Server(server_fd, Calls(filesystem, answers, Backings(server_fd))).serve()
+            calls = Calls(filesystem, answers, Backings(server_fd))
+            await Server(server_fd, calls, Replies(filesystem, calls)).serve()
             is_mounted = False
             log.info("unmounted from outside")
     finally:
@@ -62,8 +65,8 @@ async def serve(
         os.close(server_fd)
 
 
-async def _shake_hands(fd: int) -> Agreement:
-    """Answer INIT, which comes first; nobody gets any other answer before."""
+async def _shake_hands(fd: int, requests: Requests) -> Agreement:
+    """Answer INIT, which comes first; nobody gets any other answer before. Requests are counted from here on."""
     await trio.lowlevel.wait_readable(fd)
     message = memoryview(os.read(fd, BUFFER_BYTES))
     who = Header._make(fuse_in_header.unpack_from(message))
@@ -74,6 +77,7 @@ async def _shake_hands(fd: int) -> Agreement:
     except MountError:
         os.write(fd, fuse_out_header.pack(fuse_out_header.size, -errno.EPROTO, who.unique))
         raise
+    requests.forget_all()
     reply = agreement.reply()
     os.write(fd, fuse_out_header.pack(fuse_out_header.size + len(reply), 0, who.unique) + reply)
     return agreement
