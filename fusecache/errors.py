@@ -69,11 +69,15 @@ class NoSuchAttribute(FileSystemError):
 
 
 class OutOfRange(FileSystemError):
-    """The caller's buffer is too small, or the offset too large."""
+    """The caller's buffer is too small."""
 
 
 class NoSuchOffset(FileSystemError):
     """No data, or no hole, from there to the end of the file."""
+
+
+class FileTooBig(FileSystemError):
+    """The file system of the cache disk has no files of that length."""
 
 
 class TooBig(FileSystemError):

@@ -14,7 +14,7 @@ from fusecache.cache import holes
 from fusecache.cache.descriptors import Descriptors
 from fusecache.cache.folders import Folders
 from fusecache.cache.ledger import Ledger
-from fusecache.errors import FusecacheError, NoSpace, OutOfRange
+from fusecache.errors import FileTooBig, FusecacheError, NoSpace
 
 STAT_BLOCK = 512
 """Unit of st_blocks (stat(2))."""
@@ -286,7 +286,7 @@ class SparseFile:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             return NoSpace(f"the cache disk is full: {self.path}")
         if exc.errno in (errno.EFBIG, errno.EINVAL, errno.EOVERFLOW):
-            return OutOfRange(f"beyond what the cache disk's file system can hold: {self.path}")
+            return FileTooBig(f"beyond what the cache disk's file system can hold: {self.path}")
         return ContentLost(f"{self.path}: {exc.strerror}")
 
 

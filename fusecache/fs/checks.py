@@ -5,6 +5,7 @@ from __future__ import annotations
 from fusecache.errors import (
     AlreadyExists,
     DirectoryNotEmpty,
+    InvalidArgument,
     IsADirectory,
     NameTooLong,
     NotADirectory,
@@ -15,7 +16,7 @@ from fusecache.errors import (
 from fusecache.fs.names import Names, is_reserved
 from fusecache.fs.streams import Stream
 from fusecache.namespace.keys import MAX_NAME_BYTES
-from fusecache.namespace.records import Dentry, Place
+from fusecache.namespace.records import Dentry, Inode, Place
 from fusecache.namespace.tables import Tables
 from fusecache.types import ROOT_INO
 
@@ -49,6 +50,13 @@ class Checks:
             raise NotFound("the directory was removed")
         if len(self._t.directories.home_key(place).encode()) > self._max_key_bytes:
             raise NameTooLong(f"the key of {place.name!r} would have more than {self._max_key_bytes} bytes")
+
+    def bytes_of(self, inode: Inode) -> None:
+        """It has some: what else there is the kernel itself opens, or follows. Raises IsADirectory, InvalidArgument."""
+        if inode.is_dir:
+            raise IsADirectory(f"inode {inode.ino}")
+        if inode.is_special or inode.symlink is not None:
+            raise InvalidArgument(f"inode {inode.ino} has no bytes")
 
     async def new(self, place: Place) -> None:
         """Something may be made at `place`. Raises ReadOnly, AlreadyExists, and as `name`."""

@@ -20,6 +20,7 @@ ERRNO: dict[type[errors.FusecacheError], int] = {
     errors.Unsupported: errno.EOPNOTSUPP,
     errors.NoSuchAttribute: errno.ENODATA,
     errors.OutOfRange: errno.ERANGE,
+    errors.FileTooBig: errno.EFBIG,
     errors.TooBig: errno.E2BIG,
     errors.NoSuchOffset: errno.ENXIO,
     errors.Stale: errno.ESTALE,

@@ -119,8 +119,7 @@ class FileSystem:
         self._checks.writable()
         inode = (await self.getattr(ino)).inode
         if changes.size is not None:
-            if inode.is_dir:
-                raise IsADirectory(f"inode {ino}")
+            self._checks.bytes_of(inode)
             if changes.size > inode.size:
                 await self._space.room(changes.size - inode.size, ino)
                 inode = (await self.getattr(ino)).inode
@@ -211,12 +210,11 @@ class FileSystem:
         if replaced is not None:
             self._lost_name(replaced, keep)
         self._changed()
-        await self._waiting.renamed(moved.inode_no, new, is_dir=self._t.inodes.get(moved.inode_no).is_dir)
+        await self.renamed(moved.inode_no, new)
 
-    async def renamed(self, new: Place) -> None:
+    async def renamed(self, ino: InodeNo, new: Place) -> None:
         """What `rename` waits for once the name is there; for who did not live to see the end of it."""
-        inode = (await self.lookup(*new)).inode
-        await self._waiting.renamed(inode.ino, new, is_dir=inode.is_dir)
+        await self._waiting.renamed(ino, new, is_dir=self._t.inodes.get(ino).is_dir)
 
     async def exchange(self, one: Place, other: Place) -> None:
         """Swap two names, whatever they are, in one transaction."""
@@ -290,10 +288,7 @@ class FileSystem:
         if is_for_writing(flags) and not flags & os.O_TRUNC:  # that makes room
             await self._space.pace()
         inode = (await self.getattr(ino)).inode
-        if inode.is_dir:
-            raise IsADirectory(f"inode {ino}")
-        if inode.is_special:
-            raise InvalidArgument(f"inode {ino} has no bytes: the kernel itself opens such")
+        self._checks.bytes_of(inode)
         if flags & os.O_TRUNC and drops_set_id and without_set_id(inode.mode) != inode.mode:
             self._set(inode._replace(mode=without_set_id(inode.mode)), None)
         return self._files.open(inode, flags, may_back=self._may_back(ino, flags))
@@ -335,10 +330,13 @@ class FileSystem:
         if ino is not None:
             await self._waiting.closed(ino)
 
-    def release(self, number: HandleNo) -> None:
+    def release(self, number: HandleNo) -> InodeNo:
+        """Forget a handle, and return whose it was."""
+        ino = self._files.content(number).ino
         reaped = self._files.release(number)
         if reaped is not None and reaped.ino in self._nameless:
             self._nameless.keep(reaped)
+        return ino
 
     async def fsync(self, number: HandleNo) -> None:
         await self._files.fsync(number)

@@ -85,8 +85,13 @@ class Handles:
         return number
 
     def remove(self, number: HandleNo) -> OpenFile:
-        """Count one handle less; the caller closes the content when none is left."""
-        handle = self._handles.pop(number)
+        """Count one handle less; the caller closes the content when none is left.
+
+        Raises:
+            Stale: there is none of that number.
+        """
+        handle = self.get(number)
+        del self._handles[number]
         file = handle.file
         file.handles -= 1
         file.writers -= handle.writable

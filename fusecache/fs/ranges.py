@@ -57,13 +57,13 @@ class Ranges:
         if mode not in _MODES:
             raise Unsupported(f"fallocate with mode {mode:#x}")
         size = self._files.content(number).size
-        end = min(extent.end, size) if mode & FALLOC_FL_KEEP_SIZE else extent.end
+        if not mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
+            await self._space.room(extent.length, self._files.inode_of(number))
+        if extent.end > size and not mode & FALLOC_FL_KEEP_SIZE:
+            await self._files.write(number, extent.end - 1, b"\0", hole=True)  # however far: zeros all the way
         if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
-            await self._zero(number, extent.offset, end)
+            await self._zero(number, extent.offset, min(extent.end, size))
             return
-        await self._space.room(extent.length, self._files.inode_of(number))
-        if end > size:
-            await self._zero(number, size, end)
         content = self._files.content(number)
         content.fd()
         content.file.reserve(*extent)

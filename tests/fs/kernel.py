@@ -36,14 +36,26 @@ class Kernel:
         self._sent: dict[int, bytes] = {}
         self._answers: dict[int, Answer] = {}
 
-    def send(self, opcode: int, nodeid: int = ROOT_INO, body: bytes = b"", *, uid: int = 0, length: int = -1) -> int:
-        """Ask, and return the request's number. `length`: told instead of the true one."""
-        unique = next(self._numbers)
+    def send(
+        self,
+        opcode: int,
+        nodeid: int = ROOT_INO,
+        body: bytes = b"",
+        *,
+        uid: int = 0,
+        length: int = -1,
+        is_again: bool = False,
+    ) -> int:
+        """Ask, and return the request's number. `length`: told instead of the true one; `is_again`: as if resent."""
+        unique = next(self._numbers) | (abi.FUSE_UNIQUE_RESEND if is_again else 0)
         size = abi.fuse_in_header.size + len(body)
         header = abi.fuse_in_header.pack(size if length < 0 else length, opcode, unique, nodeid, uid, uid, 1, 0, 0)
         self._sent[unique] = header + body
         self._end.send(header + body)
         return unique
+
+    def send_raw(self, message: bytes) -> None:
+        self._end.send(message)
 
     def send_again(self, unique: int, by: Kernel) -> int:
         """Ask what `by` has asked of a daemon that is no more, and return the number under which it is asked now."""

@@ -1,25 +1,20 @@
-"""The kernel's own protocol, spoken to a whole file system: what is asked, what waits, what no kernel would send."""
+"""The kernel's own protocol, spoken to a whole file system: what is asked, what waits."""
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import stat
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.types import ROOT_INO
-from tests.amounts import examples
-from tests.fs.harness import TTL_S, CountedStore, World, a_world, pattern
+from tests.fs.harness import TTL_S, CountedStore, World, pattern
 from tests.fs.kernel import PAGE, Kernel, a_kernel
 
 MANY = 150
@@ -204,71 +199,3 @@ async def test_an_interrupt_ends_the_waiting_of_one(kernel: Kernel, world: World
     kernel.interrupt(one)  # too late: it is answered
     store.gate.set()
     assert await kernel.answer(other) == (0, pattern(PAGE))
-
-
-# --- what no kernel sends ---
-
-
-@pytest.mark.parametrize(
-    ("opcode", "body"),
-    [
-        (Opcode.LOOKUP, b""),
-        (Opcode.LOOKUP, b"\0"),
-        (Opcode.LOOKUP, b"name"),
-        (Opcode.LOOKUP, b"a/b\0"),
-        (Opcode.LOOKUP, b"two\0names\0"),
-        (Opcode.MKDIR, b"\0\0\0"),
-        (Opcode.RENAME2, abi.fuse_rename2_in.pack(1, 0, 0) + b"one\0"),
-        (Opcode.WRITE, abi.fuse_write_in.pack(1, 0, 10, 0, 0, 0, 0) + b"short"),
-        (Opcode.SETXATTR, abi.fuse_setxattr_in.pack(99, 0) + b"user.a\0value"),
-        (Opcode.READ, b""),
-    ],
-)
-async def test_a_malformed_request_is_its_senders_error(kernel: Kernel, opcode: Opcode, body: bytes) -> None:
-    assert await kernel.ask(opcode, body=body) == (errno.EIO, b"")
-
-
-async def test_a_request_of_another_length_than_told(kernel: Kernel) -> None:
-    assert await kernel.answer(kernel.send(Opcode.GETATTR, body=bytes(16), length=1)) == (errno.EIO, b"")
-
-
-async def test_an_opcode_that_nobody_knows(kernel: Kernel) -> None:
-    assert await kernel.ask(4711) == (errno.ENOSYS, b"")
-
-
-CHANGES = {Opcode.RELEASE, Opcode.WRITE, Opcode.SETATTR, Opcode.OPEN, Opcode.CREATE}
-"""By which even a hostile kernel may rightly change what is read."""
-REQUESTS = st.tuples(
-    st.sampled_from([*Opcode, 0, 7, 99, 4096]),
-    st.sampled_from([ROOT_INO, 0, 2, 3, 1 << 63]),
-    st.one_of(
-        st.binary(max_size=200),
-        st.tuples(st.binary(max_size=80), st.sampled_from([b"a\0", b"a\0b\0", b"\xff" * 300 + b"\0"])).map(b"".join),
-        st.lists(st.sampled_from([0, 1, 2, 3, 1 << 31, 1 << 62, (1 << 64) - 1]), max_size=9).map(
-            lambda words: b"".join(word.to_bytes(8, "little") for word in words)
-        ),
-    ),
-)
-
-
-@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(requests=st.lists(REQUESTS, max_size=12))
-def test_hostile_requests_end_nothing(
-    requests: list[tuple[int, int, bytes]], caplog: pytest.LogCaptureFixture, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    caplog.clear()
-    trio.run(_all_answered, requests, tmp_path_factory.mktemp("hostile"))
-    unforeseen = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert not unforeseen, unforeseen[0].getMessage() + "\n" + str(unforeseen[0].exc_info)
-
-
-async def _all_answered(requests: list[tuple[int, int, bytes]], root: Path) -> None:
-    """Each is answered at most once, and beside them a true request gets its true answer."""
-    async with a_world(root) as world, a_kernel(world) as kernel:
-        await world.write_file("true", b"bytes")
-        ino = await kernel.lookup(b"true")
-        number = await kernel.open(ino)
-        sent = {kernel.send(*request): request for request in requests}
-        _, data = await kernel.answer(kernel.send_read(ino, number))
-        assert data == b"bytes" or CHANGES & {opcode for opcode, *_ in requests}
-        assert kernel.unasked().keys() <= sent.keys()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any
 
 import pytest
 
 from fusecache.cache.holes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE
-from fusecache.errors import InvalidArgument, NoSuchOffset, Unsupported
+from fusecache.errors import FileTooBig, InvalidArgument, NoSuchOffset, Unsupported
 from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.types import Extent
@@ -72,6 +73,29 @@ async def test_space_in_advance_and_the_size(world: World, mode: int, size: int)
     await world.close(number)
     assert (await world.stat("f")).size == size
     assert await world.read_file("f") == b"x" * 1000 + bytes(size - 1000)
+
+
+async def test_a_file_is_made_longer_in_one_step_however_far(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.write_file("f", b"x")
+    number = await world.open("f", os.O_RDWR)
+    write, steps = world.fs._files.write, 0
+
+    async def counted(*args: Any, **kwargs: Any) -> int:
+        nonlocal steps
+        steps += 1
+        return await write(*args, **kwargs)
+
+    monkeypatch.setattr(world.fs._files, "write", counted)
+    for mode, far in ((0, 1 << 40), (FALLOC_FL_ZERO_RANGE, 1 << 41)):
+        steps = 0
+        await world.fs.ranges.allocate(number, Extent(far, 1), mode)
+        assert steps == 1
+        assert (await world.stat("f")).size == far + 1
+    with pytest.raises(FileTooBig):
+        await world.fs.ranges.allocate(number, Extent((1 << 63) - 2, 1), 0)
+    assert await world.read(number, 0, 3) == b"x\0\0"
+    await world.truncate("f", 1)
+    await world.close(number)
 
 
 async def test_space_in_advance_changes_no_byte(world: World) -> None:

@@ -16,6 +16,7 @@ from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.fs.transport.direct.answers import LEAST_NAME_BYTES, Answers, packed_names, statfs
+from fusecache.fs.transport.direct.handshake import MAX_WRITE
 from fusecache.fs.transport.direct.passthrough import Backings
 from fusecache.namespace.records import Place
 from fusecache.namespace.tree import Owner
@@ -23,6 +24,8 @@ from fusecache.types import Extent, HandleNo, InodeNo
 
 _NS = 1_000_000_000
 _NOTHING = b""
+_NODES = (stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
+"""What mknod(2) makes."""
 _MAX_COPY = 64 << 20
 """A copy may be shorter than asked for; so it can be interrupted, and its answer has 32 bits."""
 
@@ -78,6 +81,8 @@ class Calls:
 
     async def mknod(self, who: Header, body: memoryview) -> bytes:
         mode, rdev, umask, _ = _read(abi.fuse_mknod_in, body)
+        if stat.S_IFMT(mode) not in _NODES:
+            raise Malformed(f"a node of mode {mode:o}")
         place = Place(who.nodeid, _name(body[abi.fuse_mknod_in.size :]))
         return self._answers.entry(await self._fs.mknod(place, _owner(stat.S_IFMT(mode), mode, umask, who), rdev))
 
@@ -129,7 +134,9 @@ class Calls:
 
     async def batch_forget(self, who: Header, body: memoryview) -> bytes:
         count, _ = _read(abi.fuse_batch_forget_in, body)
-        ones = body[abi.fuse_batch_forget_in.size :][: count * abi.fuse_forget_one.size]
+        ones = body[abi.fuse_batch_forget_in.size :]
+        if len(ones) != count * abi.fuse_forget_one.size:
+            raise Malformed("another number of inodes than told")
         for ino, _ in abi.fuse_forget_one.iter_unpack(ones):
             self._fs.forget(InodeNo(ino))
         return _NOTHING
@@ -177,10 +184,12 @@ class Calls:
 
     async def readdir(self, who: Header, body: memoryview) -> bytes:
         number, position, size, *_ = _read(abi.fuse_read_in, body)
+        size = min(size, MAX_WRITE)
         return packed_names(await self._fs.shown(HandleNo(number), position, max(1, size // LEAST_NAME_BYTES)), size)
 
     async def readdirplus(self, who: Header, body: memoryview) -> bytes:
         number, position, size, *_ = _read(abi.fuse_read_in, body)
+        size = min(size, MAX_WRITE)
         answer = bytearray()
         while entries := await self._fs.readdir(HandleNo(number), position):
             for each in entries:
@@ -214,7 +223,7 @@ class Calls:
 
     async def read(self, who: Header, body: memoryview) -> bytes:
         number, offset, size, *_ = _read(abi.fuse_read_in, body)
-        return await self._fs.read(HandleNo(number), offset, size)
+        return await self._fs.read(HandleNo(number), offset, min(size, MAX_WRITE))
 
     async def write(self, who: Header, body: memoryview) -> bytes:
         number, offset, size, flags, *_ = _read(abi.fuse_write_in, body)
@@ -232,7 +241,7 @@ class Calls:
         return _NOTHING
 
     async def release(self, who: Header, body: memoryview) -> bytes:
-        self._release(who.nodeid, _handle(body))
+        self._release(_handle(body))
         return _NOTHING
 
     async def fsync(self, who: Header, body: memoryview) -> bytes:
@@ -271,15 +280,13 @@ class Calls:
             return abi.fuse_open_out.pack(number, abi.FOPEN_KEEP_CACHE, 0)
         return abi.fuse_open_out.pack(number, abi.FOPEN_PASSTHROUGH | abi.FOPEN_NOFLUSH, backing_id)
 
-    def _release(self, ino: InodeNo, number: HandleNo) -> None:
-        self._fs.release(number)
-        self._backings.close(ino)
+    def _release(self, number: HandleNo) -> None:
+        self._backings.close(self._fs.release(number))
 
     def unanswered(self, who: Header, answer: bytes) -> None:
         """Nobody waits any more for what was answered: what it opened is closed."""
         if who.opcode in (Opcode.OPEN, Opcode.CREATE):
-            ino = who.nodeid if who.opcode == Opcode.OPEN else abi.fuse_entry_out.unpack_from(answer)[0]
-            self._release(ino, HandleNo(abi.fuse_open_out.unpack(answer[-abi.fuse_open_out.size :])[0]))
+            self._release(HandleNo(abi.fuse_open_out.unpack(answer[-abi.fuse_open_out.size :])[0]))
         elif who.opcode == Opcode.OPENDIR:
             self._fs.releasedir(HandleNo(abi.fuse_open_out.unpack(answer)[0]))
 

@@ -143,7 +143,8 @@ class Replies:
         newdir, *flags = layout.unpack_from(body)
         if abi.RENAME_EXCHANGE not in flags:  # that never waits
             _, name, _ = bytes(body[layout.size :]).split(b"\0")
-            await self._fs.renamed(Place(InodeNo(newdir), name))
+            place = Place(InodeNo(newdir), name)
+            await self._fs.renamed((await self._fs.lookup(*place)).inode.ino, place)
         return _NOTHING
 
 

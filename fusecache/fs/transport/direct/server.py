@@ -149,7 +149,7 @@ class Server:
     async def _answer(self, message: memoryview, scope: trio.CancelScope) -> None:
         """Carry one request out and answer it."""
         if len(message) < fuse_in_header.size:
-            log.error("the kernel sent %d bytes, which are no request", len(message))
+            log.warning("the kernel sent %d bytes, which are no request", len(message))
             return
         who = Header._make(fuse_in_header.unpack_from(message))
         body = message[fuse_in_header.size :]
@@ -158,9 +158,9 @@ class Server:
             return
         call = self._calls.by_opcode.get(who.opcode)
         if call is None or who.length != len(message):
-            self._reply(who, errno.ENOSYS if call is None else errno.EIO, b"")
+            if who.opcode not in _UNANSWERED:
+                self._reply(who, errno.ENOSYS if call is None else errno.EIO, b"")
             return
-        call = self._replies.of(who) or call
 
         def waits() -> None:
             if who.opcode not in _UNINTERRUPTIBLE:
@@ -169,7 +169,7 @@ class Server:
             self._hire()
 
         try:
-            number, answer = await run(_carried_out(call, who, body), waits)
+            number, answer = await run(self._carried_out(call, who, body), waits)
         except trio.Cancelled:
             self._reply(who, errno.EINTR, b"")
             raise
@@ -193,24 +193,30 @@ class Server:
             if exc.errno not in (errno.ENOENT, *_GONE):  # else nobody waits for it any more
                 log.exception("the kernel does not take the answer to %s", who)
             if not number:
-                self._calls.unanswered(who, answer)
+                self._take_back(who, answer)
         self._replies.given(who)
 
+    def _take_back(self, who: Header, answer: bytes) -> None:
+        """Nobody has got the answer."""
+        try:
+            self._calls.unanswered(who, answer)
+        except FusecacheError as exc:
+            log.log(exc.level, "%s(%s) was not answered: %s", _name(who), who.nodeid, exc)
 
-async def _carried_out(call: Call, who: Header, body: memoryview) -> tuple[int, bytes]:
-    """Return an errno, 0 for none, and the body of the answer."""
-    try:
-        return 0, await call(who, body)
-    except FusecacheError as exc:
-        log.log(exc.level, "%s(%s): %s: %s", _name(who), who.nodeid, type(exc).__name__, exc)
-        return errno_of(exc), b""
-    except Refused as exc:
-        return exc.number, b""
-    except (Malformed, OverflowError) as exc:  # the second: a number as no file system has
-        log.warning("%s(%s) is malformed: %s", _name(who), who.nodeid, exc)
-    except Exception:
-        log.exception("%s(%s) failed in a way nobody foresaw", _name(who), who.nodeid)
-    return errno.EIO, b""
+    async def _carried_out(self, call: Call, who: Header, body: memoryview) -> tuple[int, bytes]:
+        """Return an errno, 0 for none, and the body of the answer."""
+        try:
+            return 0, await (self._replies.of(who) or call)(who, body)
+        except FusecacheError as exc:
+            log.log(exc.level, "%s(%s): %s: %s", _name(who), who.nodeid, type(exc).__name__, exc)
+            return errno_of(exc), b""
+        except Refused as exc:
+            return exc.number, b""
+        except (Malformed, OverflowError) as exc:  # the second: a number as no file system has
+            log.warning("%s(%s) is malformed: %s", _name(who), who.nodeid, exc)
+        except Exception:
+            log.exception("%s(%s) failed in a way nobody foresaw", _name(who), who.nodeid)
+        return errno.EIO, b""
 
 
 def _looking_at(fd: int) -> Callable[[], bool]:
