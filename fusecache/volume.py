@@ -42,8 +42,10 @@ from fusecache.fs.describe import Describer
 from fusecache.fs.expiry import Expiry
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
+from fusecache.fs.left import NOTHING, Left
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
+from fusecache.fs.opening import go_on
 from fusecache.fs.pressure import Limits as SpaceLimits
 from fusecache.fs.release import Releaser
 from fusecache.fs.space import Space, space_of
@@ -225,6 +227,7 @@ class _Parts:
             changed=self.persister.changed,
             base_instead_of=self.persister.base_instead_of,
         )
+        self.nameless = Nameless(self.files.is_open)
         names = Names(
             namespace,
             self.listings,
@@ -281,7 +284,7 @@ class _Parts:
         )
 
     def _filesystem(self, config: Config, names: Names, durability: Durability, max_key_bytes: int) -> FileSystem:
-        nameless = Nameless(self.files.is_open)
+        nameless = self.nameless
         xattrs = Xattrs(
             self.namespace,
             names,
@@ -309,10 +312,11 @@ class _Parts:
 
 
 @asynccontextmanager
-async def open_volume(config: Config, *, stale: TellStale) -> AsyncIterator[Volume]:
+async def open_volume(config: Config, *, stale: TellStale, left: Left | None = None) -> AsyncIterator[Volume]:
     """Open the store, the namespace and the cache of a mount. Nobody else may use its directories.
 
-    `stale` is told what the kernel must not believe any more, as the store has changed.
+    `stale` is told what the kernel must not believe any more, as the store has changed. With what an earlier process
+    has `left` this one goes on with its mount, and does not wait for the store.
     A store that was mounted before may be away: what is here is served, and drained once it answers.
 
     Raises:
@@ -323,13 +327,17 @@ async def open_volume(config: Config, *, stale: TellStale) -> AsyncIterator[Volu
         backend = await stack.enter_async_context(
             open_backend(config.store, store_options(config), refused=pacer.refused_one)
         )
-        await _check(backend, is_known=namespace_path(config).exists())
+        if left is None:
+            await _check(backend, is_known=namespace_path(config).exists())
         namespace = stack.enter_context(contextlib.closing(namespace_of(config, backend.url)))
         paced = Paced(backend, pacer, Priority.READER)
         reader = RetryingReader(paced, patience_s=config.patience_s, rng=random.Random())
         parts = _Parts(config, backend, pacer, reader, namespace, stale)
         stack.callback(parts.contents.close)
-        parts.recovery.run()
+        parts.recovery.run(left or NOTHING)
+        if left is not None:
+            go_on(left, namespace.tables, parts.files, parts.nameless)
+            parts.filesystem.go_on(left.directories)
         yield Volume(config, backend, parts)
 
 

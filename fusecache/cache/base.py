@@ -23,3 +23,7 @@ class Base:
     @property
     def label(self) -> LowerId:
         return LowerId(self.store, self.key, self.etag)
+
+    def within(self, size: int) -> Base:
+        """Return what of it a file of that size has: it may have been cut before its base was told so."""
+        return self if self.size <= size else Base(self.store, self.key, self.etag, size)

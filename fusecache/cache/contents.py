@@ -229,6 +229,12 @@ class Contents:
             return
         self._delete(self._path(ino))
 
+    def vouch(self, ino: InodeNo, size: int, label: LowerId) -> None:
+        """All of a clean content is here, and somebody uses it, whatever the index was told before a crash."""
+        row = self._index.get(ino)
+        if row is None or row.bitmap is not None:
+            self._index.put(ino, IndexRow(label, size, self._block_size, None, b"", self._boot_id))
+
     def unused(self, count: int) -> list[InodeNo]:
         """Return some clean contents that were not opened for long, of the next so many; call it again for others."""
         return [ino for ino in self.hand.turn(count) if ino not in self._open]
@@ -310,14 +316,14 @@ class Contents:
         return self._made(ino, size, None, None, may_create=fresh)
 
     def _dirty(self, ino: InodeNo, size: int, base: Base, local_blocks: bytes, changed: bytes) -> Content:
-        base = _within(base, size)
+        base = base.within(size)
         presence = Presence(block_count(base.size, self._block_size), local_blocks, changed=changed)
         # What lies beyond the base, or is present, exists only in the file.
         unused = size == base.size and not (presence.size and base.size)
         return self._made(ino, size, base, presence, may_create=unused)
 
     def _clean(self, ino: InodeNo, size: int, base: Base) -> Content:
-        base = _within(base, size)
+        base = base.within(size)
         count = block_count(base.size, self._block_size)
         row = self._index.get(ino)
         if row is None or not self._trusted(ino, row, size, base):
@@ -390,8 +396,3 @@ def carried_bytes(content: Content) -> Synced | None:
         return None
     data = content.pread(0, content.size)
     return present_bytes(content)._replace(carried=data) if len(data) == content.size else None
-
-
-def _within(base: Base, size: int) -> Base:
-    """A file that was cut before its base was told so (a crash between): the cut counts."""
-    return base if base.size <= size else Base(base.store, base.key, base.etag, size)

@@ -36,6 +36,12 @@ def hand_over(file: OpenFile) -> int | None:
     return fd
 
 
+def left_to_kernel(file: OpenFile, found: os.stat_result) -> None:
+    """The kernel has had it since before this process; what was written after `found` is seen at the next look."""
+    file.backed, file.stamp = True, _stamp(found)
+    file.content.retain()
+
+
 def take_back(file: OpenFile) -> None:
     """The kernel does not have it any more, or did not take it."""
     if file.stamp is not None:

@@ -9,7 +9,7 @@ import trio
 
 from fusecache.cache.base import REUSED_BYTES
 from fusecache.cache.changes import changed_map, mark
-from fusecache.cache.content import Base, Content
+from fusecache.cache.content import Content
 from fusecache.cache.contents import Contents, Synced, carried_bytes
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.summing import begin as begin_sums
@@ -17,6 +17,8 @@ from fusecache.cache.sums import is_complete
 from fusecache.fs.absent import Absent
 from fusecache.fs.backed import can_be_backed, hand_over, look, sums_of, take_back
 from fusecache.fs.handles import Handles, OpenFile, is_for_writing
+from fusecache.fs.left import LeftFile
+from fusecache.fs.opening import content_of, reopened
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
@@ -72,7 +74,7 @@ class Files:
         `may_back`: the kernel may have the content's file, if that has all the bytes, and all other handles do."""
         file = self._handles.file(inode.ino)
         if file is None:
-            content = self._content(inode)
+            content = content_of(self._contents, inode)
             file = OpenFile(inode.ino, content, backed=may_back and can_be_backed(content, flags))
         self._look(file)
         number = self._handles.add(file, flags)
@@ -83,6 +85,14 @@ class Files:
         if file.backed and file.writers and not file.dirtied:
             self._begin(file)
         return number
+
+    def go_on(self, left: LeftFile, inode: Inode, *, dirtied: bool) -> None:
+        """Have a handle that an earlier process opened; of a file that is `dirtied` its close has to commit."""
+        file = self._handles.file(left.ino)
+        if file is None:
+            file = reopened(self._contents, inode, dirtied=dirtied, is_backed=left.is_backed)
+            self._grew(file, file.content.size - inode.size)
+        self._handles.put(left.number, file, left.flags)
 
     def opened_new(self, inode: Inode, flags: int, *, may_back: bool = False) -> HandleNo:
         """Open an inode that was created just now: if for writing, it is dirty already, and committed at close."""
@@ -165,7 +175,7 @@ class Files:
         inode = self._inodes.get(ino)
         if self._handles.file(ino) is not None:
             return
-        content = self._content(inode)
+        content = content_of(self._contents, inode)
         try:
             if content.clean:
                 return
@@ -273,7 +283,7 @@ class Files:
             if not file.writers:
                 self._commit(file)
             return
-        content = self._content(inode)
+        content = content_of(self._contents, inode)
         try:
             file = OpenFile(inode.ino, content)
             self._cut(file, size)
@@ -298,14 +308,6 @@ class Files:
                 self._contents.stamp(file.content, mtime_ns)
 
     # --- helpers ---
-
-    def _content(self, inode: Inode) -> Content:
-        base = None
-        if inode.base is not None and inode.base_size is not None:
-            base = Base(*inode.base, size=inode.base_size)
-        return self._contents.open(
-            inode.ino, size=inode.size, base=base, local_blocks=inode.blocks, changed=inode.changed
-        )
 
     def _believe(self, content: Content, inode: Inode) -> None:
         """Before its bytes change, or are read to be summed: what was known of them at the last commit."""

@@ -10,7 +10,7 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fusecache.cache.contents import Contents
@@ -19,6 +19,7 @@ from fusecache.fs.attrs import Changes, inherited, without_set_id
 from fusecache.fs.checks import Checks
 from fusecache.fs.files import Files
 from fusecache.fs.handles import is_for_writing
+from fusecache.fs.left import LeftDirectory
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Entry, Names
 from fusecache.fs.ranges import Ranges
@@ -292,6 +293,16 @@ class FileSystem:
         if flags & os.O_TRUNC and drops_set_id and without_set_id(inode.mode) != inode.mode:
             self._set(inode._replace(mode=without_set_id(inode.mode)), None)
         return self._files.open(inode, flags, may_back=self._may_back(ino, flags))
+
+    def go_on(self, directories: Iterable[LeftDirectory]) -> None:
+        """Have the directories that an earlier process of this mount had open."""
+        for each in directories:
+            self._streams[each.number] = Stream(each.ino, self._names, self._t, shown=each.names)
+            self._last_stream = max(self._last_stream, each.number)
+
+    def known(self, number: HandleNo, start: int) -> list[bytes]:
+        """Return the names of a directory stream from position `start` on, as far as they are known."""
+        return self._stream(number).known(start)
 
     def back_files(self) -> None:
         """From now on the kernel reads and writes whole files of the cache by itself."""

@@ -75,12 +75,15 @@ class Handles:
 
     def add(self, file: OpenFile, flags: int) -> HandleNo:
         """Count one more handle on `file`."""
+        return self.put(HandleNo(self._last + 1), file, flags)
+
+    def put(self, number: HandleNo, file: OpenFile, flags: int) -> HandleNo:
+        """Count one more handle, of a number that no other has."""
         self._files[file.ino] = file
         writable = is_for_writing(flags)
         file.handles += 1
         file.writers += writable
-        self._last += 1
-        number = HandleNo(self._last)
+        self._last = max(self._last, number)
         self._handles[number] = Handle(file, writable)
         return number
 

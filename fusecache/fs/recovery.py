@@ -7,14 +7,16 @@ only those that were closed in order and not synced before the power went.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 
 from fusecache.cache.contents import Contents
+from fusecache.fs.left import NOTHING, Left
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
 from fusecache.namespace.salvage import Doubt, Salvage
 from fusecache.namespace.seals import Held
+from fusecache.types import InodeNo
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +45,8 @@ class Recovery:
         self._salvage = Salvage(namespace.tables, namespace.policies, delay_ns=delay_ns)
         self._wall_ns = wall_ns
 
-    def run(self) -> None:
-        """Recover; the namespace is this boot's when this returns.
+    def run(self, left: Left = NOTHING) -> None:
+        """Recover; the namespace is this boot's when this returns. What is `left` open stays as it is.
 
         Raises:
             NamespaceError: the database cannot be used.
@@ -52,13 +54,13 @@ class Recovery:
         if self._ns.database.boot_id != self._boot_id:
             self._after_power_loss()
         else:
-            self._after_crash()
+            self._after_crash(left.being_written())
         for aside in self._salvage.asides():
             self._contents.put_aside(aside.ino)
-        for ino in self._t.inodes.orphans():
+        for ino in set(self._t.inodes.orphans()) - left.open_files():
             self._contents.drop(ino)
             self._ns.tree.reap(ino)
-        self._ns.tree.recover(now_ns=self._wall_ns())
+        self._ns.tree.recover(now_ns=self._wall_ns(), still_written=left.being_written())
         self._ns.look_again_at_staging(now_ns=self._wall_ns())
         if self._ns.database.boot_id != self._boot_id:
             self._ns.database.sync()
@@ -74,7 +76,7 @@ class Recovery:
                 found.append({"path": path, "file": str(file), "size": file.stat().st_size, "at_ns": aside.at_ns})
         return found
 
-    def _after_crash(self) -> None:
+    def _after_crash(self, still_written: Collection[InodeNo]) -> None:
         """The page cache has it all: what was being written has the size and the times of its file."""
         for ino in self._t.seals.dirty():
             token = self._t.seals.get(ino).synced_token
@@ -83,7 +85,7 @@ class Recovery:
         for task in self._t.tasks.parked_uploads():
             assert task.ino is not None
             inode, found = self._t.inodes.get(task.ino), self._contents.stat(task.ino)
-            if found is None or inode.symlink is not None:
+            if found is None or inode.symlink is not None or task.ino in still_written:
                 continue
             written = inode._replace(size=found.st_size)
             if found.st_mtime_ns != inode.mtime_ns:  # else somebody set it, and nothing was written since

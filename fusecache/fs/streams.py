@@ -41,12 +41,13 @@ class Stream:
     shown once, and a position stays valid, whatever is created, removed or persisted meanwhile.
     """
 
-    def __init__(self, ino: InodeNo, names: Names, tables: Tables) -> None:
+    def __init__(self, ino: InodeNo, names: Names, tables: Tables, *, shown: Iterable[bytes] = ()) -> None:
+        """`shown`: what an earlier process has shown of it; the rest comes after that."""
         self.ino = ino
         self._names = names
         self._t = tables
-        self._order: list[bytes] = []
-        self._shown: set[bytes] = set()
+        self._order: list[bytes] = list(shown)
+        self._shown: set[bytes] = set(self._order)
         self._turn = trio.Lock()
         self._listing: Listing | None = None
         self._page_no = 0
@@ -77,6 +78,10 @@ class Stream:
         async with self._turn:
             while len(self._order) < count and not self.exhausted:
                 await self._phase()
+
+    def known(self, start: int) -> list[bytes]:
+        """Return the names from position `start` on, as far as they are known."""
+        return self._order[start:]
 
     async def _begin(self) -> None:
         directory = self._t.directories.find(self.ino)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Collection, Iterable, Sequence
 
 from fusecache.namespace.database import Database
 from fusecache.namespace.keys import after
@@ -83,7 +84,9 @@ _DROP_PARKED_BELOW = (
 )
 _LEAVING = "SELECT 1 FROM task WHERE kind = {kind} AND store = ? AND due_ns IS NOT NULL LIMIT 1"
 _DELETES_BELOW = "SELECT 1 FROM task WHERE kind = 5 AND store = ? AND key >= ? AND key < ? LIMIT 1"
-_RECOVER = "UPDATE task SET due_ns = ? WHERE due_ns IS NULL AND staged = 0 AND kind = 1"
+_RECOVER = """
+    UPDATE task SET due_ns = ?
+     WHERE due_ns IS NULL AND staged = 0 AND kind = 1 AND ino NOT IN (SELECT value FROM json_each(?))"""
 
 
 class Tasks:
@@ -367,10 +370,10 @@ class Tasks:
             self._db.execute(_RELEASE_SHIELDED, (due_ns, *place))
         return parked is not None
 
-    def recover(self, due_ns: int, *, latest_ns: int) -> None:
-        """After a restart nothing is open for writing: such uploads fall due at `due_ns`. Nothing waits until after
-        `latest_ns`, even if the clock was set back meanwhile."""
-        self._db.execute(_RECOVER, (due_ns,))
+    def recover(self, due_ns: int, *, latest_ns: int, still_written: Collection[InodeNo]) -> None:
+        """After a restart only these are open for writing: other such uploads fall due at `due_ns`. Nothing waits until
+        after `latest_ns`, even if the clock was set back meanwhile."""
+        self._db.execute(_RECOVER, (due_ns, json.dumps(list(still_written))))
         self._db.execute("UPDATE task SET due_ns = :due_ns WHERE due_ns > :due_ns", {"due_ns": latest_ns})
 
     def unstage_all(self, due_ns: int) -> None:

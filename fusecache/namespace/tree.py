@@ -7,7 +7,7 @@ store would still show leaves a whiteout, held by the tasks that it shields.
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from fusecache.errors import (
     AlreadyExists,
@@ -320,10 +320,11 @@ class Tree:
         with self._t.database.transaction():
             self._t.inodes.delete(ino)
 
-    def recover(self, *, now_ns: int) -> None:
-        """After a restart: nothing is open, what was being written falls due."""
+    def recover(self, *, now_ns: int, still_written: Collection[InodeNo] = ()) -> None:
+        """After a restart: what was being written falls due, but for what is `still_written`."""
+        due_ns, latest_ns = now_ns + self._delay_ns, now_ns + self._policies.longest_delay_ns
         with self._t.database.transaction():
-            self._t.tasks.recover(now_ns + self._delay_ns, latest_ns=now_ns + self._policies.longest_delay_ns)
+            self._t.tasks.recover(due_ns, latest_ns=latest_ns, still_written=still_written)
 
     # --- parts of the above, within their transaction ---
 

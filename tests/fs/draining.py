@@ -22,8 +22,10 @@ from fusecache.config.model import MARKERS, STAGING
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
+from fusecache.fs.left import NOTHING, Left
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
+from fusecache.fs.opening import go_on
 from fusecache.fs.recovery import Recovery
 from fusecache.fs.release import Releaser
 from fusecache.fs.space import Space
@@ -244,8 +246,11 @@ async def a_drained_world(
     reserve_bytes: int = 0,
     room: Room | None = None,
     pacer: Pacer | None = None,
+    left: Left = NOTHING,
 ) -> AsyncIterator[Drained]:
-    """Mount `store` and drain it, by way of `through` if given. Leaving is a crash: nothing is finished."""
+    """Mount `store` and drain it, by way of `through` if given. Leaving is a crash: nothing is finished.
+
+    `left`: what the last one had open, and its applications go on with."""
     settings = settings or Settings(staging=STAGING, markers=MARKERS, multipart_threshold=8 * MIB, part_size=5 * MIB)
     wall_ns = wall_clock()
     ns = _namespace(root, store.url, settings, boot_id, delay_s=delay_s, now_ns=wall_ns(), reserve_bytes=reserve_bytes)
@@ -276,7 +281,9 @@ async def a_drained_world(
         ns, names, files, contents, durability, nameless=nameless, xattrs=xattrs, space=space, read_only=False,
         max_key_bytes=1024, wall_ns=wall_ns, changed=persister.ring, waiting=Waiting(ns, persister.through),
     )  # fmt: skip
-    Recovery(ns, contents, boot_id=boot_id, delay_ns=int(delay_s * 1e9), wall_ns=wall_ns).run()
+    Recovery(ns, contents, boot_id=boot_id, delay_ns=int(delay_s * 1e9), wall_ns=wall_ns).run(left)
+    go_on(left, ns.tables, files, nameless)
+    fs.go_on(left.directories)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(fetcher.run)
