@@ -22,12 +22,14 @@ from fusecache.errors import MountError
 # Started there, `-m` finds this package and nothing that lies about in the working directory.
 _PACKAGE_DIR = Path(fusecache.__file__).parent.parent
 _PROBE_S = 30.0  # the store may be slow to answer the first request; it isn't that slow
+_OUTLIVES = "direct"
+"""The transport whose mounts outlive their daemon."""
 _PATIENCE_S = 10.0  # for a process that was told to end
 
 
 def run_in_foreground(config: Config) -> None:
-    """Become the mount's process: signals and systemd see one process, not two."""
-    arguments = _command(_config_fd(config))
+    """Become the mount's process, or its supervisor: signals and systemd see one process, not two."""
+    arguments = _supervised(config, _config_fd(config), "-")
     os.chdir(_PACKAGE_DIR)
     os.execv(sys.executable, arguments)  # noqa: S606  # no shell is the point
 
@@ -43,7 +45,7 @@ def start_in_background(config: Config) -> None:
     with tempfile.TemporaryFile() as said, os.fdopen(read_end) as pipe:
         try:
             child = subprocess.Popen(
-                [*_command(config_fd), "--ready-fd", str(write_end)],
+                _supervised(config, config_fd, str(write_end)),
                 cwd=_PACKAGE_DIR,
                 pass_fds=(config_fd, write_end),
                 stdin=subprocess.DEVNULL,
@@ -98,6 +100,14 @@ def _answer(config: Config, request: list[str], progress: Progress) -> dict[str,
         except BaseException:  # Ctrl-C too
             child.terminate()
             raise
+
+
+def _supervised(config: Config, config_fd: int, ready_fd: str) -> list[str]:
+    """Return what starts the mount's process: with a supervisor where the mount can outlive it, and systemd is none."""
+    is_systemds = ready_fd == "-" and "NOTIFY_SOCKET" in os.environ
+    if config.transport == _OUTLIVES and not is_systemds:
+        return [sys.executable, "-S", "-m", "fusecache.daemon.supervisor", str(config_fd), ready_fd]
+    return [*_command(config_fd), *([] if ready_fd == "-" else ["--ready-fd", ready_fd])]
 
 
 def _command(config_fd: int, module: str = "fusecache.daemon") -> list[str]:

@@ -14,6 +14,7 @@ from fusecache.cli.mount import mount
 from fusecache.cli.stat import stat
 from fusecache.cli.steer import pause, resume, retry, tune
 from fusecache.cli.umount import umount
+from fusecache.cli.upgrade import upgrade
 from fusecache.control.protocol import ControlError, ExitCode
 from fusecache.errors import ConfigError, FusecacheError
 
@@ -66,5 +67,5 @@ def main() -> None:
     """
 
 
-for _command in (mount, umount, stat, flush, pause, resume, retry, tune, export, doctor):
+for _command in (mount, umount, stat, flush, pause, resume, retry, tune, export, doctor, upgrade):
     main.add_command(_command)

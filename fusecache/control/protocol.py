@@ -8,7 +8,7 @@
             {"command": "pause", "path": "a"}       likewise "resume" and "retry"
             {"command": "export", "path": "a", "to": "/rescue"}
             {"command": "tune", "limits": {"max_uploads": 8, "upload_limit": null}}
-            {"command": "ping"}
+            {"command": "ping"}                     likewise "upgrade": both tell the process
     daemon  {"progress": {…}}                       any number of times, at least every `HEARTBEAT_S`
             {"result": {…}}                         once, or
             {"error": {"type", "message", "exit"}}

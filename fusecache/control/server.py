@@ -120,19 +120,22 @@ class ControlServer:
 
 
 @contextmanager
-def listening(path: Path, *, mode: int) -> Iterator[socket.socket]:
-    """Listen at `path` in the block; then the file goes, unless it is somebody else's by now.
+def listening(
+    path: Path, *, mode: int, found: int | None = None, stays: Callable[[], bool] = lambda: False
+) -> Iterator[socket.socket]:
+    """Listen at `path` in the block, or go on with what was `found`; then the file goes, unless it `stays` for the
+    next process, or is somebody else's by now.
 
     Device numbers are used again, and so is the path: what is there at first is a leftover, and at the end, when the
     mount is gone, perhaps another daemon's.
     """
-    with listen(path, mode=mode) as listener:
+    with listen(path, mode=mode) if found is None else socket.socket(fileno=found) as listener:
         made = path.stat().st_ino  # which nobody gets as long as this listens
         try:
             yield listener
         finally:
             with suppress(FileNotFoundError):
-                if path.stat().st_ino == made:
+                if not stays() and path.stat().st_ino == made:
                     path.unlink()
 
 

@@ -12,6 +12,7 @@ import sys
 from fusecache.config import Config
 from fusecache.control import detach
 from fusecache.daemon import checks
+from fusecache.daemon.keeping import HAND_OVER_STATUS, Keeper
 from fusecache.daemon.lock import locked
 from fusecache.daemon.logs import log_file, start_logging
 from fusecache.daemon.reporting import Starter, exit_code, explain
@@ -31,14 +32,14 @@ def main() -> int:
     parser.add_argument("--config-fd", type=int, required=True)
     parser.add_argument("--ready-fd", type=int)
     given = parser.parse_args()
-    starter = Starter(given.ready_fd)
+    starter, keeper = Starter(given.ready_fd), Keeper(os.environ)
     with os.fdopen(given.config_fd) as text:
         config = Config.from_json(text.read())
     sys.setswitchinterval(_SWITCH_S)
     os.chdir("/")  # a working directory on a mount, ours or another, would keep it busy
     _allow_many_files()
     try:
-        _mount(config, starter)
+        return _mount(config, starter, keeper)
     except FusecacheError as exc:
         if logging.root.handlers and not config.foreground:  # there, or before there is a log, the line below is all
             log.log(exc.level, "%s", exc)
@@ -49,19 +50,21 @@ def main() -> int:
         where = "" if config.foreground else f"; see {log_file(config.state_dir)}"
         starter.failed(f"internal error: {type(exc).__name__}: {exc}{where}", 1)
         return 1
-    return 0
 
 
-def _mount(config: Config, starter: Starter) -> None:
+def _mount(config: Config, starter: Starter, keeper: Keeper) -> int:
     uid = os.geteuid()
     checks.check_machine(config, uid=uid)
-    checks.check_mountpoint(config.mountpoint, uid=uid)
+    if not keeper.keeps_mount:
+        checks.check_mountpoint(config.mountpoint, uid=uid)
     directories = (*config.cache_dirs, config.state_dir)
     checks.prepare_directories(directories)
     with locked(directories, f"the fusecache on {config.mountpoint}"):
         start_logging(config.log_level, state_dir=config.state_dir, foreground=config.foreground)
         faulthandler.enable()
-        _run(config, starter)
+        if keeper.died:
+            log.error("the daemon of %s ended %s: this one goes on with its mount", config.mountpoint, keeper.died)
+        return _run(config, starter, keeper)
 
 
 def _allow_many_files() -> None:
@@ -71,7 +74,7 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _run(config: Config, starter: Starter) -> None:
+def _run(config: Config, starter: Starter, keeper: Keeper) -> int:
     """Imports what is slow only after the checks: a typo is told at once."""
     import trio
 
@@ -79,9 +82,10 @@ def _run(config: Config, starter: Starter) -> None:
 
     was_mounted = own_mount(config.mountpoint, config.store) is not None
     try:
-        trio.run(runner.run, config, starter)
+        trio.run(runner.run, config, starter, keeper)
+        return HAND_OVER_STATUS if keeper.keeps_mount else 0
     finally:
-        left = None if was_mounted else own_mount(config.mountpoint, config.store)
+        left = None if was_mounted or keeper.keeps_mount else own_mount(config.mountpoint, config.store)
         if left is not None and detach.probe(config.mountpoint, timeout_s=1.0) is not detach.Health.ALIVE:
             try:
                 detach.detach(left)

@@ -37,10 +37,19 @@ class Inspectable(Drainable, Steerable, Protocol):
 class Commands:
     """Answers one request after the other; knows the volume, the departure and the mount's owner."""
 
-    def __init__(self, config: Config, volume: Inspectable, departure: Departure) -> None:
+    def __init__(
+        self,
+        config: Config,
+        volume: Inspectable,
+        departure: Departure,
+        *,
+        hand_over: Callable[[], None] | None = None,
+    ) -> None:
+        """`hand_over` ends this process in favour of the next; None: nobody would start one."""
         self._config = config
         self._volume = volume
         self._departure = departure
+        self._hand_over = hand_over
         self._barriers: set[trio.CancelScope] = set()
         self._for_all: dict[str, Callable[[Peer, Message, Progress], Awaitable[Message]]] = {
             "ping": self._ping,
@@ -50,6 +59,7 @@ class Commands:
         steering = Steering(volume, config.mountpoint)
         self._for_owners: dict[str, Command] = {
             "umount": self._umount,
+            "upgrade": self._upgrade,
             **{name: self._endable(command) for name, command in steering.by_name.items()},
             "doctor": self._endable(self._doctor),
         }
@@ -98,6 +108,14 @@ class Commands:
             flush=request.get("flush") is not False, deadline_s=_deadline(request), tell=_telling(progress)
         )
         return drained.as_dict() | {"unmounted": unmounted}
+
+    async def _upgrade(self, request: Message, progress: Progress) -> Message:
+        if self._hand_over is None:
+            raise ControlError("this mount ends with its daemon: unmount it, and mount it again", kind="unsupported")
+        if self._departure.is_under_way:
+            raise ControlError("it is being unmounted", kind="busy")
+        self._hand_over()
+        return {"pid": os.getpid()}
 
     async def _doctor(self, request: Message, progress: Progress) -> Message:
         path = path_bytes(request.get("path", ""))

@@ -81,6 +81,10 @@ class Departure:
         self._leaving = 0
         self._settled = trio.Event()
 
+    @property
+    def is_under_way(self) -> bool:
+        return self._leaving > 0
+
     async def settled(self) -> None:
         """Return when no departure is under way."""
         while self._leaving:

@@ -14,22 +14,27 @@ import trio
 from fusecache.config import Config
 from fusecache.control import sockets
 from fusecache.control.server import listening
+from fusecache.daemon.keeping import CONTROL, Keeper
 from fusecache.daemon.reporting import Starter, Supervisor
 from fusecache.daemon.service import Service
 from fusecache.daemon.unmounting import own_mount, sever, unmount
 from fusecache.errors import MountError
 from fusecache.fs.transport import pyfuse
+from fusecache.fs.transport.direct import takeover
 from fusecache.fs.transport.direct import transport as direct
 from fusecache.fs.transport.invalidation import Invalidations
 from fusecache.nurseries import unwrapped
 from fusecache.volume import Volume, open_volume
 
 
-async def run(config: Config, starter: Starter) -> None:
+async def run(config: Config, starter: Starter, keeper: Keeper) -> None:
     """Open the volume, mount it and serve it until it is unmounted, or a signal asks for it.
 
+    What an earlier daemon has left with the `keeper` is gone on with; and if the keeper still has the mount when this
+    returns, or fails, a next one is to go on.
+
     Raises:
-        FusecacheError: it cannot be opened or mounted; nothing is left mounted.
+        FusecacheError: it cannot be opened or mounted; nothing is left mounted that is not kept.
     """
     serving: list[Service] = []  # at most one; none while the volume is opened
     invalidations = Invalidations()
@@ -44,38 +49,62 @@ async def run(config: Config, starter: Starter) -> None:
     with unwrapped(), trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(heed, signals, nursery.cancel_scope)
-            async with open_volume(config, stale=invalidations.tell) as volume:
-                serving.append(_service(config, volume, starter, invalidations))
+            before = takeover.found(keeper.held)
+            left = None if before is None else before.logbook.left()
+            async with open_volume(config, stale=invalidations.tell, left=left) as volume:
+                serving.append(_service(config, volume, starter, keeper, invalidations, before))
                 await serving[0].run()
             nursery.cancel_scope.cancel()
     if not serving:
         raise MountError("interrupted before it was mounted")
 
 
-def _service(config: Config, volume: Volume, starter: Starter, invalidations: Invalidations) -> Service:
-    serve = direct.serve if config.transport == direct.NAME else pyfuse.serve
+def _service(
+    config: Config,
+    volume: Volume,
+    starter: Starter,
+    keeper: Keeper,
+    invalidations: Invalidations,
+    before: takeover.Connection | None,
+) -> Service:
+    is_direct = config.transport == direct.NAME
+    end = partial(sever, config.mountpoint, config.store)
+    hand_over = trio.Event()
+    succession = takeover.Succession(before, keeper.keep if keeper.is_there else None, hand_over)
 
     async def transport(mounted: Callable[[], None]) -> None:
-        await serve(
-            volume.filesystem,
-            os.fspath(config.mountpoint),
-            kernel_options(config),
-            entry_timeout_s=config.entry_timeout_s,
-            attr_timeout_s=config.attr_timeout_s,
-            invalidations=invalidations,
-            sever=partial(sever, config.mountpoint, config.store),
-            ready=mounted,
-        )
+        serve = partial(direct.serve, succession=succession) if is_direct else pyfuse.serve
+        try:
+            await serve(
+                volume.filesystem,
+                os.fspath(config.mountpoint),
+                kernel_options(config),
+                entry_timeout_s=config.entry_timeout_s,
+                attr_timeout_s=config.attr_timeout_s,
+                invalidations=invalidations,
+                sever=end,
+                ready=mounted,
+            )
+        except trio.Cancelled:
+            if service.leaves_at_once and keeper.keeps_mount:
+                keeper.release()
+                end()
+            raise
+        if not hand_over.is_set():
+            keeper.release()
 
-    return Service(
+    service = Service(
         config,
         volume,
         transport=transport,
         unmount=partial(unmount, config.mountpoint, config.store),
-        control_socket=partial(control_socket, config),
+        control_socket=partial(control_socket, config, keeper),
         starter=starter,
         supervisor=Supervisor(os.environ),
+        ready=keeper.ready,
+        hand_over=hand_over.set if is_direct and keeper.is_there else None,
     )
+    return service
 
 
 def kernel_options(config: Config) -> set[str]:
@@ -87,13 +116,19 @@ def kernel_options(config: Config) -> set[str]:
 
 
 @contextmanager
-def control_socket(config: Config) -> Iterator[socket.socket]:
-    """Listen where a client that knows the mount only will look; the file goes when the mount does."""
+def control_socket(config: Config, keeper: Keeper) -> Iterator[socket.socket]:
+    """Listen where a client that knows the mount only will look; the file goes when the mount does.
+
+    Who connects while one daemon has ended and the next does not answer yet is answered by that.
+    """
     uid = os.geteuid()
     entry = own_mount(config.mountpoint, config.store)
     if entry is None:
         raise MountError(f"{config.mountpoint} vanished while it was mounted")
     path = sockets.make_directory(uid, environ=os.environ) / sockets.socket_name(entry.device)
     # Root's: each request is checked by its sender.
-    with listening(path, mode=0o666 if uid == 0 else 0o600) as listener:
+    mode = 0o666 if uid == 0 else 0o600
+    with listening(path, mode=mode, found=keeper.held.get(CONTROL), stays=lambda: keeper.keeps_mount) as listener:
+        if keeper.keeps_mount:
+            keeper.keep(CONTROL, listener.fileno())
         yield listener

@@ -50,15 +50,20 @@ class Service:
         control_socket: Callable[[], AbstractContextManager[socket.socket]],
         starter: Starter,
         supervisor: Supervisor,
+        ready: Callable[[], None] = lambda: None,
+        hand_over: Callable[[], None] | None = None,
     ) -> None:
+        """`ready` is called once requests are answered. `hand_over` has the transport end, and the mount stay for the
+        next process; None: there would be none."""
         self._config = config
         self._volume = volume
         self._transport = transport
         self._control_socket = control_socket
         self._starter = starter
         self._supervisor = supervisor
+        self._ready = ready
         self._departure = Departure(volume, unmount)
-        self._commands = Commands(config, volume, self._departure)
+        self._commands = Commands(config, volume, self._departure, hand_over=hand_over)
         self._server = ControlServer(self._commands.answer)
         self._mounted = trio.Event()
         self._asked_to_leave = trio.Event()
@@ -81,6 +86,11 @@ class Service:
                 await self._last_words()
                 nursery.cancel_scope.cancel()
 
+    @property
+    def leaves_at_once(self) -> bool:
+        """Whether the transport is cancelled because the mount is to go, and not as something has failed."""
+        return self._serving.cancel_called
+
     def signalled(self, number: int) -> None:
         """Heed a SIGTERM or SIGINT."""
         name = signal.Signals(number).name
@@ -96,6 +106,7 @@ class Service:
         """Once mounted: open the control socket, then tell whoever waits."""
         await self._mounted.wait()
         with self._control_socket() as listener:
+            self._ready()
             self._starter.ready()
             self._supervisor.ready(str(self._config.mountpoint), self._config.store)
             log.info("%s is mounted on %s", self._config.store, self._config.mountpoint)
@@ -129,7 +140,7 @@ class Service:
             await self._departure.settled()
         with trio.move_on_after(_LAST_WORDS_S):
             await self._server.idle()
-        log.info("%s is unmounted", self._config.mountpoint)
+        log.info("%s is served no more by this process", self._config.mountpoint)
 
 
 def _what_is_left(drained: Drained) -> str:

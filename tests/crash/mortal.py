@@ -147,7 +147,12 @@ def _run_command() -> None:
     from fusecache.cli import launch
     from fusecache.cli import main as command
 
-    launch._command = lambda config_fd: [sys.executable, "-m", "tests.crash.mortal", "--config-fd", str(config_fd)]
+    def daemon(_: object, config_fd: int, ready_fd: str) -> list[str]:
+        """Without a supervisor: the next one is started by the test."""
+        mortal = [sys.executable, "-m", "tests.crash.mortal"]
+        return [*mortal, "--config-fd", str(config_fd), "--ready-fd", ready_fd]
+
+    launch._supervised = daemon
     command()
 
 

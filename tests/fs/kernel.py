@@ -15,6 +15,8 @@ from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.fs.transport.direct.answers import Answers
 from fusecache.fs.transport.direct.calls import Calls
+from fusecache.fs.transport.direct.handshake import Agreement
+from fusecache.fs.transport.direct.logbook import Logbook
 from fusecache.fs.transport.direct.passthrough import Backings
 from fusecache.fs.transport.direct.replies import Replies
 from fusecache.fs.transport.direct.server import BUFFER_BYTES, Server
@@ -23,6 +25,7 @@ from tests.fs.harness import World
 
 PATIENCE_S = 20.0
 PAGE = 4096
+AGREED = Agreement(45, 1 << 17, 0)
 Answer = tuple[int, bytes]
 """An errno, 0 for none, and a body."""
 
@@ -134,14 +137,15 @@ class Kernel:
 
 
 @asynccontextmanager
-async def a_kernel(world: World, *, most_waiting: int = 1000) -> AsyncIterator[Kernel]:
+async def a_kernel(world: World, *, most_waiting: int = 1000, logbook: Logbook | None = None) -> AsyncIterator[Kernel]:
     """Serve a world for the block; what answers has to be alive at its end."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
         for end in (ours, theirs):
             end.setblocking(False)
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * BUFFER_BYTES)
-        calls = Calls(world.fs, Answers(entry_timeout_s=None, attr_timeout_s=None), Backings(theirs.fileno()))
+        answers, backings = Answers(entry_timeout_s=None, attr_timeout_s=None), Backings(theirs.fileno())
+        calls = Calls(world.fs, answers, backings, logbook or Logbook.begin(AGREED))
         kernel = Kernel(ours)
         async with trio.open_nursery() as nursery:
             server = Server(theirs.fileno(), calls, Replies(world.fs, calls), most_waiting=most_waiting)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import stat
 import subprocess
 import tempfile
@@ -24,7 +23,7 @@ from fusecache.backends.local.tree import LocalTree
 from fusecache.control.client import wait_gone
 from fusecache.control.detach import unmount_command
 from fusecache.types import OpenUpload
-from tests.mount.cli import TIMEOUT_S, fusecache, mounted
+from tests.mount.cli import TIMEOUT_S, fusecache, kill, mounted, supervisor_of
 
 DEADLINE_S = 90.0
 """How long a test may take: after it every mount of its own is cut off, and what hangs in one fails."""
@@ -108,13 +107,16 @@ class Mount:
     options: tuple[str, ...]
     run: Run = fusecache
     pid: int = 0
+    supervisor: int = 0
+    """The process that starts another daemon when this one dies; 0: there is none."""
 
     def mount(self) -> None:
         """Mount; it answers when this returns."""
         with contextlib.suppress(FileExistsError):  # not exist_ok, which would ask a dead mount what it is
             self.path.mkdir()
         self._run("mount", self.url, self.path, "--cache-dir", self.cache, *self.options)
-        self.pid = int((self.cache / "lock").read_text().split()[0])
+        self.pid = self.daemon()
+        self.supervisor = supervisor_of(self.pid)
 
     def facts(self, path: str = "") -> dict[str, Any]:
         told: dict[str, Any] = json.loads(self._run("stat", "--json", self.path / path))
@@ -131,15 +133,26 @@ class Mount:
         self.pid = 0
 
     def kill(self) -> None:
-        """SIGKILL the daemon. What is mounted now answers nobody."""
-        os.kill(self.pid, signal.SIGKILL)
-        assert wait_gone(self.pid, TIMEOUT_S)
-        self.pid = 0
+        """SIGKILL the daemon, and who would start another. What is mounted now answers nobody."""
+        kill(self.supervisor)
+        kill(self.pid)
+        self.pid = self.supervisor = 0
+
+    def followed(self) -> None:
+        """Wait for the daemon that goes on with the mount after this one has ended."""
+        before = self.pid
+        soon(lambda: self.facts()["pid"] != before, "no other daemon answers", within_s=TIMEOUT_S)
+        self.pid = self.daemon()
+
+    def daemon(self) -> int:
+        """The process that holds the lock, or did."""
+        return int((self.cache / "lock").read_text().split()[0])
 
     def cut_off(self) -> None:
         """End daemon and mount whatever their state."""
-        if self.pid and not wait_gone(self.pid, 0):
-            os.kill(self.pid, signal.SIGKILL)
+        kill(self.supervisor)
+        if self.pid:
+            kill(self.daemon())
         if mounted(self.path):
             subprocess.run(unmount_command(self.path, lazy=True), timeout=TIMEOUT_S, check=False)
 

@@ -54,22 +54,25 @@ class Invalidations:
             self._drop("the notifier has ended")
 
     @asynccontextmanager
-    async def delivered(self, fuse_fd: int, sever: Callable[[], None]) -> AsyncIterator[None]:
+    async def delivered(
+        self, fuse_fd: int, sever: Callable[[], None], *, outlives: bool = False
+    ) -> AsyncIterator[None]:
         """Deliver, in the block, to the connection whose descriptor is `fuse_fd`.
 
         Afterwards nobody else holds that connection. If the kernel keeps the notifier from ending, `sever` is
-        called in a thread: it must abort the connection.
+        called in a thread: it must abort the connection. One that `outlives` this process is not aborted for that: the
+        next process answers what the notifier waits for.
 
         Raises:
             MountError: the notifier cannot be started.
         """
-        process, self._pipe = await _start(fuse_fd)
+        process, self._pipe = await _start(fuse_fd, "may-wait" if outlives else "aborts")
         try:
             yield
         finally:
             os.close(self._pipe)
             self._pipe = None
-            if not await _ended(process):
+            if not outlives and not await _ended(process):
                 log.warning("a notification waits for a request that was not answered: the connection is aborted")
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(sever)
@@ -109,12 +112,12 @@ def _message(stale: Stale) -> bytes:
             return notices.inval_inode(stale)
 
 
-async def _start(fuse_fd: int) -> tuple[trio.Process, int]:
+async def _start(fuse_fd: int, at_end: str) -> tuple[trio.Process, int]:
     """Start the notifier; return it and the end of the pipe at which it listens."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-S", "-m", _NOTIFIER, str(fuse_fd), str(reader)],
+            [sys.executable, "-S", "-m", _NOTIFIER, str(fuse_fd), str(reader), at_end],
             pass_fds=(fuse_fd, reader),
             cwd=_PACKAGE_DIR,
             stdin=subprocess.DEVNULL,

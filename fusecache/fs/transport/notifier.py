@@ -1,4 +1,4 @@
-"""The process that writes notifications to the kernel: `python -m fusecache.fs.transport.notifier FUSE_FD PIPE_FD`.
+"""The process that writes notifications to the kernel: `python -m fusecache.fs.transport.notifier FUSE_FD PIPE_FD …`.
 
 The kernel lets a notification wait: for a create in flight in the same directory, which waits for the store. Whoever
 writes it cannot even be killed meanwhile, and keeps all that he holds. So he holds nothing but the two descriptors,
@@ -26,6 +26,7 @@ _STUCK_S = 0.2
 def main() -> None:
     """Write what comes through the pipe, until its other end is closed or the connection is no more."""
     fuse_fd, pipe_fd = (int(argument) for argument in sys.argv[1:3])
+    at_end = sys.argv[3]
     for number in (signal.SIGINT, signal.SIGTERM):  # the daemon's business: it drains first
         signal.signal(number, signal.SIG_IGN)
     os.chdir("/")  # where it was started may be a mount
@@ -33,7 +34,7 @@ def main() -> None:
     writer.start()
     _wait_closed(pipe_fd)
     writer.join(_STUCK_S)
-    if writer.is_alive():
+    if writer.is_alive() and at_end == "aborts":
         _abort(fuse_fd)
         writer.join(_STUCK_S)
     os._exit(0)  # a thread that waits in the kernel must not be waited for

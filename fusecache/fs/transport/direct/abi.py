@@ -87,6 +87,7 @@ FUSE_CACHE_SYMLINKS = 1 << 23
 FUSE_HANDLE_KILLPRIV_V2 = 1 << 28
 FUSE_INIT_EXT = 1 << 30
 FUSE_PASSTHROUGH = 1 << 37
+FUSE_HAS_RESEND = 1 << 39
 
 # Which fields of a SETATTR count.
 FATTR_MODE = 1 << 0
@@ -112,6 +113,7 @@ RENAME_EXCHANGE = 1 << 1
 
 FUSE_NOTIFY_INVAL_INODE = 2
 FUSE_NOTIFY_INVAL_ENTRY = 3
+FUSE_NOTIFY_RESEND = 7
 FUSE_EXPIRE_ONLY = 1 << 0
 
 fuse_in_header = Struct("=IIQQIIIHH")  # len, opcode, unique, nodeid, uid, gid, pid, total_extlen, padding

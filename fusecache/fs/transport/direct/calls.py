@@ -17,6 +17,7 @@ from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.fs.transport.direct.answers import LEAST_NAME_BYTES, Answers, packed_names, statfs
 from fusecache.fs.transport.direct.handshake import MAX_WRITE
+from fusecache.fs.transport.direct.logbook import Kind, Logbook, Opened
 from fusecache.fs.transport.direct.passthrough import Backings
 from fusecache.namespace.records import Place
 from fusecache.namespace.tree import Owner
@@ -65,9 +66,10 @@ class Calls:
     They raise what the file system raises, and Malformed for a body that is none.
     """
 
-    def __init__(self, filesystem: FileSystem, answers: Answers, backings: Backings) -> None:
+    def __init__(self, filesystem: FileSystem, answers: Answers, backings: Backings, logbook: Logbook) -> None:
         self._fs = filesystem
         self._backings = backings
+        self._logbook = logbook
         self._answers = answers
         self.by_opcode: dict[int, Call] = {
             int(opcode): getattr(self, opcode.name.lower()) for opcode in Opcode if hasattr(self, opcode.name.lower())
@@ -180,28 +182,37 @@ class Calls:
     # --- directories ---
 
     async def opendir(self, who: Header, body: memoryview) -> bytes:
-        return abi.fuse_open_out.pack(await self._fs.opendir(who.nodeid), 0, 0)
+        number = await self._fs.opendir(who.nodeid)
+        self._opened_as(who, Opened(Kind.DIRECTORY, 0, 0, who.unique, number, who.nodeid))
+        return abi.fuse_open_out.pack(number, 0, 0)
 
     async def readdir(self, who: Header, body: memoryview) -> bytes:
         number, position, size, *_ = _read(abi.fuse_read_in, body)
         size = min(size, MAX_WRITE)
-        return packed_names(await self._fs.shown(HandleNo(number), position, max(1, size // LEAST_NAME_BYTES)), size)
+        names = await self._fs.shown(HandleNo(number), position, max(1, size // LEAST_NAME_BYTES))
+        self._note_shown(HandleNo(number))
+        return packed_names(names, size)
 
     async def readdirplus(self, who: Header, body: memoryview) -> bytes:
         number, position, size, *_ = _read(abi.fuse_read_in, body)
         size = min(size, MAX_WRITE)
         answer = bytearray()
-        while entries := await self._fs.readdir(HandleNo(number), position):
+        is_full = False
+        while not is_full and (entries := await self._fs.readdir(HandleNo(number), position)):
             for each in entries:
                 packed = self._answers.name_and_entry(each)
-                if len(answer) + len(packed) > size:
-                    return bytes(answer)
+                if is_full := len(answer) + len(packed) > size:
+                    break
                 answer += packed
                 position = each.position
+        self._note_shown(HandleNo(number))
         return bytes(answer)
 
+    def _note_shown(self, number: HandleNo) -> None:
+        self._logbook.shown(number, self._fs.known(number, self._logbook.shown_count(number)))
+
     async def releasedir(self, who: Header, body: memoryview) -> bytes:
-        self._fs.releasedir(_handle(body))
+        self._close(Kind.DIRECTORY, _handle(body))
         return _NOTHING
 
     async def fsyncdir(self, who: Header, body: memoryview) -> bytes:
@@ -214,12 +225,12 @@ class Calls:
         flags, mode, umask, _ = _read(abi.fuse_create_in, body)
         place = Place(who.nodeid, _name(body[abi.fuse_create_in.size :]))
         number, entry = await self._fs.create(place, _owner(stat.S_IFREG, mode, umask, who), flags)
-        return self._answers.entry(entry) + self._opened(number, entry.inode.ino)
+        return self._answers.entry(entry) + self._opened(who, flags, number, entry.inode.ino)
 
     async def open(self, who: Header, body: memoryview) -> bytes:
         flags, open_flags = _read(abi.fuse_open_in, body)
         drops = bool(open_flags & abi.FUSE_OPEN_KILL_SUIDGID) or who.uid != 0
-        return self._opened(await self._fs.open(who.nodeid, flags, drops_set_id=drops), who.nodeid)
+        return self._opened(who, flags, await self._fs.open(who.nodeid, flags, drops_set_id=drops), who.nodeid)
 
     async def read(self, who: Header, body: memoryview) -> bytes:
         number, offset, size, *_ = _read(abi.fuse_read_in, body)
@@ -241,7 +252,7 @@ class Calls:
         return _NOTHING
 
     async def release(self, who: Header, body: memoryview) -> bytes:
-        self._release(_handle(body))
+        self._close(Kind.FILE, _handle(body))
         return _NOTHING
 
     async def fsync(self, who: Header, body: memoryview) -> bytes:
@@ -268,27 +279,48 @@ class Calls:
     async def ioctl(self, who: Header, body: memoryview) -> bytes:
         raise Refused(errno.ENOTTY)
 
-    def _opened(self, number: HandleNo, ino: InodeNo) -> bytes:
+    def _opened(self, who: Header, flags: int, number: HandleNo, ino: InodeNo) -> bytes:
         """The page cache may be kept from one open to the next: another version is another inode."""
-        fd = self._fs.backing(number)
-        if fd is None:
-            return abi.fuse_open_out.pack(number, abi.FOPEN_KEEP_CACHE, 0)
-        try:
-            backing_id = self._backings.open(ino, fd)
-        except OSError as exc:
-            self._fs.refuse_backing(number, exc)
+        backing_id = self._backed(number, ino)
+        self._opened_as(who, Opened(Kind.FILE, flags, backing_id, who.unique, number, ino))
+        if not backing_id:
             return abi.fuse_open_out.pack(number, abi.FOPEN_KEEP_CACHE, 0)
         return abi.fuse_open_out.pack(number, abi.FOPEN_PASSTHROUGH | abi.FOPEN_NOFLUSH, backing_id)
 
-    def _release(self, number: HandleNo) -> None:
-        self._backings.close(self._fs.release(number))
+    def _backed(self, number: HandleNo, ino: InodeNo) -> int:
+        """Return the id of the file that the kernel is to read and write by itself; 0: it asks."""
+        fd = self._fs.backing(number)
+        if fd is None:
+            return 0
+        try:
+            return self._backings.open(ino, fd)
+        except OSError as exc:
+            self._fs.refuse_backing(number, exc)
+            return 0
+
+    def _opened_as(self, who: Header, opened: Opened) -> None:
+        """Write down what is about to be answered. What it was opened as for the same request before, nobody has."""
+        before = self._logbook.unanswered(who.unique)
+        self._logbook.opened(opened)
+        if before is not None:
+            self._close(before.kind, before.number)
+
+    def _close(self, kind: Kind, number: HandleNo) -> None:
+        """The kernel has a handle no more; also one that was closed before, by who could not answer that."""
+        try:
+            if kind is Kind.DIRECTORY:
+                self._fs.releasedir(number)
+            else:
+                self._backings.close(self._fs.release(number))
+        finally:
+            self._logbook.closed(kind, number)
 
     def unanswered(self, who: Header, answer: bytes) -> None:
         """Nobody waits any more for what was answered: what it opened is closed."""
         if who.opcode in (Opcode.OPEN, Opcode.CREATE):
-            self._release(HandleNo(abi.fuse_open_out.unpack(answer[-abi.fuse_open_out.size :])[0]))
+            self._close(Kind.FILE, HandleNo(abi.fuse_open_out.unpack(answer[-abi.fuse_open_out.size :])[0]))
         elif who.opcode == Opcode.OPENDIR:
-            self._fs.releasedir(HandleNo(abi.fuse_open_out.unpack(answer)[0]))
+            self._close(Kind.DIRECTORY, HandleNo(abi.fuse_open_out.unpack(answer)[0]))
 
 
 def _read(layout: Struct, body: memoryview) -> tuple[Any, ...]:

@@ -30,6 +30,7 @@ _WANTED = (
     | abi.FUSE_HANDLE_KILLPRIV_V2
     | abi.FUSE_INIT_EXT
     | abi.FUSE_PASSTHROUGH
+    | abi.FUSE_HAS_RESEND
 )
 """Never the writeback cache: a write(2) that returned would be in the kernel's memory only. Nor
 FUSE_AUTO_INVAL_DATA: another version of a file is another inode, and its pages are dropped by notifications."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from fcntl import ioctl
 
@@ -22,9 +24,12 @@ class _Backing:
 class Backings:
     """The backing ids of one connection: one an inode, shared by all its opens, as the kernel demands."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, left: Iterable[tuple[InodeNo, int]] = ()) -> None:
+        """`left`: inodes and ids that an earlier process has answered opens with, once for each."""
         self._fd = fd
         self._of: dict[InodeNo, _Backing] = {}
+        for ino, number in left:
+            self._of.setdefault(ino, _Backing(number)).opens += 1
 
     def __repr__(self) -> str:
         return f"<Backings of {len(self._of)} inodes>"
@@ -56,4 +61,5 @@ class Backings:
         backing.opens -= 1
         if not backing.opens:
             del self._of[ino]
-            ioctl(self._fd, abi.FUSE_DEV_IOC_BACKING_CLOSE, abi.fuse_backing_id.pack(backing.number))
+            with suppress(FileNotFoundError):  # closed by an earlier process, which could not answer that
+                ioctl(self._fd, abi.FUSE_DEV_IOC_BACKING_CLOSE, abi.fuse_backing_id.pack(backing.number))

@@ -64,14 +64,25 @@ class Server:
     def __repr__(self) -> str:
         return f"<Server of /dev/fuse {self._fd}: {len(self._interruptible)} wait>"
 
-    async def serve(self) -> None:
-        """Answer until the connection ends: somebody has unmounted, or aborted it."""
+    async def serve(self, *, hand_over: trio.Event | None = None) -> bool:
+        """Answer until the connection ends: somebody has unmounted, or aborted it.
+
+        When `hand_over` is set return False: what is answered without waiting was, and what waits has no answer. The
+        next process will be asked for that again.
+        """
         with unwrapped():
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                if hand_over is not None:
+                    nursery.start_soon(self._end_at, hand_over)
                 self._hire()
                 await self._ended.wait()
                 nursery.cancel_scope.cancel()
+        return hand_over is None or not hand_over.is_set()
+
+    async def _end_at(self, event: trio.Event) -> None:
+        await event.wait()
+        self._ended.set()
 
     # --- turns ---
 
@@ -171,7 +182,8 @@ class Server:
         try:
             number, answer = await run(self._carried_out(call, who, body), waits)
         except trio.Cancelled:
-            self._reply(who, errno.EINTR, b"")
+            if scope.cancel_called:  # else it is this process that ends
+                self._reply(who, errno.EINTR, b"")
             raise
         finally:
             self._interruptible.pop(who.unique, None)

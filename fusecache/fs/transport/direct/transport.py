@@ -16,9 +16,11 @@ from fusecache.fs.transport.direct.abi import Opcode, fuse_in_header, fuse_out_h
 from fusecache.fs.transport.direct.answers import Answers
 from fusecache.fs.transport.direct.calls import Calls, Header
 from fusecache.fs.transport.direct.handshake import Agreement, agree
+from fusecache.fs.transport.direct.logbook import Logbook
 from fusecache.fs.transport.direct.passthrough import Backings
 from fusecache.fs.transport.direct.replies import Replies
 from fusecache.fs.transport.direct.server import BUFFER_BYTES, Server
+from fusecache.fs.transport.direct.takeover import ALONE, Connection, Succession, kept
 from fusecache.fs.transport.invalidation import Invalidations
 from fusecache.namespace.requests import Requests
 
@@ -37,28 +39,38 @@ async def serve(
     invalidations: Invalidations,
     sever: Callable[[], None],
     ready: Callable[[], None],
+    succession: Succession = ALONE,
 ) -> None:
-    """Mount, call `ready`, and answer requests until somebody unmounts; if cancelled, unmount.
+    """Mount, call `ready`, and answer requests until somebody unmounts.
 
-    What becomes stale is delivered by a process of its own, see `invalidation`; `sever` aborts the connection, for
-    when that process cannot end otherwise.
+    If cancelled, or if it fails, it unmounts, unless a next process can go on: see `succession`. What becomes stale is
+    delivered by a process of its own, see `invalidation`; `sever` aborts the connection, for when that process cannot
+    end otherwise.
 
     Raises:
         MountError: the kernel or fusermount3 refused; nothing is mounted.
     """
     answers = Answers(entry_timeout_s=entry_timeout_s, attr_timeout_s=attr_timeout_s)
-    server_fd = device.mount(mountpoint, options)
-    is_mounted = True
+    server_fd = device.mount(mountpoint, options) if succession.before is None else succession.before.fd
+    is_mounted = succession.before is None
     try:
-        agreement = await _shake_hands(server_fd, filesystem.requests)
-        if agreement.backs:
+        connection = succession.before
+        if connection is None:
+            agreement = await _shake_hands(server_fd, filesystem.requests)
+            connection = Connection(server_fd, Logbook.begin(agreement))
+        logbook = connection.logbook
+        if logbook.agreement.backs:
             filesystem.back_files()
-        async with invalidations.delivered(server_fd, sever):
+        outlives = succession.before is not None or kept(connection, succession.keep)
+        is_mounted = not outlives
+        async with invalidations.delivered(server_fd, sever, outlives=outlives):
+            if succession.before is not None:
+                connection.resend()
             ready()
-            calls = Calls(filesystem, answers, Backings(server_fd))
-            await Server(server_fd, calls, Replies(filesystem, calls)).serve()
-            is_mounted = False
-            log.info("unmounted from outside")
+            calls = Calls(filesystem, answers, Backings(server_fd, logbook.backing_ids()), logbook)
+            if await Server(server_fd, calls, Replies(filesystem, calls)).serve(hand_over=succession.hand_over):
+                is_mounted = False
+                log.info("unmounted from outside")
     finally:
         if is_mounted:
             device.unmount(mountpoint)
