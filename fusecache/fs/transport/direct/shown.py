@@ -1,8 +1,8 @@
 """The names that open directories have shown, for a next process: it goes on after them, and shows none twice.
 
-A log: each record is a directory's next names. The first eight bytes say where it begins: what is before that is no
-longer needed. One write moves that, so a kill leaves the old log or the new one, and at the end perhaps half a record,
-of which nobody was told.
+A log of records, each about a directory: its next names, all of its names so far, or that it was closed, as its number
+is used again. The first eight bytes say where the log begins: what is before that is no longer needed. One write moves
+that, and each record is one write, so a kill leaves at most half a record at the end, of which nobody was told.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from fusecache.cache import holes
 from fusecache.types import HandleNo
 
 _BEGIN = Struct("=Q")
-_RECORD = Struct("=QII")  # number, bytes of names, their checksum
+_RECORD = Struct("=IIQI")  # what, bytes of names, number, the checksum of all of it
+_CLOSED, _MORE, _ALL = 1, 2, 3
 _IDLE_BYTES = 1 << 20
 """So much may be of directories that were closed."""
 
@@ -34,8 +35,8 @@ class Shown:
         else:
             os.pwrite(fd, _BEGIN.pack(self._begin), 0)
         self._end = self._begin
-        for number, data in self._records():
-            self._note(number, data)
+        for what, number, data in self._records():
+            self._note(what, number, data)
         os.ftruncate(fd, self._end)
         self._punched = _BEGIN.size
 
@@ -50,42 +51,54 @@ class Shown:
         """The directory shows these next."""
         if not names:
             return
-        self._append(number, b"\0".join(names))
+        self._append(_MORE, number, b"\0".join(names))
 
     def closed(self, number: HandleNo) -> None:
         """It shows no more. Unknown: nothing happens."""
-        if self._bytes.pop(number, None) is None:
+        if number not in self._bytes:
             return
-        del self._counts[number]
-        used = sum(self._bytes.values())
-        if not used:
+        if len(self._bytes) == 1:
+            self._forget(number)
             self._cut(self._end)
-        elif self._end - self._begin - used > used + _IDLE_BYTES:
+            return
+        self._append(_CLOSED, number, b"")
+        used = sum(self._bytes.values())
+        if self._end - self._begin - used > used + _IDLE_BYTES:
             self._rewrite()
 
     def found(self) -> dict[HandleNo, list[bytes]]:
         """Return the names by directory."""
         names: dict[HandleNo, list[bytes]] = {}
-        for number, data in self._records():
-            names.setdefault(number, []).extend(data.split(b"\0"))
+        for what, number, data in self._records():
+            if what != _MORE:
+                names.pop(number, None)
+            if what != _CLOSED:
+                names.setdefault(number, []).extend(data.split(b"\0"))
         return names
 
-    def _append(self, number: HandleNo, data: bytes) -> None:
-        os.pwrite(self._fd, _RECORD.pack(number, len(data), zlib.crc32(data)) + data, self._end)
-        self._note(number, data)
+    def _append(self, what: int, number: HandleNo, data: bytes) -> None:
+        head = _RECORD.pack(what, len(data), number, _sum(what, number, data))
+        os.pwrite(self._fd, head + data, self._end)
+        self._note(what, number, data)
 
-    def _note(self, number: HandleNo, data: bytes) -> None:
+    def _note(self, what: int, number: HandleNo, data: bytes) -> None:
         length = _RECORD.size + len(data)
         self._end += length
-        self._bytes[number] = self._bytes.get(number, 0) + length
-        self._counts[number] = self._counts.get(number, 0) + data.count(b"\0") + 1
+        if what != _MORE:
+            self._forget(number)
+        if what != _CLOSED:
+            self._bytes[number] = self._bytes.get(number, 0) + length
+            self._counts[number] = self._counts.get(number, 0) + data.count(b"\0") + 1
+
+    def _forget(self, number: HandleNo) -> None:
+        self._bytes.pop(number, None)
+        self._counts.pop(number, None)
 
     def _rewrite(self) -> None:
         """Write what is in use once more, behind the rest, which goes."""
-        begin, kept = self._end, [(n, data) for n, data in self._records() if n in self._bytes]
-        self._bytes, self._counts = {}, {}
-        for number, data in kept:
-            self._append(number, data)
+        begin = self._end
+        for number, names in self.found().items():
+            self._append(_ALL, number, b"\0".join(names))
         self._cut(begin)
 
     def _cut(self, begin: int) -> None:
@@ -95,13 +108,17 @@ class Shown:
             holes.punch(self._fd, self._punched, begin - self._punched)
             self._punched = begin
 
-    def _records(self) -> Iterator[tuple[HandleNo, bytes]]:
+    def _records(self) -> Iterator[tuple[int, HandleNo, bytes]]:
         """What was written as a whole."""
         offset = self._begin
         while len(head := os.pread(self._fd, _RECORD.size, offset)) == _RECORD.size:
-            number, length, checksum = _RECORD.unpack(head)
+            what, length, number, checksum = _RECORD.unpack(head)
             data = os.pread(self._fd, length, offset + _RECORD.size)
-            if not data or len(data) != length or zlib.crc32(data) != checksum:
+            if len(data) != length or _sum(what, number, data) != checksum:
                 return
-            yield HandleNo(number), data
+            yield what, HandleNo(number), data
             offset += _RECORD.size + length
+
+
+def _sum(what: int, number: int, data: bytes) -> int:
+    return zlib.crc32(data, zlib.crc32(b"%d of %d" % (what, number)))
