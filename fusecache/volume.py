@@ -337,7 +337,7 @@ async def open_volume(config: Config, *, stale: TellStale, left: Left | None = N
         parts.recovery.run(left or NOTHING)
         if left is not None:
             go_on(left, namespace.tables, parts.files, parts.nameless)
-            parts.filesystem.go_on(left.directories)
+            parts.filesystem.streams.go_on(left.directories)
         yield Volume(config, backend, parts)
 
 

@@ -68,9 +68,9 @@ def _service(
     before: takeover.Connection | None,
 ) -> Service:
     is_direct = config.transport == direct.NAME
-    end = partial(sever, config.mountpoint, config.store)
     hand_over = trio.Event()
-    succession = takeover.Succession(before, keeper.keep if keeper.is_there else None, hand_over)
+    keep = keeper.keep if keeper.is_there else None
+    succession = takeover.Succession(before, keep, hand_over, lambda: service.leaves_at_once)
 
     async def transport(mounted: Callable[[], None]) -> None:
         serve = partial(direct.serve, succession=succession) if is_direct else pyfuse.serve
@@ -82,14 +82,12 @@ def _service(
                 entry_timeout_s=config.entry_timeout_s,
                 attr_timeout_s=config.attr_timeout_s,
                 invalidations=invalidations,
-                sever=end,
+                sever=partial(sever, config.mountpoint, config.store),
                 ready=mounted,
             )
-        except trio.Cancelled:
-            if service.leaves_at_once and keeper.keeps_mount:
+        finally:
+            if service.leaves_at_once:
                 keeper.release()
-                end()
-            raise
         if not hand_over.is_set():
             keeper.release()
 

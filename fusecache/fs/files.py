@@ -88,8 +88,7 @@ class Files:
 
     def go_on(self, left: LeftFile, inode: Inode, *, dirtied: bool) -> None:
         """Have a handle that an earlier process opened; of a file that is `dirtied` its close has to commit."""
-        file = self._handles.file(left.ino)
-        if file is None:
+        if (file := self._handles.file(left.ino)) is None:
             file = reopened(self._contents, inode, dirtied=dirtied, is_backed=left.is_backed)
             self._grew(file, file.content.size - inode.size)
         self._handles.put(left.number, file, left.flags)
@@ -220,8 +219,7 @@ class Files:
 
         What is missing of them is fetched now: the object is about to go.
         """
-        file = self._handles.file(ino)
-        if file is None:
+        if (file := self._handles.file(ino)) is None:
             return
         file.unlinked = True
         if missing := file.content.missing(Extent(0, file.content.size)):

@@ -10,21 +10,20 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fusecache.cache.contents import Contents
-from fusecache.errors import AlreadyExists, InvalidArgument, IsADirectory, NotPermitted, Stale
+from fusecache.errors import AlreadyExists, InvalidArgument, IsADirectory, NotPermitted
 from fusecache.fs.attrs import Changes, inherited, without_set_id
 from fusecache.fs.checks import Checks
 from fusecache.fs.files import Files
 from fusecache.fs.handles import is_for_writing
-from fusecache.fs.left import LeftDirectory
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Entry, Names
 from fusecache.fs.ranges import Ranges
 from fusecache.fs.space import Space
-from fusecache.fs.streams import Shown, Stream
+from fusecache.fs.streams import Streams
 from fusecache.fs.waiting import Waiting
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
@@ -89,8 +88,7 @@ class FileSystem:
         self._changed = changed
         self._waiting = waiting
         self._backs = False
-        self._streams: dict[HandleNo, Stream] = {}
-        self._last_stream = 0
+        self.streams = Streams(names, self._t)
 
     # --- names ---
 
@@ -232,17 +230,14 @@ class FileSystem:
         """Open a directory, also one that was removed and is still somebody's: it is empty."""
         if ino not in self._nameless:
             self._names.directory(ino)
-        self._last_stream += 1
-        number = HandleNo(self._last_stream)
-        self._streams[number] = Stream(ino, self._names, self._t)
-        return number
+        return self.streams.open(ino)
 
     async def readdir(self, number: HandleNo, position: int) -> list[DirEntry]:
         """Return some of the entries after `position`; none at the end.
 
         Attributes that only a listing told are believed for no time: a stat asks again, with a HEAD.
         """
-        stream = self._stream(number)
+        stream = self.streams.get(number)
         while names := await stream.names(position, _DIR_BATCH):
             rows = self._t.dentries.among(stream.ino, names)
             if rows:
@@ -250,13 +245,8 @@ class FileSystem:
             position += len(names)  # all of them were removed meanwhile
         return []
 
-    async def shown(self, number: HandleNo, position: int, count: int) -> list[Shown]:
-        """Return up to `count` of the names after `position`, without attributes; none at the end."""
-        return await self._stream(number).shown(position, count)
-
     def releasedir(self, number: HandleNo) -> None:
-        self._stream(number)
-        del self._streams[number]
+        self.streams.close(number)
 
     async def fsyncdir(self) -> None:
         """Make every name change so far survive a power loss."""
@@ -293,16 +283,6 @@ class FileSystem:
         if flags & os.O_TRUNC and drops_set_id and without_set_id(inode.mode) != inode.mode:
             self._set(inode._replace(mode=without_set_id(inode.mode)), None)
         return self._files.open(inode, flags, may_back=self._may_back(ino, flags))
-
-    def go_on(self, directories: Iterable[LeftDirectory]) -> None:
-        """Have the directories that an earlier process of this mount had open."""
-        for each in directories:
-            self._streams[each.number] = Stream(each.ino, self._names, self._t, shown=each.names)
-            self._last_stream = max(self._last_stream, each.number)
-
-    def known(self, number: HandleNo, start: int) -> list[bytes]:
-        """Return the names of a directory stream from position `start` on, as far as they are known."""
-        return self._stream(number).known(start)
 
     def back_files(self) -> None:
         """From now on the kernel reads and writes whole files of the cache by itself."""
@@ -357,12 +337,6 @@ class FileSystem:
         return self._space.statvfs()
 
     # --- helpers ---
-
-    def _stream(self, number: HandleNo) -> Stream:
-        try:
-            return self._streams[number]
-        except KeyError:
-            raise Stale(f"no directory stream {number}") from None
 
     def _dir_entry(self, row: Dentry, position: int) -> DirEntry:
         assert row.ino is not None

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import trio
 
 from fusecache.cache.listings import Listing, LowerEntry
-from fusecache.errors import NameTooLong
+from fusecache.errors import NameTooLong, Stale
+from fusecache.fs.left import LeftDirectory
 from fusecache.fs.names import Names, is_reserved
 from fusecache.namespace.keys import name_of
 from fusecache.namespace.tree import Tables
-from fusecache.types import InodeNo
+from fusecache.types import HandleNo, InodeNo
 
 log = logging.getLogger(__name__)
 
@@ -167,3 +168,42 @@ class Stream:
         """Both `a` and `a/…` exist: a path can be only one of them, and the tree is worth more."""
         assert self._listing is not None
         return any(other.is_prefix for other in self._listing.known(entry.name) or ())
+
+
+class Streams:
+    """Numbers for open directories."""
+
+    def __init__(self, names: Names, tables: Tables) -> None:
+        self._names = names
+        self._t = tables
+        self._streams: dict[HandleNo, Stream] = {}
+        self._last = 0
+
+    def __repr__(self) -> str:
+        return f"<Streams {len(self._streams)}>"
+
+    def open(self, ino: InodeNo) -> HandleNo:
+        """Begin to read a directory."""
+        return self._put(HandleNo(self._last + 1), Stream(ino, self._names, self._t))
+
+    def go_on(self, directories: Iterable[LeftDirectory]) -> None:
+        """Have what an earlier process of this mount had open."""
+        for each in directories:
+            self._put(each.number, Stream(each.ino, self._names, self._t, shown=each.names))
+
+    def get(self, number: HandleNo) -> Stream:
+        """Return the stream. Raises Stale: there is none of that number."""
+        try:
+            return self._streams[number]
+        except KeyError:
+            raise Stale(f"no directory stream {number}") from None
+
+    def close(self, number: HandleNo) -> None:
+        """Nobody reads it any more. Raises Stale: nobody did."""
+        self.get(number)
+        del self._streams[number]
+
+    def _put(self, number: HandleNo, stream: Stream) -> HandleNo:
+        self._streams[number] = stream
+        self._last = max(self._last, number)
+        return number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 
 from fusecache.namespace.database import Database
@@ -84,9 +83,7 @@ _DROP_PARKED_BELOW = (
 )
 _LEAVING = "SELECT 1 FROM task WHERE kind = {kind} AND store = ? AND due_ns IS NOT NULL LIMIT 1"
 _DELETES_BELOW = "SELECT 1 FROM task WHERE kind = 5 AND store = ? AND key >= ? AND key < ? LIMIT 1"
-_RECOVER = """
-    UPDATE task SET due_ns = ?
-     WHERE due_ns IS NULL AND staged = 0 AND kind = 1 AND ino NOT IN (SELECT value FROM json_each(?))"""
+_RECOVER = "UPDATE task SET due_ns = ? WHERE due_ns IS NULL AND staged = 0 AND kind = 1 AND ino NOT IN "
 
 
 class Tasks:
@@ -371,9 +368,9 @@ class Tasks:
         return parked is not None
 
     def recover(self, due_ns: int, *, latest_ns: int, still_written: Collection[InodeNo]) -> None:
-        """After a restart only these are open for writing: other such uploads fall due at `due_ns`. Nothing waits until
-        after `latest_ns`, even if the clock was set back meanwhile."""
-        self._db.execute(_RECOVER, (due_ns, json.dumps(list(still_written))))
+        """After a restart only these are open for writing: others fall due at `due_ns`; nothing after `latest_ns`."""
+        numbers = ", ".join(str(int(ino)) for ino in still_written)
+        self._db.execute(f"{_RECOVER} ({numbers})", (due_ns,))
         self._db.execute("UPDATE task SET due_ns = :due_ns WHERE due_ns > :due_ns", {"due_ns": latest_ns})
 
     def unstage_all(self, due_ns: int) -> None:

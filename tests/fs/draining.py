@@ -283,7 +283,7 @@ async def a_drained_world(
     )  # fmt: skip
     Recovery(ns, contents, boot_id=boot_id, delay_ns=int(delay_s * 1e9), wall_ns=wall_ns).run(left)
     go_on(left, ns.tables, files, nameless)
-    fs.go_on(left.directories)
+    fs.streams.go_on(left.directories)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(fetcher.run)

@@ -128,7 +128,7 @@ async def test_a_directory_is_read_on(tmp_path: Path, autojump_clock: MockClock)
             await world.write_file(name, b"")
         number = await world.fs.opendir(ROOT_INO)
         entries = await world.fs.readdir(number, 0)
-        shown = world.fs.known(number, 0)
+        shown = world.fs.streams.get(number).known(0)
         for entry in entries:
             await world.unlink(entry.name)
     directory = LeftDirectory(number, ROOT_INO, tuple(shown))

@@ -151,7 +151,8 @@ class Mount:
     def cut_off(self) -> None:
         """End daemon and mount whatever their state."""
         kill(self.supervisor)
-        if self.pid:
+        kill(self.pid)
+        if self.pid and (self.cache / "lock").exists():  # else what that was on is gone
             kill(self.daemon())
         if mounted(self.path):
             subprocess.run(unmount_command(self.path, lazy=True), timeout=TIMEOUT_S, check=False)

@@ -55,7 +55,7 @@ class Invalidations:
 
     @asynccontextmanager
     async def delivered(
-        self, fuse_fd: int, sever: Callable[[], None], *, outlives: bool = False
+        self, fuse_fd: int, sever: Callable[[], None], *, outlives: Callable[[], bool] = lambda: False
     ) -> AsyncIterator[None]:
         """Deliver, in the block, to the connection whose descriptor is `fuse_fd`.
 
@@ -66,13 +66,13 @@ class Invalidations:
         Raises:
             MountError: the notifier cannot be started.
         """
-        process, self._pipe = await _start(fuse_fd, "may-wait" if outlives else "aborts")
+        process, self._pipe = await _start(fuse_fd, "waits" if outlives() else "aborts")
         try:
             yield
         finally:
             os.close(self._pipe)
             self._pipe = None
-            if not outlives and not await _ended(process):
+            if not outlives() and not await _ended(process):
                 log.warning("a notification waits for a request that was not answered: the connection is aborted")
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(sever)

@@ -188,8 +188,8 @@ class Calls:
 
     async def readdir(self, who: Header, body: memoryview) -> bytes:
         number, position, size, *_ = _read(abi.fuse_read_in, body)
-        size = min(size, MAX_WRITE)
-        names = await self._fs.shown(HandleNo(number), position, max(1, size // LEAST_NAME_BYTES))
+        stream, size = self._fs.streams.get(HandleNo(number)), min(size, MAX_WRITE)
+        names = await stream.shown(position, max(1, size // LEAST_NAME_BYTES))
         self._note_shown(HandleNo(number))
         return packed_names(names, size)
 
@@ -209,7 +209,7 @@ class Calls:
         return bytes(answer)
 
     def _note_shown(self, number: HandleNo) -> None:
-        self._logbook.shown(number, self._fs.known(number, self._logbook.shown_count(number)))
+        self._logbook.shown(number, self._fs.streams.get(number).known(self._logbook.shown_count(number)))
 
     async def releasedir(self, who: Header, body: memoryview) -> bytes:
         self._close(Kind.DIRECTORY, _handle(body))

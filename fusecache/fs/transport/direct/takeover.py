@@ -43,6 +43,8 @@ class Succession:
     """Has a descriptor kept for the next process; None: nobody would, and the mount ends with this one."""
     hand_over: trio.Event | None = None
     """Set when the next process is to go on: nothing more is read then."""
+    ends: Callable[[], bool] = lambda: False
+    """Whether the mount is to end, and not to be gone on with, when this is cancelled."""
 
 
 ALONE = Succession()

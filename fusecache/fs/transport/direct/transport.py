@@ -52,18 +52,20 @@ async def serve(
     """
     answers = Answers(entry_timeout_s=entry_timeout_s, attr_timeout_s=attr_timeout_s)
     server_fd = device.mount(mountpoint, options) if succession.before is None else succession.before.fd
-    is_mounted = succession.before is None
+    is_kept = succession.before is not None
+    is_mounted = True
     try:
         connection = succession.before
         if connection is None:
             agreement = await _shake_hands(server_fd, filesystem.requests)
             connection = Connection(server_fd, Logbook.begin(agreement))
+            is_kept = kept(connection, succession.keep)
         logbook = connection.logbook
         if logbook.agreement.backs:
             filesystem.back_files()
-        outlives = succession.before is not None or kept(connection, succession.keep)
-        is_mounted = not outlives
-        async with invalidations.delivered(server_fd, sever, outlives=outlives):
+        async with invalidations.delivered(
+            server_fd, sever, outlives=lambda: is_kept and is_mounted and not succession.ends()
+        ):
             if succession.before is not None:
                 connection.resend()
             ready()
@@ -72,7 +74,7 @@ async def serve(
                 is_mounted = False
                 log.info("unmounted from outside")
     finally:
-        if is_mounted:
+        if is_mounted and (not is_kept or succession.ends()):
             device.unmount(mountpoint)
         os.close(server_fd)
 
