@@ -168,7 +168,7 @@ def exercised(program: Path, here: Path, work: Path, ended: threading.Event) -> 
     while not ended.is_set():
         done += 1
         for way in ("unmapped", "mapped"):
-            fsx.run(program, way, here / f"fsx-{way}", work, seed=SEED + done)
+            fsx.run(program, way, here / f"fsx-{way}", work, seed=SEED + done, punches=True)
     return done
 
 
