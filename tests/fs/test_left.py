@@ -7,13 +7,19 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 import trio
 from trio.testing import MockClock
 
+from fusecache.errors import Stale
 from fusecache.fs.left import Left, LeftDirectory, LeftFile
+from fusecache.fs.transport.direct import abi
+from fusecache.fs.transport.direct.abi import Opcode
+from fusecache.fs.transport.direct.logbook import Logbook
 from fusecache.types import ROOT_INO, HandleNo, InodeNo
 from tests.fs.draining import RecordedStore, a_drained_world
 from tests.fs.harness import BLOCK, pattern
+from tests.fs.kernel import AGREED, a_kernel
 
 WRITING = os.O_RDWR | os.O_CREAT
 
@@ -141,3 +147,29 @@ async def test_a_directory_is_read_on(tmp_path: Path, autojump_clock: MockClock)
             position = more[-1].position
         assert sorted(found) == sorted([b"a", *names])
         world.fs.releasedir(number)
+
+
+@pytest.mark.parametrize("opcode", [Opcode.OPEN, Opcode.OPENDIR])
+async def test_what_is_opened_again_for_the_same_request_is_open_once(
+    opcode: Opcode, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The first answer reached nobody: nobody would ever close what it told."""
+    logbook = Logbook.begin(AGREED)
+    async with a_drained_world(tmp_path, RecordedStore()) as world:
+        await world.write_file("f", b"x")
+        ino = (await world.stat("f" if opcode is Opcode.OPEN else "")).ino
+        async with a_kernel(world, logbook=logbook) as before:
+            unique = before.send(opcode, ino, abi.fuse_open_in.pack(os.O_RDWR, 0))
+            _, answer = await before.answer(unique)
+            (first, *_) = abi.fuse_open_out.unpack(answer)
+        found = Logbook.found(*logbook.descriptors)
+        async with a_kernel(world, logbook=found) as kernel:
+            error, answer = await kernel.answer(kernel.send_again(unique, before))
+            (second, *_) = abi.fuse_open_out.unpack(answer)
+            assert (error, second != first) == (0, True)
+        left = Logbook.found(*logbook.descriptors).left()
+        assert [each.number for each in (*left.files, *left.directories)] == [second]
+        with pytest.raises(Stale):
+            world.fs.release(HandleNo(first)) if opcode is Opcode.OPEN else world.fs.releasedir(HandleNo(first))
+    for fd in logbook.descriptors:
+        os.close(fd)
