@@ -82,7 +82,7 @@ def _python(inside: int, home: Path) -> str:
 
 def test_a_user_mounts_what_is_his(user: User) -> None:
     mountpoint, store = str(user.home / "m"), f"file://{user.home}/store"
-    done = user.fusecache("mount", store, mountpoint, "--persist-delay", "1h")
+    done = user.fusecache("mount", store, mountpoint, "--persist-delay", "1h", "--transport", "pyfuse3")
     assert (done.returncode, done.stderr) == (0, "")
     assert user.run("sh", "-c", f"echo hello > {mountpoint}/a").returncode == 0
     told = user.fusecache("stat", "--json", mountpoint)
@@ -94,6 +94,21 @@ def test_a_user_mounts_what_is_his(user: User) -> None:
     done = user.fusecache("umount", mountpoint)
     assert (done.returncode, done.stderr) == (0, "")
     assert (user.home / "store/a").read_text() == "hello\n"
+    assert user.fusecache("umount", mountpoint).returncode == 4
+
+
+def test_a_user_speaks_the_kernels_protocol_too(user: User) -> None:
+    """Where he may not give the kernel any files: it asks for every byte."""
+    mountpoint, store = str(user.home / "m"), f"file://{user.home}/store"
+    done = user.fusecache("mount", store, mountpoint, "--transport", "direct")
+    assert (done.returncode, done.stderr) == (0, "")
+    script = f"cd {mountpoint} && echo hello > a && echo more >> a && mv a b && ln -s b c && cat c && truncate -s 3 b"
+    assert user.run("sh", "-c", script).stdout == "hello\nmore\n"
+    told = json.loads(user.fusecache("stat", "--json", mountpoint).stdout)
+    assert told["transport"] == "direct"
+    done = user.fusecache("umount", mountpoint)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (user.home / "store/b").read_text() == "hel"
     assert user.fusecache("umount", mountpoint).returncode == 4
 
 
