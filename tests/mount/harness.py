@@ -57,8 +57,10 @@ def file_store(root: Path) -> Store:
 
     def objects() -> dict[str, bytes]:
         """What a listing by fusecache's own rule shows: it alone says which directories are objects."""
-        keys = [info.key for info in LocalTree(root).walk("", "")]
-        return {key: b"" if key.endswith("/") else (root / key).read_bytes() for key in keys}
+        while True:
+            keys = [info.key for info in LocalTree(root).walk("", "")]
+            with contextlib.suppress(FileNotFoundError):  # something drains, and has removed one meanwhile
+                return {key: b"" if key.endswith("/") else (root / key).read_bytes() for key in keys}
 
     def uploads() -> list[str]:
         return sorted(upload.key for upload in trio.run(listed) if upload.key is not None)  # else a killed put's
