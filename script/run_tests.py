@@ -78,7 +78,7 @@ def _environment(words: Sequence[str]) -> dict[str, str]:
     """Return what the words want set. Without a soak the order of sets, too, is the same each time."""
     wanted = {"FUSECACHE_SOAK": "1"} if SOAK in words else {"PYTHONHASHSEED": "0"}
     if OTHER in words:
-        usual = transports.automatic(environ={})
+        usual = transports.automatic(uid=os.geteuid(), release=os.uname().release, environ={})
         wanted |= {transports.VARIABLE: transports.other(usual)}
         wanted |= {} if SOAK in words else {"FUSECACHE_SHORT": "1"}
     return wanted

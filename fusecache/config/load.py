@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -57,8 +58,10 @@ def read_mount_options(texts: Iterable[str]) -> dict[str, object]:
     return settings | ({"kernel_options": tuple(kernel)} if kernel else {})
 
 
-def build_config(settings: Mapping[str, object], *, uid: int, environ: Mapping[str, str]) -> Config:
-    """Return the checked configuration of `settings`, as user `uid` would have it.
+def build_config(
+    settings: Mapping[str, object], *, uid: int, environ: Mapping[str, str], release: str | None = None
+) -> Config:
+    """Return the checked configuration of `settings`, as user `uid` would have it, on a kernel of that `release`.
 
     `settings` are `store`, `mountpoint`, any option by its name, `rule`: a list of tables, `kernel_options` and
     `foreground`.
@@ -80,7 +83,7 @@ def build_config(settings: Mapping[str, object], *, uid: int, environ: Mapping[s
         | fields
         | directories
         | _patterns(fields)
-        | {"transport": _transport(fields.get("transport"), environ)}
+        | {"transport": _transport(fields.get("transport"), uid, release or os.uname().release, environ)}
     )
     merged["rules"] = _rules(settings.get("rule", ()))
     return Config(store=store, mountpoint=mountpoint, **merged)  # type: ignore[arg-type]  # read by the table's own types
@@ -97,11 +100,11 @@ def _directories(fields: Mapping[str, object], name: str, *, uid: int, environ: 
     }
 
 
-def _transport(asked: object, environ: Mapping[str, str]) -> object:
+def _transport(asked: object, uid: int, release: str, environ: Mapping[str, str]) -> object:
     """What `auto` means is decided once, here."""
     if asked not in (None, "auto"):
         return asked
-    return _read(_KNOWN["transport"], transports.automatic(environ=environ))
+    return _read(_KNOWN["transport"], transports.automatic(uid=uid, release=release, environ=environ))
 
 
 def _patterns(fields: Mapping[str, object]) -> dict[str, object]:

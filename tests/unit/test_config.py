@@ -13,9 +13,11 @@ from fusecache.config.rules import Rule
 from fusecache.errors import ConfigError
 
 
-def config(as_user: int = 0, environ: dict[str, str] | None = None, **settings: object) -> Config:
+def config(
+    as_user: int = 0, environ: dict[str, str] | None = None, release: str = "6.1.0-18-amd64", **settings: object
+) -> Config:
     given = {"store": "s3://bucket/p", "mountpoint": "/mnt/x"} | settings
-    return build_config(given, uid=as_user, environ=environ or {"HOME": "/home/u"})
+    return build_config(given, uid=as_user, environ=environ or {"HOME": "/home/u"}, release=release)
 
 
 @pytest.mark.parametrize(
@@ -68,9 +70,26 @@ def test_defaults_for_a_user_follow_xdg() -> None:
     assert made.cache_dirs[0].parent == Path("~/.cache/fusecache").expanduser()
 
 
-def test_auto_is_what_the_environment_says_else_what_works_everywhere() -> None:
-    assert config().transport == config(transport="auto").transport == "pyfuse3"
+@pytest.mark.parametrize(
+    ("release", "as_user", "transport"),
+    [
+        ("6.18.44-fc-v669", 0, "direct"),
+        ("6.9.0", 0, "direct"),
+        ("7.0", 0, "direct"),
+        ("6.8.12-45-generic", 0, "pyfuse3"),
+        ("5.15.0", 0, "pyfuse3"),
+        ("6.18.44", 1000, "pyfuse3"),
+        ("unheard of", 0, "pyfuse3"),
+    ],
+)
+def test_auto_is_direct_where_the_kernel_reads_and_writes_by_itself(release: str, as_user: int, transport: str) -> None:
+    for settings in ({}, {"transport": "auto"}):
+        assert config(as_user, release=release, **settings).transport == transport
+
+
+def test_the_environment_says_what_auto_is() -> None:
     assert config(environ={"FUSECACHE_TRANSPORT": "direct"}).transport == "direct"
+    assert config(environ={"FUSECACHE_TRANSPORT": "pyfuse3"}, release="6.18").transport == "pyfuse3"
     assert config(environ={"FUSECACHE_TRANSPORT": "direct"}, transport="pyfuse3").transport == "pyfuse3"
     with pytest.raises(ConfigError):
         config(environ={"FUSECACHE_TRANSPORT": "usb"})
