@@ -375,8 +375,7 @@ class Tree:
 
     def _leave(self, row: Dentry, inode: Inode, *, seq: Seq, now_ns: int) -> None:
         if inode.is_dir:
-            freed = self._departures.leave_tree(row, seq=seq, now_ns=now_ns)
-            self._moves.settle(freed, seq, now_ns=now_ns)
+            self._moves.settle(self._departures.leave_tree(row, seq=seq, now_ns=now_ns), seq, now_ns=now_ns)
         else:
             self._departures.leave(row, seq=seq, now_ns=now_ns)
 
