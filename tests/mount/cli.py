@@ -15,8 +15,10 @@ from typing import Any
 
 from fusecache.control.client import wait_gone
 from fusecache.control.mounts import MountEntry, mounted_at, mounts
+from tests.amounts import amount
 
-TIMEOUT_S = 60
+FLUSH_S = amount("FUSECACHE_FLUSH_S", usual=50, soak=600)
+TIMEOUT_S = FLUSH_S + 10
 ROOT = Path(__file__).resolve().parents[2]
 Done = subprocess.CompletedProcess[str]
 

@@ -23,7 +23,7 @@ from fusecache.backends.local.tree import LocalTree
 from fusecache.control.client import wait_gone
 from fusecache.control.detach import unmount_command
 from fusecache.types import OpenUpload
-from tests.mount.cli import TIMEOUT_S, fusecache, kill, mounted, supervisor_of
+from tests.mount.cli import FLUSH_S, TIMEOUT_S, fusecache, kill, mounted, supervisor_of
 
 DEADLINE_S = 90.0
 """How long a test may take: after it every mount of its own is cut off, and what hangs in one fails."""
@@ -126,7 +126,7 @@ class Mount:
 
     def flush(self, path: str = "") -> dict[str, Any]:
         """Drain; everything acknowledged is in the store when this returns."""
-        told: dict[str, Any] = json.loads(self._run("flush", "--json", "--deadline", "50s", self.path / path))
+        told: dict[str, Any] = json.loads(self._run("flush", "--json", "--deadline", f"{FLUSH_S}s", self.path / path))
         return told
 
     def umount(self, *options: str) -> None:
