@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fusecache.errors import Stale
 from fusecache.namespace.keys import ancestors
 from fusecache.namespace.links import lacking
-from fusecache.namespace.records import Place, Task, TaskKind
+from fusecache.namespace.records import Dentry, Place, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.namespace.tasks import PAUSED_NS
 from fusecache.persist.barrier import Barriers
@@ -74,6 +74,9 @@ class Waits:
             places: list[tuple[ObjectKey, Place | None]] = [(task.key or ObjectKey(""), None)]
         elif task.kind in (TaskKind.UPLOAD, TaskKind.COPY):
             places = [(self._t.directories.home_key(row.place), row.place) for row in lacking(self._t, task)]
+        elif task.kind == TaskKind.RELOCATE:
+            yield from self._before_the_move(task, f"the move of {name}")
+            return
         else:
             return
         for key, place in places:
@@ -88,16 +91,38 @@ class Waits:
         for other in self._moving(task, key):
             yield Wait(other, f"{name} waits for the move of {self._paths.path_of(other)}")
         what = f"the delete of {name}" if task.kind == TaskKind.DELETE else name
-        for row in self._t.dentries.readers(task.store, key):
+        yield from self._read_there(self._t.dentries.readers(task.store, key), task, what)
+        if task.kind != TaskKind.DELETE:
+            yield from self._deleted(task, ancestors(key), name)
+
+    def _before_the_move(self, task: Task, what: str) -> Iterator[Wait]:
+        """What has to be gone from where a tree goes, and who has to be there before it."""
+        assert task.ino is not None
+        directories = self._t.directories
+        if directories.find(task.ino) is None:
+            return
+        target = ObjectKey(task.key or directories.home_prefix(task.ino))
+        going = self._t.tasks.going_below(task.store, target)
+        yield from (Wait(each, f"{what} waits for the delete of {each.key}") for each in going if each.source is None)
+        yield from self._deleted(task, [*ancestors(target), target], what)
+        for ino in directories.ancestors(task.ino):
+            if (other := self._t.tasks.of_inode(ino, TaskKind.RELOCATE)) is not None:
+                yield Wait(other, f"{what} waits for the move of {self._paths.path_of(other)}")
+        readers = self._t.dentries.readers_below(task.store, target)
+        yield from self._read_there([row for row in readers if directories.home_key(row.place) != row.key], task, what)
+
+    def _read_there(self, readers: list[Dentry], task: Task, what: str) -> Iterator[Wait]:
+        for row in readers:
             if row.ino is not None and row.ino != task.ino:
                 reader = next(iter(self._t.tasks.all_of_inode(row.ino)), None)
                 where = self._paths.path_of_inode(row.ino)
                 yield Wait(reader, f"{what} waits for {where}, which is still read from there")
-        if task.kind == TaskKind.DELETE:
-            return
-        for prefix in ancestors(key):
+
+    def _deleted(self, task: Task, prefixes: list[str], what: str) -> Iterator[Wait]:
+        """Files that were where directories are to be."""
+        for prefix in prefixes:
             for delete in self._t.tasks.deletes_of(task.store, prefix[:-1]):
-                yield Wait(delete, f"{name} waits for the delete of {delete.key}")
+                yield Wait(delete, f"{what} waits for the delete of {delete.key}")
 
     def _moving(self, task: Task, key: ObjectKey) -> list[Task]:
         above = ancestors(key)

@@ -5,6 +5,7 @@ Each test asks for the clock itself: pytest-trio installs none that only a fixtu
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
@@ -308,3 +309,19 @@ async def test_what_got_no_answer_waits_to_be_sent(autojump_clock: MockClock, tm
         assert await world.getxattr("f", b"user.fusecache.state") == b"dirty"
         await trio.sleep(10)
         assert await world.getxattr("f", b"user.fusecache.state") == b"pending"
+
+
+async def test_a_flush_does_not_wait_for_a_move_that_waits_for_an_open_file(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore
+) -> None:
+    await store.foreign({"a": b"1", "d/x": b"2"})
+    await world.rename("a", "b")
+    number = await world.open("b", os.O_RDWR)
+    await world.fs.write(number, 0, b"3")
+    await world.rename("d", "a")
+    with trio.fail_after(10):
+        told = await world.persister.drain()
+    assert (told.open_files, told.held_open) == (("b",), ("b",))
+    await world.close(number)
+    await world.settle()
+    assert store.objects() == {"b": b"3", "a/x": b"2"}
