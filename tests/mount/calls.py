@@ -111,6 +111,13 @@ class Side:
     def copy(self, source: int, target: int, offset: int, size: int) -> int:
         return os.copy_file_range(self._fd(source), self._fd(target), size, offset, offset)
 
+    def allocate(self, slot: int, mode: int, offset: int, size: int) -> None:
+        """Take space, or punch a hole, and set the times."""
+        fd = self._fd(slot)
+        if _libc.fallocate(fd, mode, ctypes.c_int64(offset), ctypes.c_int64(size)):
+            raise OSError(ctypes.get_errno(), "fallocate")
+        os.utime(fd)
+
     def fsync(self, slot: int) -> None:
         os.fsync(self._fd(slot))
 

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from fusecache.cache.holes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE
 from script.s3_server import running
 from tests.amounts import amount
 from tests.conftest import new_bucket
@@ -75,6 +76,12 @@ CALLS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "pread": (slots, offsets, sizes),
     "pwrite": (slots, offsets, sizes, seeds),
     "copy": (slots, slots, offsets, sizes),
+    "allocate": (
+        slots,
+        st.sampled_from([0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE]),
+        offsets,
+        sizes,
+    ),
     "fsync": (slots,),
     "map": (slots,),
     "store": (slots, offsets, sizes, seeds),
