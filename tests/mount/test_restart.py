@@ -140,7 +140,7 @@ def test_umount_leaves_no_upload_behind_that_nobody_goes_on_with(any_store: Stor
         pytest.skip("it lists no uploads")
     assert any_store.uploads is not None
     mount = mounts(any_store, "--persist-delay", "0", "--multipart-threshold", "5M", "--upload-limit", "4M")
-    (mount.path / "a").write_bytes(bytes(12 << 20))
+    (mount.path / "a").write_bytes(bytes(40 << 20))  # eight seconds: the first part need not wait
     until = time.monotonic() + 20
     while not any_store.uploads() and time.monotonic() < until:
         time.sleep(0.05)
