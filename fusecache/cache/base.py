@@ -20,6 +20,11 @@ class Base:
     size: int
     """Bytes of the object that still count, shrunk by truncations: what is beyond is zeros."""
 
+    @classmethod
+    def of(cls, label: LowerId | None, size: int | None) -> Base | None:
+        """Return the base that two columns of a row name, None if they name none."""
+        return None if label is None or size is None else cls(*label, size=size)
+
     @property
     def label(self) -> LowerId:
         return LowerId(self.store, self.key, self.etag)

@@ -117,7 +117,7 @@ class Content:
         self.sums.begin(self.size)
         if self.presence is not None:
             assert not self.missing_for_write(Extent(offset, len(data))), f"{self!r}: written over a hole"
-            self._dirtied()
+            self.dirtied()
         written = self.file.zero(offset, data) if hole else self.file.pwrite(offset, data)
         if self.presence is not None:
             written = self._note_written(offset, written, len(data))
@@ -155,7 +155,7 @@ class Content:
             return
         self.fd()
         self.sums.begin(self.size)
-        self._dirtied()
+        self.dirtied()
         if kept_as is not None and not size and self.file.fd >= 0:
             self.file.begin_anew(kept_as)
         else:
@@ -232,7 +232,7 @@ class Content:
         """
         if base is None:
             assert self.whole, f"{self!r}: missing blocks need a base"
-            self._dirtied()
+            self.dirtied()
             self.presence = None
         else:
             count = block_count(base.size, self.block_size)
@@ -336,7 +336,7 @@ class Content:
         elif length != self.size:
             self.file.truncate(self.size)
 
-    def _dirtied(self) -> None:
+    def dirtied(self) -> None:
         """The bytes are about to differ from the label: nothing may vouch for them after a crash."""
         if not self._clean:
             return

@@ -21,6 +21,7 @@ from fusecache.cache.hand import Hand
 from fusecache.cache.index import ContentIndex, IndexRow
 from fusecache.cache.layout import disk_usage, make_directories
 from fusecache.cache.ledger import Ledger
+from fusecache.cache.originals import Originals
 from fusecache.cache.presence import Presence
 from fusecache.cache.sharing import Sharing
 from fusecache.cache.sparse import STAT_BLOCK, ContentLost, SparseFile, kept_path
@@ -78,6 +79,7 @@ class Contents:
         self._descriptors = Descriptors(max_descriptors)
         self._syncs = trio.CapacityLimiter(_MAX_SYNCS)
         self._turns = trio.Semaphore(_MAX_SYNCS)
+        self.originals = Originals(self.sharing, self._syncs)
         self._aside = root / "aside"
         make_directories(self._root)
         used_bytes = index.used_bytes()
@@ -217,14 +219,14 @@ class Contents:
     def drop(self, ino: InodeNo) -> None:
         """Nobody wants it any more. The file stays until `remove`: a power loss may bring its name back."""
         self._index.discard(ino)
+        self.originals.forget(ino)
         if (content := self._open.get(ino)) is not None:
             content.drop()
 
     def remove(self, ino: InodeNo) -> None:
         """Delete the file; an open content keeps working until its last close. Absent is fine."""
         self._index.discard(ino)
-        content = self._open.get(ino)
-        if content is not None:
+        if (content := self._open.get(ino)) is not None:
             content.unlink()
             return
         self._delete(self._path(ino))

@@ -72,6 +72,12 @@ class Presence:
                 self._changed.add(block_no)
         return self._changed.size > before
 
+    def unchange(self, blocks: range) -> None:
+        """Those of `blocks` are as in the store after all."""
+        assert self._changed is not None
+        for block_no in blocks:
+            self._changed.discard(block_no)
+
     def unchanged(self) -> list[int]:
         """Return the blocks that are still as in the store."""
         return list(range(self.count)) if self._changed is None else self._changed.absent(range(self.count))

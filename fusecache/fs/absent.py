@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import trio
 
 from fusecache.cache.content import Base, Content
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.readahead import demand
-from fusecache.errors import NoSuchObject, PreconditionFailed, Stale
+from fusecache.errors import FusecacheError, NoSuchObject, PreconditionFailed, Stale
 from fusecache.fs.handles import Handle
 from fusecache.types import Extent, InodeNo, LowerId
+
+_SMALL_BYTES = 8 << 20
+"""Files up to this size are fetched as a whole: then the kernel reads them by itself."""
+_MOMENT_S = 1.0
+"""So long an open may wait for that."""
 
 
 class Absent:
@@ -45,6 +53,15 @@ class Absent:
                 raise Stale(f"the object of inode {content.ino} was replaced in the store") from exc
             content.rebase(Base(*base, size=content.base.size))
             await self._fetcher.ensure(content, content.absent(missing))
+
+    async def complete(self, content: Content) -> None:
+        """Fetch all that a small content lacks, as far as that takes a moment and nothing is in the way."""
+        if content.whole or content.size > _SMALL_BYTES:
+            return
+        self.prefetch(content, content.missing(Extent(0, content.size)))  # goes on when nobody waits any more
+        with trio.move_on_after(_MOMENT_S), suppress(FusecacheError):  # else whoever reads is told
+            while missing := content.missing(Extent(0, content.size)):
+                await self.fetch(content, missing)
 
     def prefetch(self, content: Content, blocks: list[int]) -> None:
         """Begin to fetch blocks that nobody waits for."""

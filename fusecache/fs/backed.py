@@ -9,20 +9,26 @@ from fusecache.cache.content import Content
 from fusecache.cache.contents import Contents
 from fusecache.cache.sharing import Sharing
 from fusecache.cache.summing import AT_ONCE_BYTES, begin, packed_sums
+from fusecache.fs.absent import Absent
 from fusecache.fs.handles import OpenFile, is_for_writing
 
 
 def can_be_backed(content: Content, flags: int) -> bool:
-    """Whether the content's file has all that such an open needs.
-
-    What was made from a version in the store, and is opened to be changed in part, is not: what of it changes has
-    to be known, so that the store can copy the rest.
-    """
+    """Whether the content's file has all that such an open needs."""
     if flags & os.O_TRUNC:
         return True
-    if is_for_writing(flags):
-        return content.base is None
-    return content.whole and content.on_disk
+    return content.whole and (content.on_disk or is_for_writing(flags))
+
+
+async def complete(file: OpenFile, flags: int, absent: Absent) -> None:
+    """Fetch what a small file lacks that was just opened, so that the kernel may have it: if nobody else has it open.
+
+    If it lacks it still, it is asked for.
+    """
+    if file.backed or file.dirtied or file.handles > 1:
+        return
+    await absent.complete(file.content)
+    file.backed = file.handles == 1 and not file.dirtied and can_be_backed(file.content, flags)
 
 
 def hand_over(file: OpenFile) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 
 import trio
 
@@ -15,7 +16,7 @@ from fusecache.cache.fetch import Fetcher
 from fusecache.cache.summing import begin as begin_sums
 from fusecache.cache.sums import is_complete
 from fusecache.fs.absent import Absent
-from fusecache.fs.backed import can_be_backed, hand_over, look, sums_of, take_back
+from fusecache.fs.backed import can_be_backed, complete, hand_over, look, sums_of, take_back
 from fusecache.fs.handles import Handles, OpenFile, is_for_writing
 from fusecache.fs.left import LeftFile
 from fusecache.fs.opening import content_of, reopened
@@ -82,8 +83,7 @@ class Files:
             self._cut(file, 0)
             if not file.writers:
                 self._commit(file)
-        if file.backed and file.writers and not file.dirtied:
-            self._begin(file)
+        self._begin_unseen(file)
         return number
 
     def go_on(self, left: LeftFile, inode: Inode, *, dirtied: bool) -> None:
@@ -92,6 +92,16 @@ class Files:
             file = reopened(self._contents, inode, dirtied=dirtied, is_backed=left.is_backed)
             self._grew(file, file.content.size - inode.size)
         self._handles.put(left.number, file, left.flags)
+
+    async def complete(self, number: HandleNo, flags: int) -> None:
+        """Have the kernel get a small file, too, that was just opened. A cancellation closes the handle."""
+        file = self._handles.get(number).file
+        try:
+            await complete(file, flags, self._absent)
+        except BaseException:
+            self.release(number)
+            raise
+        self._begin_unseen(file)
 
     def opened_new(self, inode: Inode, flags: int, *, may_back: bool = False) -> HandleNo:
         """Open an inode that was created just now: if for writing, it is dirty already, and committed at close."""
@@ -174,8 +184,7 @@ class Files:
         inode = self._inodes.get(ino)
         if self._handles.file(ino) is not None:
             return
-        content = content_of(self._contents, inode)
-        try:
+        with closing(content_of(self._contents, inode)) as content:
             if content.clean:
                 return
             if not self._contents.sharing.is_quiet(content):
@@ -191,19 +200,13 @@ class Files:
             is_all = synced.changes == content.changes and current.generation == inode.generation
             held = Held(current.generation if is_all else -1, synced.size, synced.blocks, synced.base_size)
             self._ns.tree.synced(ino, held, sums=content.sums.packed() if is_all else None)
-        finally:
-            content.close()
-
-    def inode_of(self, number: HandleNo) -> InodeNo:
-        return self._handles.get(number).file.ino
 
     def is_open(self, ino: InodeNo) -> bool:
         return self._handles.file(ino) is not None
 
     def is_written_unseen(self, ino: InodeNo) -> bool:
         """Whether the kernel writes it by itself now: its size and times are old when they are told."""
-        file = self._handles.file(ino)
-        return file is not None and file.backed and bool(file.writers)
+        return (file := self._handles.file(ino)) is not None and file.backed and file.writers > 0
 
     def look_at_writers(self, count: int) -> None:
         """Take in what the kernel has written by itself: to so many files at a time, to each in its turn."""
@@ -227,8 +230,7 @@ class Files:
 
     def dropped(self, ino: InodeNo) -> None:
         """The store has another version than this inode, or none: old handles read on what is whole here."""
-        file = self._handles.file(ino)
-        if file is not None:
+        if (file := self._handles.file(ino)) is not None:
             file.unlinked = True
             return
         self._contents.drop(ino)
@@ -274,20 +276,12 @@ class Files:
 
     def truncate(self, inode: Inode, size: int) -> None:
         """Cut or extend a file. Of a file that nobody has open for writing, this is the commit too."""
-        file = self._handles.file(inode.ino)
-        if file is not None:
+        with closing(content_of(self._contents, inode)) as content:
+            file = self._handles.file(inode.ino) or OpenFile(inode.ino, content)
             self._look(file)
             self._cut(file, size)
             if not file.writers:
                 self._commit(file)
-            return
-        content = content_of(self._contents, inode)
-        try:
-            file = OpenFile(inode.ino, content)
-            self._cut(file, size)
-            self._commit(file)
-        finally:
-            content.close()
 
     def attributes(self, inode: Inode) -> Inode:
         """Return the inode with the size and times of what was written and not committed yet."""
@@ -318,8 +312,11 @@ class Files:
         """The first change since the last commit: the inode is dirty before its bytes are."""
         content = file.content
         self._believe(content, self._inodes.get(file.ino))
-        if content.base is not None and content.whole and (file.backed or content.base.size < REUSED_BYTES):
-            content.relabel(None)  # nothing has to come from its object any more
+        if content.base is not None and content.whole:
+            if content.base.size < REUSED_BYTES:
+                content.relabel(None)  # nothing has to come from its object any more
+            elif file.backed:
+                self._contents.originals.keep(content)
         base_size = content.base.size if content.base is not None else None
         inode = self._ns.tree.begin_write(
             file.ino,
@@ -330,6 +327,11 @@ class Files:
         )
         file.mtime_ns, file.ctime_ns = inode.mtime_ns, inode.ctime_ns  # until a byte has changed: there may be no room
         file.dirtied = True
+
+    def _begin_unseen(self, file: OpenFile) -> None:
+        """Who writes by the kernel's hand does not tell, so he does from the open on."""
+        if file.backed and file.writers and not file.dirtied:
+            self._begin(file)
 
     def _save_map(self, content: Content) -> None:
         assert content.base is not None
@@ -373,8 +375,7 @@ class Files:
         held = Held(generation, synced.size, synced.blocks, synced.base_size, synced.carried)
         if file.dirtied:
             self._commit(file, held)
-            if file.backed and file.writers:
-                self._begin(file)  # who goes on writing does not tell
+            self._begin_unseen(file)
         else:
             self._ns.tree.synced(file.ino, held)
 

@@ -282,7 +282,11 @@ class FileSystem:
         self._checks.bytes_of(inode)
         if flags & os.O_TRUNC and drops_set_id and without_set_id(inode.mode) != inode.mode:
             self._set(inode._replace(mode=without_set_id(inode.mode)), None)
-        return self._files.open(inode, flags, may_back=self._may_back(ino, flags))
+        may_back = self._may_back(ino, flags)
+        number = self._files.open(inode, flags, may_back=may_back)
+        if may_back:
+            await self._files.complete(number, flags)
+        return number
 
     def back_files(self) -> None:
         """From now on the kernel reads and writes whole files of the cache by itself."""
@@ -305,7 +309,7 @@ class FileSystem:
 
     async def write(self, number: HandleNo, offset: int, data: bytes | memoryview) -> int:
         if not self._space.admits(len(data)):
-            await self._space.room(len(data), self._files.inode_of(number))
+            await self._space.room(len(data), self._files.content(number).ino)
         return await self._files.write(number, offset, data)
 
     def flush(self, number: HandleNo) -> None:

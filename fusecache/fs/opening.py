@@ -17,9 +17,7 @@ from fusecache.namespace.tables import Tables
 
 def content_of(contents: Contents, inode: Inode) -> Content:
     """Open the content of an inode as its row tells of it."""
-    base = None
-    if inode.base is not None and inode.base_size is not None:
-        base = Base(*inode.base, size=inode.base_size)
+    base = Base.of(inode.base, inode.base_size)
     return contents.open(inode.ino, size=inode.size, base=base, local_blocks=inode.blocks, changed=inode.changed)
 
 

@@ -58,7 +58,7 @@ class Ranges:
             raise Unsupported(f"fallocate with mode {mode:#x}")
         size = self._files.content(number).size
         if not mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
-            await self._space.room(extent.length, self._files.inode_of(number))
+            await self._space.room(extent.length, self._files.content(number).ino)
         if extent.end > size and not mode & FALLOC_FL_KEEP_SIZE:
             await self._files.write(number, extent.end - 1, b"\0", hole=True)  # however far: zeros all the way
         if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
@@ -82,7 +82,7 @@ class Ranges:
             if not data:
                 break
             if not self._space.admits(len(data)):
-                await self._space.room(len(data), self._files.inode_of(target))
+                await self._space.room(len(data), self._files.content(target).ino)
             done += await self._files.write(target, target_offset + done, data)
             await trio.lowlevel.checkpoint()
         return done

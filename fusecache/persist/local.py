@@ -34,9 +34,7 @@ class Stamp(NamedTuple):
 
 def open_content(contents: Contents, inode: Inode) -> Content:
     """Open the bytes of `inode`; the caller closes them."""
-    base = None
-    if inode.base is not None and inode.base_size is not None:
-        base = Base(*inode.base, size=inode.base_size)
+    base = Base.of(inode.base, inode.base_size)
     return contents.open(inode.ino, size=inode.size, base=base, local_blocks=inode.blocks, changed=inode.changed)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fusecache.backends.sources import SourceTruncated
 from fusecache.cache.blocks import hash_block
-from fusecache.cache.sums import SUM_BYTES, fits, sum_of
+from fusecache.cache.sums import SUM_BYTES, array_of, fits, sum_of
 from fusecache.errors import PermanentBackendError
 from fusecache.types import InodeNo
 
@@ -24,6 +24,10 @@ class Proof:
         self._ino = ino
         self.size = size
         self._sums = sums if sums is not None and fits(sums, size) else b""
+
+    def hashes(self) -> bytes:
+        """Return them as the index keeps those of blocks of that size; empty: nothing is known."""
+        return array_of(self._sums).tobytes() if self.size else b""
 
     def check(self, block_no: int, data: bytes) -> None:
         """Compare a block of `SUM_BYTES`, the last one perhaps short, with what was written.

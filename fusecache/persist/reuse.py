@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fusecache.cache.base import REUSED_BYTES
-from fusecache.cache.changes import unchanged
+from fusecache.cache.changes import changed_map, unchanged
 from fusecache.cache.content import Content
 from fusecache.namespace.records import Inode
 from fusecache.persist.local import make_present
@@ -35,7 +35,10 @@ async def make_ready(tools: Tools, store: StoreNo, content: Content) -> bool:
 
     Raises:
         BaseChanged: the store no longer has it. TransientBackendError: what arrived is kept.
+        ContentLost: the disk refused.
     """
+    if content.ino in tools.contents.originals:
+        await _recognise(tools, content)
     while True:
         parts = plan(tools, store, content.size, tools.settings.part_size, unchanged(content))
         if not any(part.is_copied for part in parts):
@@ -48,3 +51,13 @@ async def make_ready(tools: Tools, store: StoreNo, content: Content) -> bool:
 def missing_of(content: Content, parts: list[Part]) -> list[int]:
     """Return the blocks of what is to be sent that are not here."""
     return sorted({block_no for part in parts if not part.is_copied for block_no in content.missing(part.extent)})
+
+
+async def _recognise(tools: Tools, content: Content) -> None:
+    """Find out, and record, what of a file is as in the store though the kernel may have written to it."""
+    tables = tools.namespace.tables
+    sums = tables.seals.get(content.ino).sums_of(tables.inodes.get(content.ino).generation)
+    if await tools.contents.originals.recognise(content, sums) and content.base is not None:
+        blocks, changed = content.block_map() or None, changed_map(content)
+        tools.namespace.tree.wrote_blocks(content.ino, blocks=blocks, changed=changed, base_size=content.base.size)
+        content.map_saved()

@@ -8,6 +8,7 @@ from fusecache.backends.base import Backend, Source
 from fusecache.backends.metadata import UPLOAD_ID, metadata_of
 from fusecache.backends.sources import BytesSource, SourceTruncated
 from fusecache.cache.contents import Base, Content
+from fusecache.cache.sums import SUM_BYTES
 from fusecache.errors import PermanentBackendError, PreconditionFailed, StoreRefused
 from fusecache.namespace.drain import Started
 from fusecache.namespace.records import Inode
@@ -137,12 +138,12 @@ class Uploader:
         return Proof(inode.ino, inode.size, seal.sums_of(inode.generation))
 
     async def _finish(self, started: Started, inode: Inode, source: Source, content: Content | None = None) -> None:
-        tools = self._tools
+        tools, proof = self._tools, self._proof(inode)  # the end of the task forgets the sums
         before = stamp_of(content) if content is not None and inode.size else None
         signature = tools.signer.upload(started.key, inode, source.length, before)
         metadata = metadata_of(attributes(inode), upload_id=signature)
         if content is not None and source.length > tools.settings.multipart_threshold:
-            etag = await self._parts.send(started, content, self._proof(inode), before, metadata)
+            etag = await self._parts.send(started, content, proof, before, metadata)
         else:
             etag = await self._put(started, source, metadata)
             tools.sent.add(source.length)
@@ -152,7 +153,8 @@ class Uploader:
         lower = LowerId(started.task.store, started.key, etag)
         clean = tools.namespace.drain.uploaded(started, lower, inode, now_ns=tools.wall_ns(), signature=signature)
         if clean and content is not None:
-            content.relabel(Base(*lower, size=inode.size))
+            hashes = proof.hashes() if content.block_size == SUM_BYTES else b""
+            content.relabel(Base(*lower, size=inode.size), hashes=hashes)
         elif content is not None and content.base is not None:
             content.rebase(Base(*lower, size=content.base.size))
 

@@ -17,6 +17,7 @@ from fusecache.cache.contents import Content, Contents, Synced, present_bytes
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
+from fusecache.cache.originals import Original, Originals, unchanged_runs
 from fusecache.cache.summing import read_sums, unsummed
 from fusecache.config.model import MARKERS, STAGING
 from fusecache.fs.describe import Describer
@@ -175,8 +176,20 @@ class PromptDurability(Durability):
         self._database.end_checkpoint()
 
 
+class PromptOriginals(Originals):
+    """Likewise."""
+
+    async def _read(self, content: Content, original: Original, end: int, known: bytes) -> list[Extent]:
+        await trio.lowlevel.checkpoint()
+        return unchanged_runs(content, original, end, known)
+
+
 class PromptContents(Contents):
     """Likewise."""
+
+    def __init__(self, root: Path, index: ContentIndex, *, block_size: int, boot_id: str) -> None:
+        super().__init__(root, index, block_size=block_size, boot_id=boot_id)
+        self.originals = PromptOriginals(self.sharing, self._syncs)
 
     async def sync_bytes(self, content: Content) -> Synced:
         await trio.lowlevel.checkpoint()

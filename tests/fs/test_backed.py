@@ -7,13 +7,17 @@ import mmap
 import os
 
 import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fusecache.cache.blocks import hash_block
 from fusecache.cache.summing import AT_ONCE_BYTES
 from fusecache.cache.sums import sum_of
+from fusecache.fs import absent
 from fusecache.fs.backed import can_be_backed
 from fusecache.namespace.records import TaskKind
-from fusecache.types import HandleNo, InodeNo
+from fusecache.types import InodeNo
+from tests.fs.handing import Handed, handed
 from tests.fs.harness import BLOCK, CountedStore, World, pattern
 
 
@@ -21,27 +25,6 @@ from tests.fs.harness import BLOCK, CountedStore, World, pattern
 def backed(world: World) -> World:
     world.fs.back_files()
     return world
-
-
-class Handed:
-    """An open file that the kernel has: it keeps what it was given, whatever becomes of the descriptor."""
-
-    def __init__(self, world: World, number: HandleNo) -> None:
-        given = world.fs.backing(number)
-        assert given is not None, "the kernel does not get it"
-        self.fd = os.open(f"/proc/self/fd/{given}", os.O_RDWR)
-        self.number = number
-        self._world = world
-
-    async def close(self) -> None:
-        """Close as the kernel does that was told not to tell of a close (FOPEN_NOFLUSH)."""
-        os.close(self.fd)
-        self._world.fs.release(self.number)
-        del self._world.kernel[self.number]
-
-
-async def handed(world: World, path: str, flags: int) -> Handed:
-    return Handed(world, await world.open(path, flags))
 
 
 async def test_a_new_file_has_what_the_kernel_wrote(backed: World) -> None:
@@ -89,7 +72,55 @@ async def test_an_open_file_without_a_name_is_still_the_kernels(backed: World) -
     assert await backed.ls() == []
 
 
-async def test_what_lacks_bytes_is_asked_for(backed: World, store: CountedStore) -> None:
+async def test_a_small_file_is_fetched_for_the_kernel(backed: World, store: CountedStore) -> None:
+    await store.foreign({"cold": pattern(3 * BLOCK)})
+    file = await handed(backed, "cold", os.O_RDWR)
+    assert os.pread(file.fd, 3 * BLOCK, 0) == pattern(3 * BLOCK)
+    os.pwrite(file.fd, b"new", 0)
+    await file.close()
+    assert await backed.read_file("cold") == b"new" + pattern(3 * BLOCK)[3:]
+
+
+async def test_an_open_does_not_wait_long_for_a_store(
+    autojump_clock: MockClock, backed: World, store: CountedStore
+) -> None:
+    """Nor does anybody else who opens it meanwhile: then it is asked for, by all of them."""
+    await store.foreign({"cold": pattern(3 * BLOCK)})
+    ino = (await backed.stat("cold")).ino
+    store.gate = trio.Event()
+    async with trio.open_nursery() as nursery:
+        began = trio.current_time()
+        nursery.start_soon(backed.open, "cold")
+        await wait_all_tasks_blocked()
+        number = await backed.fs.open(ino, os.O_RDONLY)
+        assert trio.current_time() - began <= 2
+        nursery.start_soon(backed.read, number)
+        await wait_all_tasks_blocked()
+        store.gate.set()
+    assert all(backed.fs.backing(each) is None for each in (*backed.kernel, number))
+    assert store.since()["get"] == 1
+
+
+async def test_who_opens_it_while_it_is_fetched_decides(backed: World, store: CountedStore) -> None:
+    """It is cut, or opened by requests, before its bytes are here: what the rows say by then counts."""
+    await store.foreign({"cold": pattern(3 * BLOCK)})
+    store.gate = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(backed.open, "cold", os.O_RDWR)
+        await wait_all_tasks_blocked()
+        await backed.truncate("cold", BLOCK)
+        store.gate.set()
+    (number,) = backed.kernel
+    assert backed.fs.backing(number) is None
+    await backed.fs.write(number, 0, b"new")
+    await backed.close(number)
+    assert await backed.read_file("cold") == b"new" + pattern(BLOCK)[3:]
+
+
+async def test_what_lacks_bytes_is_asked_for(
+    backed: World, store: CountedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(absent, "_SMALL_BYTES", 2 * BLOCK)
     await store.foreign({"cold": pattern(3 * BLOCK)})
     number = await backed.open("cold")
     assert backed.fs.backing(number) is None
@@ -119,15 +150,6 @@ async def test_what_is_only_read_is_not_sent_again(backed: World, store: Counted
     file = await handed(backed, "f", os.O_RDONLY)
     await file.close()
     assert backed.ns.tables.tasks.of_inode((await backed.stat("f")).ino, TaskKind.UPLOAD) is None
-
-
-async def test_large_objects_are_asked_for_by_who_changes_them(backed: World, store: CountedStore) -> None:
-    """What is unchanged of them is copied inside the store, so somebody has to know what that is."""
-    await store.foreign({"f": pattern(3 * BLOCK)})
-    await backed.read_file("f")
-    number = await backed.open("f", os.O_RDWR)
-    assert backed.fs.backing(number) is None
-    await backed.close(number)
 
 
 @pytest.mark.parametrize("size", [0, 5, AT_ONCE_BYTES])
