@@ -54,9 +54,9 @@ class Originals:
             self._of[content.ino] = Original(base.label, base.size, _sums_of_base(content, base))
         _distrust(content)
 
-    def derive(self, content: Content, source: Content, *, end: int, told: bool) -> None:
+    def derive(self, content: Content, source: Content, *, end: int, is_told: bool) -> None:
         """The first `end` bytes of a whole, dirty content are those of a clean one, just copied: it is made from the
-        version that this is of, and the store may do the same. `told`: nobody writes to it without telling us.
+        version that this is of, and the store may do the same. `is_told`: nobody writes to it without telling us.
 
         The caller commits the new base, and has begun the sums of the source.
         """
@@ -65,7 +65,7 @@ class Originals:
         count = block_count(end, content.block_size)
         content.presence = Presence(count, None, changed=changed or b"")
         content.base = Base(*base.label, size=end)
-        if not told:
+        if not is_told:
             self._of[content.ino] = Original(base.label, base.size, source.sums.packed() or b"")
             _distrust(content)
 

@@ -17,6 +17,7 @@ from fusecache.cache.contents import Contents
 from fusecache.errors import AlreadyExists, InvalidArgument, IsADirectory, NotPermitted
 from fusecache.fs.attrs import Changes, inherited, without_set_id
 from fusecache.fs.checks import Checks
+from fusecache.fs.copying import Copying
 from fusecache.fs.files import Files
 from fusecache.fs.handles import is_for_writing
 from fusecache.fs.nameless import Nameless
@@ -83,6 +84,7 @@ class FileSystem:
         self.xattrs = xattrs
         self._space = space
         self.ranges = Ranges(files, space)
+        self.copying = Copying(namespace, contents, files, space)
         self._checks = Checks(self._t, names, read_only=read_only, max_key_bytes=max_key_bytes)
         self._wall_ns = wall_ns
         self._changed = changed

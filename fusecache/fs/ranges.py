@@ -1,4 +1,4 @@
-"""Ranges of open files: data and holes, space in advance, zeros, and copies from one file to another."""
+"""Ranges of open files: data and holes, space in advance, zeros."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MODES = (
 
 
 class Ranges:
-    """What lseek(2), fallocate(2) and copy_file_range(2) do. A cancellation leaves what was done so far."""
+    """What lseek(2) and fallocate(2) do. A cancellation leaves what was done so far."""
 
     def __init__(self, files: Files, space: Space) -> None:
         self._files = files
@@ -67,25 +67,6 @@ class Ranges:
         content = self._files.content(number)
         content.fd()
         content.file.reserve(*extent)
-
-    async def copy(self, source: HandleNo, offset: int, target: HandleNo, target_offset: int, length: int) -> int:
-        """Copy bytes from one open file to another and return how many: fewer at the end of the source.
-
-        Raises:
-            InvalidArgument: the ranges overlap in one file. NoSpace, Stale: nothing was copied.
-        """
-        if self._files.content(source) is self._files.content(target) and abs(offset - target_offset) < length:
-            raise InvalidArgument("the ranges overlap")
-        done = 0
-        while done < length:
-            data = await self._files.read(source, offset + done, min(_PIECE, length - done))
-            if not data:
-                break
-            if not self._space.admits(len(data)):
-                await self._space.room(len(data), self._files.content(target).ino)
-            done += await self._files.write(target, target_offset + done, data)
-            await trio.lowlevel.checkpoint()
-        return done
 
     async def _zero(self, number: HandleNo, offset: int, end: int) -> None:
         while offset < end:

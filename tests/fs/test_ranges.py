@@ -1,4 +1,4 @@
-"""Data and holes, space in advance, zeros, and copies between open files."""
+"""Data and holes, space in advance, and zeros."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fusecache.cache.holes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE
-from fusecache.errors import FileTooBig, InvalidArgument, NoSuchOffset, Unsupported
+from fusecache.errors import FileTooBig, NoSuchOffset, Unsupported
 from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.types import Extent
@@ -110,26 +110,6 @@ async def test_a_mode_that_moves_bytes_is_refused(world: World) -> None:
     number = await world.create("f")
     with pytest.raises(Unsupported):
         await world.fs.ranges.allocate(number, Extent(0, 1), FALLOC_FL_COLLAPSE_RANGE)
-    await world.close(number)
-
-
-@pytest.mark.parametrize("is_cold", [False, True])
-async def test_a_copy_from_file_to_file(world: World, store: CountedStore, is_cold: bool) -> None:
-    data = pattern(SIZE)
-    await (store.foreign({"f": data}) if is_cold else world.write_file("f", data))
-    source, target = await world.open("f"), await world.create("g", os.O_RDWR)
-    assert await world.fs.ranges.copy(source, 5, target, 10, 1 << 30) == SIZE - 5
-    await world.close(source)
-    await world.close(target)
-    assert await world.read_file("g") == bytes(10) + data[5:]
-
-
-async def test_a_copy_over_itself_is_refused(world: World) -> None:
-    await world.write_file("f", pattern(SIZE))
-    number = await world.open("f", os.O_RDWR)
-    with pytest.raises(InvalidArgument):
-        await world.fs.ranges.copy(number, 0, number, 10, 100)
-    assert await world.fs.ranges.copy(number, 0, number, 100, 100) == 100
     await world.close(number)
 
 

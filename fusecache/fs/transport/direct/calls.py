@@ -273,7 +273,7 @@ class Calls:
     async def copy_file_range(self, who: Header, body: memoryview) -> bytes:
         source, offset, _, target, target_offset, length, _ = _read(abi.fuse_copy_file_range_in, body)
         length = min(length, _MAX_COPY)
-        count = await self._fs.ranges.copy(HandleNo(source), offset, HandleNo(target), target_offset, length)
+        count = await self._fs.copying.copy(HandleNo(source), offset, HandleNo(target), target_offset, length)
         return abi.fuse_write_out.pack(count, 0)
 
     async def ioctl(self, who: Header, body: memoryview) -> bytes:
