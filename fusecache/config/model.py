@@ -158,6 +158,7 @@ class Config:
     """How long a call that must know the lower waits for it before EIO."""
 
     transport: str = "pyfuse3"
+    passthrough: bool = True
     allow_other: bool = False
     kernel_options: tuple[str, ...] = ()
     """Mount options for the kernel as they were given: nosuid, nodev, noexec, noatime."""

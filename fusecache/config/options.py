@@ -52,6 +52,7 @@ OPTIONS = (
     _duration("space_patience", "How long writers wait while the disk is full and nothing drains (60s)."),
     _size("block_size", "The piece that is fetched and evicted; a power of two."),
     Option("transport", values.choice("auto", "pyfuse3", "direct"), "auto, pyfuse3 or direct (no libfuse).", "NAME"),
+    _flag("passthrough", "Let the kernel read and write whole files of the cache by itself, where it can (yes)."),
     Option("endpoint_url", values.text, "Where the S3 API answers, if it isn't AWS.", "URL"),
     Option("region", values.text, "The bucket's region.", "NAME"),
     Option("profile", values.text, "The profile of the AWS configuration to use.", "NAME"),

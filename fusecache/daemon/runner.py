@@ -71,9 +71,10 @@ def _service(
     hand_over = trio.Event()
     keep = keeper.keep if keeper.is_there else None
     succession = takeover.Succession(before, keep, hand_over, lambda: service.leaves_at_once)
+    direct_serve = partial(direct.serve, may_back=config.passthrough, succession=succession)
 
     async def transport(mounted: Callable[[], None]) -> None:
-        serve = partial(direct.serve, succession=succession) if is_direct else pyfuse.serve
+        serve = direct_serve if is_direct else pyfuse.serve
         try:
             await serve(
                 volume.filesystem,

@@ -55,6 +55,14 @@ def take_back(file: OpenFile) -> None:
     file.backed, file.stamp = False, None
 
 
+def is_shared(file: OpenFile, sharing: Sharing) -> bool:
+    """Whether the kernel has it, or a mapping that has outlived its close: others see what becomes of its bytes.
+
+    While it is sent or synced, of mappings nothing is known.
+    """
+    return file.stamp is not None or (file.content.users == 1 and not sharing.is_unused(file.content))
+
+
 def look(file: OpenFile, contents: Contents, *, closely: bool) -> int:
     """Take in what the kernel may have written to a backed file; return by how many bytes it has become longer.
 

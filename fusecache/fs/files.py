@@ -16,7 +16,7 @@ from fusecache.cache.fetch import Fetcher
 from fusecache.cache.summing import begin as begin_sums
 from fusecache.cache.sums import is_complete
 from fusecache.fs.absent import Absent
-from fusecache.fs.backed import can_be_backed, complete, hand_over, look, sums_of, take_back
+from fusecache.fs.backed import can_be_backed, complete, hand_over, is_shared, look, sums_of, take_back
 from fusecache.fs.handles import Handles, OpenFile, is_for_writing
 from fusecache.fs.left import LeftFile
 from fusecache.fs.opening import content_of, reopened
@@ -365,8 +365,8 @@ class Files:
         file.mtime_ns = file.ctime_ns = self._wall_ns()
 
     def _kept_as(self, file: OpenFile) -> int | None:
-        """Where the synced bytes of a file go that is emptied: nowhere once the kernel has it, and writes to it."""
-        return None if file.stamp is not None else self._ns.tables.seals.get(file.ino).synced_token
+        """Where the synced bytes of a file go that is emptied: nowhere if the kernel has it, or somebody's mapping."""
+        return None if is_shared(file, self._contents.sharing) else self._ns.tables.seals.get(file.ino).synced_token
 
     def _synced(self, file: OpenFile, synced: Synced) -> None:
         """Record what the disk holds; what was written while it was synced is not among it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+from pathlib import Path
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from fusecache.fs import absent
 from fusecache.fs.backed import can_be_backed
 from fusecache.namespace.records import TaskKind
 from fusecache.types import InodeNo
+from tests.fs.draining import RecordedStore, a_drained_world
 from tests.fs.handing import Handed, handed
 from tests.fs.harness import BLOCK, CountedStore, World, pattern
 
@@ -177,6 +179,50 @@ async def test_nobody_believes_what_is_still_mapped(backed: World) -> None:
     await backed.upkeep.seal()
     assert sums_of(backed, ino) is not None
     assert (await backed.read_file("f"))[:4] == b"late"
+
+
+async def test_a_mapping_until_its_file_is_sent_and_given_up(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """What is stored to it after the close is in the object, and in what is read once the file is gone from here."""
+    store = RecordedStore()
+    async with a_drained_world(tmp_path, store) as world:
+        world.fs.back_files()
+        world.releaser._wanted = lambda: 1 << 40
+        file = await handed(world, "f", os.O_RDWR | os.O_CREAT)
+        os.truncate(file.fd, 4 * BLOCK)
+        mapping = mmap.mmap(file.fd, 4 * BLOCK)
+        await file.close()
+        for number in range(4):
+            await trio.sleep(10)
+            await world.releaser.make_room()
+            mapping[number * BLOCK : number * BLOCK + 4] = b"%04d" % number
+        assert not store.objects()
+        data = mapping[:]
+        mapping.close()
+        await world.settle()
+        assert store.objects() == {"f": data}
+        assert await world.releaser.make_room() > 0
+        assert not world.contents.exists((await world.stat("f")).ino)
+        assert await world.read_file("f") == data
+
+
+async def test_a_mapping_sees_that_its_file_is_emptied(backed: World) -> None:
+    """Though what was synced of a file that is emptied is kept beside, in case the power fails."""
+    file = await handed(backed, "f", os.O_RDWR | os.O_CREAT)
+    os.pwrite(file.fd, pattern(BLOCK), 0)
+    await backed.fs.fsync(file.number)
+    mapping = mmap.mmap(file.fd, BLOCK)
+    await file.close()
+    ino = (await backed.stat("f")).ino
+    before = backed.contents.stat(ino)
+    second = await handed(backed, "f", os.O_WRONLY | os.O_TRUNC)
+    os.pwrite(second.fd, b"x" * BLOCK, 0)
+    assert mapping[:] == b"x" * BLOCK
+    mapping.close()
+    await second.close()
+    after = backed.contents.stat(ino)
+    assert before is not None
+    assert after is not None
+    assert before.st_ino == after.st_ino
 
 
 def sums_of(world: World, ino: InodeNo) -> bytes | None:
