@@ -58,11 +58,12 @@ class Absent:
         """Fetch all that a small content lacks, as far as that takes a moment and nothing is in the way."""
         if content.whole or content.size > _SMALL_BYTES:
             return
-        self.prefetch(content, content.missing(Extent(0, content.size)))  # goes on when nobody waits any more
+        self.prefetch(content)  # goes on when nobody waits any more
         with trio.move_on_after(_MOMENT_S), suppress(FusecacheError):  # else whoever reads is told
             while missing := content.missing(Extent(0, content.size)):
                 await self.fetch(content, missing)
 
-    def prefetch(self, content: Content, blocks: list[int]) -> None:
-        """Begin to fetch blocks that nobody waits for."""
-        self._fetcher.prefetch(content, blocks)
+    def prefetch(self, content: Content) -> None:
+        """Begin to fetch all that a content lacks, though nobody waits for it."""
+        if missing := content.missing(Extent(0, content.size)):
+            self._fetcher.prefetch(content, missing)

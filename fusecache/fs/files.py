@@ -222,11 +222,16 @@ class Files:
 
         What is missing of them is fetched now: the object is about to go.
         """
-        if (file := self._handles.file(ino)) is None:
-            return
-        file.unlinked = True
-        if missing := file.content.missing(Extent(0, file.content.size)):
-            self._absent.prefetch(file.content, missing)
+        if (file := self._handles.file(ino)) is not None:
+            file.unlinked = True
+            self._absent.prefetch(file.content)
+
+    def named(self, ino: InodeNo) -> None:
+        """An open inode that had no name got one: what is committed of it falls due."""
+        if (file := self._handles.file(ino)) is not None:
+            file.unlinked = False
+            if not file.dirtied:
+                self._commit(file)
 
     def dropped(self, ino: InodeNo) -> None:
         """The store has another version than this inode, or none: old handles read on what is whole here."""

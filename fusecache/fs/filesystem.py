@@ -25,6 +25,7 @@ from fusecache.fs.names import Entry, Names
 from fusecache.fs.ranges import Ranges
 from fusecache.fs.space import Space
 from fusecache.fs.streams import Streams
+from fusecache.fs.tmpfiles import Tmpfiles
 from fusecache.fs.waiting import Waiting
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
@@ -84,6 +85,7 @@ class FileSystem:
         self.xattrs = xattrs
         self._space = space
         self.ranges = Ranges(files, space)
+        self._tmpfiles = Tmpfiles(namespace, files, nameless, wall_ns=wall_ns)
         self.copying = Copying(namespace, contents, files, space)
         self._checks = Checks(self._t, names, read_only=read_only, max_key_bytes=max_key_bytes)
         self._wall_ns = wall_ns
@@ -114,6 +116,7 @@ class FileSystem:
     def forget(self, ino: InodeNo) -> None:
         """The kernel let go of an inode."""
         self._nameless.forget(ino)
+        self._tmpfiles.forget(ino)
 
     async def setattr(self, ino: InodeNo, changes: Changes) -> Entry:
         """Change attributes; a new size is a write. One transaction each."""
@@ -158,7 +161,10 @@ class FileSystem:
         await self._checks.new(place)
         if (await self.getattr(ino)).inode.is_dir:
             raise NotPermitted(f"inode {ino} is a directory")
-        inode = self._ns.tree.link(ino, place, now_ns=self._wall_ns())
+        if ino in self._tmpfiles:
+            inode = self._tmpfiles.name(ino, place)
+        else:
+            inode = self._ns.tree.link(ino, place, now_ns=self._wall_ns())
         self._changed()
         return self._entry(inode)
 
@@ -273,6 +279,14 @@ class FileSystem:
         number = self._files.opened_new(inode, flags, may_back=self._may_back(inode.ino, flags))
         entry = self._entry(inode)
         return number, entry if entry.attr_timeout_s is None else entry._replace(attr_timeout_s=_TICK_S)
+
+    async def tmpfile(self, parent: InodeNo, owner: Owner, flags: int) -> tuple[HandleNo, Entry]:
+        """Create and open a file without a name; a `link` gives it one, if it comes before the last close."""
+        self._checks.writable()
+        await self._space.pace()
+        heir = self._inherited(Place(parent, b""), owner)
+        number, inode = self._tmpfiles.make(heir, flags, may_back=self._may_back(parent, flags))
+        return number, self._entry(inode)
 
     async def open(self, ino: InodeNo, flags: int, *, drops_set_id: bool = False) -> HandleNo:
         """Open a file. `drops_set_id`: who asks has no right to keep such bits on what O_TRUNC empties."""

@@ -32,6 +32,10 @@ class Nameless:
         """It lost its last name or its row just now, or changed since."""
         self._inodes[inode.ino] = inode
 
+    def named(self, ino: InodeNo) -> None:
+        """It has a name, for the first time."""
+        del self._inodes[ino]
+
     def forget(self, ino: InodeNo) -> None:
         """The kernel let go of an inode."""
         if self._inodes and not self._is_open(ino):

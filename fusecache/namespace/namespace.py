@@ -14,6 +14,7 @@ from fusecache.namespace.pauses import Pauses
 from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Inode
 from fusecache.namespace.tables import Tables
+from fusecache.namespace.tmpfiles import Tmpfiles
 from fusecache.namespace.tree import Tree
 from fusecache.types import ROOT_INO, InodeNo, Seq
 
@@ -21,7 +22,7 @@ from fusecache.types import ROOT_INO, InodeNo, Seq
 class Namespace:
     """What must never lose an acknowledged operation. All methods are synchronous and run on the loop.
 
-    `tree` is for applications, `lower` for what the store shows, `drain` for the persister;
+    `tree` and `tmpfiles` are for applications, `lower` for what the store shows, `drain` for the persister;
     `tables` are there to be read by all.
     """
 
@@ -52,6 +53,7 @@ class Namespace:
         self.store = self.database.bind_store(url)
         self.policies = Policies(self.tables, rules, delay_ns=delay_ns, is_staging=is_staging)
         self.tree = Tree(self.tables, self.policies, delay_ns=delay_ns, is_staging=is_staging)
+        self.tmpfiles = Tmpfiles(self.tables)
         self.lower = Lower(self.tables, defaults)
         self.drain = Drain(self.tables, self.policies, delay_ns=delay_ns)
         self.pauses = Pauses(self.database)

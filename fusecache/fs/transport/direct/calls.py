@@ -227,6 +227,11 @@ class Calls:
         number, entry = await self._fs.create(place, _owner(stat.S_IFREG, mode, umask, who), flags)
         return self._answers.entry(entry) + self._opened(who, flags, number, entry.inode.ino)
 
+    async def tmpfile(self, who: Header, body: memoryview) -> bytes:
+        flags, mode, umask, _ = _read(abi.fuse_create_in, body)
+        number, entry = await self._fs.tmpfile(who.nodeid, _owner(stat.S_IFREG, mode, umask, who), flags)
+        return self._answers.entry(entry) + self._opened(who, flags, number, entry.inode.ino)
+
     async def open(self, who: Header, body: memoryview) -> bytes:
         flags, open_flags = _read(abi.fuse_open_in, body)
         drops = bool(open_flags & abi.FUSE_OPEN_KILL_SUIDGID) or who.uid != 0
@@ -317,7 +322,7 @@ class Calls:
 
     def unanswered(self, who: Header, answer: bytes) -> None:
         """Nobody waits any more for what was answered: what it opened is closed."""
-        if who.opcode in (Opcode.OPEN, Opcode.CREATE):
+        if who.opcode in (Opcode.OPEN, Opcode.CREATE, Opcode.TMPFILE):
             self._close(Kind.FILE, HandleNo(abi.fuse_open_out.unpack(answer[-abi.fuse_open_out.size :])[0]))
         elif who.opcode == Opcode.OPENDIR:
             self._close(Kind.DIRECTORY, HandleNo(abi.fuse_open_out.unpack(answer)[0]))
