@@ -13,13 +13,12 @@ from fusecache.cache.changes import changed_map, mark
 from fusecache.cache.content import Content
 from fusecache.cache.contents import Contents, Synced, carried_bytes
 from fusecache.cache.fetch import Fetcher
-from fusecache.cache.summing import begin as begin_sums
 from fusecache.cache.sums import is_complete
 from fusecache.fs.absent import Absent
-from fusecache.fs.backed import can_be_backed, complete, hand_over, is_shared, look, sums_of, take_back
+from fusecache.fs.backed import can_be_backed, complete, is_shared, look, sums_of, take_back
 from fusecache.fs.handles import Handles, OpenFile, is_for_writing
 from fusecache.fs.left import LeftFile
-from fusecache.fs.opening import content_of, reopened
+from fusecache.fs.opening import believe, content_of, reopened
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
@@ -111,14 +110,6 @@ class Files:
         file.backed = may_back and file.dirtied
         return self._handles.add(file, flags)
 
-    def backing(self, number: HandleNo) -> int | None:
-        """The descriptor of the content's file, if the kernel may have it; good until the next await."""
-        return hand_over(self._handles.get(number).file)
-
-    def unback(self, number: HandleNo) -> None:
-        """The kernel does not take it: it asks for the bytes instead. Only while there is no other handle."""
-        take_back(self._handles.get(number).file)
-
     def flush(self, number: HandleNo) -> None:
         """A descriptor was closed: commit what was written. Acknowledged, and not yet synced."""
         handle = self._handles.get(number)
@@ -190,7 +181,7 @@ class Files:
             if not self._contents.sharing.is_quiet(content):
                 self.mapped[ino] = None
                 return
-            self._believe(content, inode)
+            believe(self._ns.tables.seals, content, inode)
             emptied = content.emptied
             await self._contents.sum(content)
             synced = await self._contents.sync(content)
@@ -240,6 +231,10 @@ class Files:
             return
         self._contents.drop(ino)
         self._ns.tree.reap(ino)
+
+    def opened(self, number: HandleNo) -> OpenFile:
+        """What a handle shares with all others of its inode."""
+        return self._handles.get(number).file
 
     def content(self, number: HandleNo) -> Content:
         """The bytes behind a handle, as long as it is open."""
@@ -306,17 +301,10 @@ class Files:
 
     # --- helpers ---
 
-    def _believe(self, content: Content, inode: Inode) -> None:
-        """Before its bytes change, or are read to be summed: what was known of them at the last commit."""
-        if content.sums.is_begun or content.clean or not content.size:
-            begin_sums(content)
-            return
-        begin_sums(content, self._ns.tables.seals.get(inode.ino).sums_of(inode.generation))
-
     def _begin(self, file: OpenFile) -> None:
         """The first change since the last commit: the inode is dirty before its bytes are."""
         content = file.content
-        self._believe(content, self._inodes.get(file.ino))
+        believe(self._ns.tables.seals, content, self._inodes.get(file.ino))
         if content.base is not None and content.whole:
             if content.base.size < REUSED_BYTES:
                 content.relabel(None)  # nothing has to come from its object any more

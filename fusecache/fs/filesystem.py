@@ -6,8 +6,6 @@ answer does not wait for the store, unless what the lower has must be known firs
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
 import stat
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from dataclasses import dataclass
 from fusecache.cache.contents import Contents
 from fusecache.errors import AlreadyExists, InvalidArgument, IsADirectory, NotPermitted
 from fusecache.fs.attrs import Changes, inherited, without_set_id
+from fusecache.fs.backing import Backing
 from fusecache.fs.checks import Checks
 from fusecache.fs.copying import Copying
 from fusecache.fs.files import Files
@@ -34,10 +33,6 @@ from fusecache.namespace.records import Dentry, Inode, Place
 from fusecache.namespace.tree import Owner
 from fusecache.types import HandleNo, InodeNo
 
-log = logging.getLogger(__name__)
-
-_PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""Why the kernel does not take a file that may take the next one."""
 _DIR_BATCH = 64
 """Names looked up at a time for a listing: about two of the kernel's 4 KiB buffers."""
 _TICK_S = 1e-9
@@ -91,7 +86,7 @@ class FileSystem:
         self._wall_ns = wall_ns
         self._changed = changed
         self._waiting = waiting
-        self._backs = False
+        self._backing = Backing(namespace, contents, files, space)
         self.streams = Streams(names, self._t)
 
     # --- names ---
@@ -276,7 +271,7 @@ class FileSystem:
         inode = self._ns.tree.create(place, self._inherited(place, owner), now_ns=self._wall_ns(), is_open=is_open)
         if not is_open:
             self._changed()
-        number = self._files.opened_new(inode, flags, may_back=self._may_back(inode.ino, flags))
+        number = self._files.opened_new(inode, flags, may_back=self._backing.is_allowed(inode.ino, flags))
         entry = self._entry(inode)
         return number, entry if entry.attr_timeout_s is None else entry._replace(attr_timeout_s=_TICK_S)
 
@@ -285,7 +280,7 @@ class FileSystem:
         self._checks.writable()
         await self._space.pace()
         heir = self._inherited(Place(parent, b""), owner)
-        number, inode = self._tmpfiles.make(heir, flags, may_back=self._may_back(parent, flags))
+        number, inode = self._tmpfiles.make(heir, flags, may_back=self._backing.is_allowed(parent, flags))
         return number, self._entry(inode)
 
     async def open(self, ino: InodeNo, flags: int, *, drops_set_id: bool = False) -> HandleNo:
@@ -298,7 +293,7 @@ class FileSystem:
         self._checks.bytes_of(inode)
         if flags & os.O_TRUNC and drops_set_id and without_set_id(inode.mode) != inode.mode:
             self._set(inode._replace(mode=without_set_id(inode.mode)), None)
-        may_back = self._may_back(ino, flags)
+        may_back = self._backing.is_allowed(ino, flags)
         number = self._files.open(inode, flags, may_back=may_back)
         if may_back:
             await self._files.complete(number, flags)
@@ -306,19 +301,15 @@ class FileSystem:
 
     def back_files(self) -> None:
         """From now on the kernel reads and writes whole files of the cache by itself."""
-        self._backs = self._contents.sharing.is_on = True
+        self._backing.begin()
 
     def backing(self, number: HandleNo) -> int | None:
         """The descriptor of the file that the kernel may have in place of asking; good until the next await."""
-        return self._files.backing(number)
+        return self._backing.of(number)
 
     def refuse_backing(self, number: HandleNo, exc: OSError) -> None:
         """The kernel does not take this file: it asks, and unless that may pass, for all that is opened later."""
-        self._files.unback(number)
-        if exc.errno not in _PASSING:
-            why = exc.strerror
-            log.warning("the kernel does not read the cache's files by itself (%s): it asks, which is slower", why)
-            self._backs = False
+        self._backing.refused(number, exc)
 
     async def read(self, number: HandleNo, offset: int, length: int) -> bytes:
         return await self._files.read(number, offset, length)
@@ -371,13 +362,6 @@ class FileSystem:
         if self._t.directories.get(inode.ino).prefix is not None:
             inode = inode._replace(nlink=1)  # how many subdirectories the store has, nobody counts: so find(1) knows
         return Entry(inode, self._names.timeout_s(inode))
-
-    def _may_back(self, ino: InodeNo, flags: int) -> bool:
-        """Whether the kernel may have this file: not without room for what it writes, or if a close waits for the
-        store; nor while others are slowed, who wait for what is clean of it."""
-        if not self._backs or self._ns.policies.waits_for_store(ino):
-            return False
-        return self._space.admits_unseen() if is_for_writing(flags) else self._space.admits(0)
 
     def _inherited(self, place: Place, owner: Owner) -> Owner:
         return inherited(owner, self._t.inodes.get(place.parent))

@@ -1,4 +1,4 @@
-"""The content behind an inode, and the open files that an earlier process had."""
+"""The content behind an inode, what is known of its bytes, and the open files that an earlier process had."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import Protocol
 
 from fusecache.cache.content import Base, Content
 from fusecache.cache.contents import Contents
+from fusecache.cache.summing import begin as begin_sums
 from fusecache.errors import Stale
 from fusecache.fs.backed import left_to_kernel
 from fusecache.fs.handles import OpenFile
 from fusecache.fs.left import Left, LeftFile
 from fusecache.fs.nameless import Nameless
 from fusecache.namespace.records import Inode
+from fusecache.namespace.seals import Seals
 from fusecache.namespace.tables import Tables
 
 
@@ -19,6 +21,14 @@ def content_of(contents: Contents, inode: Inode) -> Content:
     """Open the content of an inode as its row tells of it."""
     base = Base.of(inode.base, inode.base_size)
     return contents.open(inode.ino, size=inode.size, base=base, local_blocks=inode.blocks, changed=inode.changed)
+
+
+def believe(seals: Seals, content: Content, inode: Inode) -> None:
+    """Before its bytes change, or are read to be summed: what was known of them at the last commit."""
+    if content.sums.is_begun or content.clean or not content.size:
+        begin_sums(content)
+        return
+    begin_sums(content, seals.get(inode.ino).sums_of(inode.generation))
 
 
 def reopened(contents: Contents, inode: Inode, *, dirtied: bool, is_backed: bool) -> OpenFile:
