@@ -9,12 +9,15 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Servers, new_bucket, use_server
 from tests.mount.calls import pattern
-from tests.mount.harness import Mount, Mounts, Store, soon, tree
+from tests.mount.harness import Mount, Mounts, Store, s3_store, soon, tree
 from tests.mount.test_passthrough import AT_ONCE, DIRECT, MIB, is_same
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
@@ -93,6 +96,30 @@ def test_a_copy_is_the_same_wherever_it_is_copied_from(mount: Mount, directory_s
             assert target.read_bytes() == (mount.path / name).read_bytes()
     is_same(mount, directory_store)
     assert tree(mount.path)["cold-auto"] == data
+
+
+@pytest.fixture
+def s3(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A server that copies parts of objects."""
+    server = use_server(servers, "versitygw", monkeypatch)
+    with closing(server.client()) as client:
+        yield s3_store(server.name, client, server.endpoint_url, new_bucket(server))
+
+
+@pytest.mark.parametrize("options", [(), ("--no-passthrough",)], ids=["by itself", "by requests"])
+def test_what_the_store_can_copy_is_not_sent(mounts: Mounts, s3: Store, options: tuple[str, ...]) -> None:
+    """Of an object of 24 MiB, at 1 MiB/s: its copy, and a change to it."""
+    data = pattern(24 * MIB, 1)
+    s3.put("big", data)
+    mount = mounts(s3, *DIRECT, *AT_ONCE, *options, "--upload-limit", "1M")
+    assert (mount.path / "big").read_bytes() == data
+    began = time.monotonic()
+    subprocess.run(["cp", mount.path / "big", mount.path / "copy"], check=True, timeout=60)
+    with (mount.path / "copy").open("r+b") as file:
+        os.pwrite(file.fileno(), b"changed", 12 * MIB)
+    is_same(mount, s3)
+    assert time.monotonic() - began < 20
+    assert (mount.path / "copy").read_bytes()[12 * MIB :][:7] == b"changed"
 
 
 def test_a_directory_is_listed_while_others_change_it(mount: Mount) -> None:
