@@ -103,6 +103,20 @@ async def test_an_open_does_not_wait_long_for_a_store(
     assert store.since()["get"] == 1
 
 
+async def test_an_open_that_is_interrupted_leaves_nothing(backed: World, store: CountedStore) -> None:
+    await store.foreign({"cold": pattern(3 * BLOCK)})
+    store.gate = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(backed.open, "cold")
+        await wait_all_tasks_blocked()
+        assert "1 on 1" in repr(backed.fs.ranges._files)
+        nursery.cancel_scope.cancel()
+    assert "0 on 0" in repr(backed.fs.ranges._files)
+    store.gate.set()
+    await wait_all_tasks_blocked()
+    assert not backed.contents.opened()
+
+
 async def test_who_opens_it_while_it_is_fetched_decides(backed: World, store: CountedStore) -> None:
     """It is cut, or opened by requests, before its bytes are here: what the rows say by then counts."""
     await store.foreign({"cold": pattern(3 * BLOCK)})
