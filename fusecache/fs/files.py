@@ -237,8 +237,10 @@ class Files:
         return self._handles.get(number).file
 
     def content(self, number: HandleNo) -> Content:
-        """The bytes behind a handle, as long as it is open."""
-        return self._handles.get(number).file.content
+        """The bytes behind a handle, as long as it is open; of the size that they have now."""
+        file = self._handles.get(number).file
+        self._look(file, closely=False)
+        return file.content
 
     # --- bytes ---
 

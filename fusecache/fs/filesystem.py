@@ -316,7 +316,7 @@ class FileSystem:
 
     async def write(self, number: HandleNo, offset: int, data: bytes | memoryview) -> int:
         if not self._space.admits(len(data)):
-            await self._space.room(len(data), self._files.content(number).ino)
+            await self._space.room(len(data), self._files.opened(number).ino)
         return await self._files.write(number, offset, data)
 
     def flush(self, number: HandleNo) -> None:
@@ -334,7 +334,7 @@ class FileSystem:
 
     def release(self, number: HandleNo) -> InodeNo:
         """Forget a handle, and return whose it was."""
-        ino = self._files.content(number).ino
+        ino = self._files.opened(number).ino
         reaped = self._files.release(number)
         if reaped is not None and reaped.ino in self._nameless:
             self._nameless.keep(reaped)

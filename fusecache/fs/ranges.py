@@ -56,9 +56,9 @@ class Ranges:
         """
         if mode not in _MODES:
             raise Unsupported(f"fallocate with mode {mode:#x}")
-        size = self._files.content(number).size
         if not mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):
-            await self._space.room(extent.length, self._files.content(number).ino)
+            await self._space.room(extent.length, self._files.opened(number).ino)
+        size = self._files.content(number).size
         if extent.end > size and not mode & FALLOC_FL_KEEP_SIZE:
             await self._files.write(number, extent.end - 1, b"\0", hole=True)  # however far: zeros all the way
         if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE):

@@ -12,12 +12,13 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fusecache.cache.blocks import hash_block
+from fusecache.cache.holes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE
 from fusecache.cache.summing import AT_ONCE_BYTES
 from fusecache.cache.sums import sum_of
 from fusecache.fs import absent
 from fusecache.fs.backed import can_be_backed
 from fusecache.namespace.records import TaskKind
-from fusecache.types import InodeNo
+from fusecache.types import Extent, InodeNo
 from tests.fs.draining import RecordedStore, a_drained_world
 from tests.fs.handing import Handed, handed
 from tests.fs.harness import BLOCK, CountedStore, World, pattern
@@ -279,3 +280,31 @@ async def test_who_must_ask_after_all(backed: World) -> None:
     assert backed.fs.backing(number) is None
     assert can_be_backed(backed.fs.ranges._files.content(number), os.O_RDONLY)
     await backed.close(number)
+
+
+@pytest.mark.parametrize("mode", [0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE])
+async def test_space_is_taken_around_what_the_kernel_wrote(backed: World, mode: int) -> None:
+    """It has made the file longer since anybody looked."""
+    file = await handed(backed, "f", os.O_RDWR | os.O_CREAT)
+    os.pwrite(file.fd, b"x" * 100, 0)
+    await backed.fs.ranges.allocate(file.number, Extent(40, 20), mode)
+    await file.close()
+    zeros = b"\0" * 20 if mode == FALLOC_FL_ZERO_RANGE else b"x" * 20
+    assert await backed.read_file("f") == b"x" * 40 + zeros + b"x" * 40
+
+
+async def test_what_the_kernel_wrote_is_data(backed: World) -> None:
+    file = await handed(backed, "f", os.O_RDWR | os.O_CREAT)
+    os.pwrite(file.fd, b"x" * 100, 0)
+    assert backed.fs.ranges.seek(file.number, 50, os.SEEK_DATA) == 50
+    await file.close()
+
+
+async def test_what_the_kernel_wrote_is_copied(backed: World) -> None:
+    file = await handed(backed, "f", os.O_RDWR | os.O_CREAT)
+    target = await handed(backed, "g", os.O_RDWR | os.O_CREAT)
+    os.pwrite(file.fd, b"x" * 100, 0)
+    assert await backed.fs.copying.copy(file.number, 0, target.number, 0, 1000) == 100
+    await file.close()
+    await target.close()
+    assert await backed.read_file("g") == b"x" * 100
