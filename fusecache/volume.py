@@ -338,6 +338,7 @@ async def open_volume(config: Config, *, stale: TellStale, left: Left | None = N
         if left is not None:
             go_on(left, namespace.tables, parts.files, parts.nameless)
             parts.filesystem.streams.go_on(left.directories)
+            parts.filesystem.tmpfiles.go_on(left)
         yield Volume(config, backend, parts)
 
 

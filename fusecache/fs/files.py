@@ -91,6 +91,8 @@ class Files:
             file = reopened(self._contents, inode, dirtied=dirtied, is_backed=left.is_backed)
             self._grew(file, file.content.size - inode.size)
         self._handles.put(left.number, file, left.flags)
+        self._begin_unseen(file)  # an fsync may have committed what was written, and been killed
+        self._look(file)
 
     async def complete(self, number: HandleNo, flags: int) -> None:
         """Have the kernel get a small file, too, that was just opened. A cancellation closes the handle."""

@@ -80,7 +80,7 @@ class FileSystem:
         self.xattrs = xattrs
         self._space = space
         self.ranges = Ranges(files, space)
-        self._tmpfiles = Tmpfiles(namespace, files, nameless, wall_ns=wall_ns)
+        self.tmpfiles = Tmpfiles(namespace, files, nameless, wall_ns=wall_ns)
         self.copying = Copying(namespace, contents, files, space)
         self._checks = Checks(self._t, names, read_only=read_only, max_key_bytes=max_key_bytes)
         self._wall_ns = wall_ns
@@ -111,7 +111,7 @@ class FileSystem:
     def forget(self, ino: InodeNo) -> None:
         """The kernel let go of an inode."""
         self._nameless.forget(ino)
-        self._tmpfiles.forget(ino)
+        self.tmpfiles.forget(ino)
 
     async def setattr(self, ino: InodeNo, changes: Changes) -> Entry:
         """Change attributes; a new size is a write. One transaction each."""
@@ -156,8 +156,8 @@ class FileSystem:
         await self._checks.new(place)
         if (await self.getattr(ino)).inode.is_dir:
             raise NotPermitted(f"inode {ino} is a directory")
-        if ino in self._tmpfiles:
-            inode = self._tmpfiles.name(ino, place)
+        if ino in self.tmpfiles:
+            inode = self.tmpfiles.name(ino, place)
         else:
             inode = self._ns.tree.link(ino, place, now_ns=self._wall_ns())
         self._changed()
@@ -280,7 +280,7 @@ class FileSystem:
         self._checks.writable()
         await self._space.pace()
         heir = self._inherited(Place(parent, b""), owner)
-        number, inode = self._tmpfiles.make(heir, flags, may_back=self._backing.is_allowed(parent, flags))
+        number, inode = self.tmpfiles.make(heir, flags, may_back=self._backing.is_allowed(parent, flags))
         return number, self._entry(inode)
 
     async def open(self, ino: InodeNo, flags: int, *, drops_set_id: bool = False) -> HandleNo:

@@ -297,6 +297,7 @@ async def a_drained_world(
     Recovery(ns, contents, boot_id=boot_id, delay_ns=int(delay_s * 1e9), wall_ns=wall_ns).run(left)
     go_on(left, ns.tables, files, nameless)
     fs.streams.go_on(left.directories)
+    fs.tmpfiles.go_on(left)
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(fetcher.run)

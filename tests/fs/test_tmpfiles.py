@@ -54,6 +54,17 @@ async def test_one_that_gets_no_name_leaves_nothing(drained: Drained, store: Rec
     assert not drained.contents.exists(ino)
 
 
+async def test_it_is_named_once(world: World) -> None:
+    """As any link: who is asked again by the kernel finds it done."""
+    ino, number = await tmpfile(world)
+    requests = world.ns.tables.requests
+    requests.begins(7)
+    await link(world, ino, "f")
+    requests.begins(0)
+    assert requests.is_done(7)
+    await world.close(number)
+
+
 @pytest.mark.parametrize("is_synced", [False, True])
 async def test_a_link_makes_it_a_file(drained: Drained, store: RecordedStore, is_synced: bool) -> None:
     """Whatever was written before or after, and whether the rows had it."""

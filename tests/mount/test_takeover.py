@@ -20,6 +20,7 @@ from fusecache.control.client import wait_gone
 from tests.mount.calls import pattern
 from tests.mount.cli import TIMEOUT_S, fusecache, kill, mounted
 from tests.mount.harness import Mount, Mounts, Store, soon, tree
+from tests.mount.test_direct import give_name
 from tests.mount.test_passthrough import is_same
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
@@ -82,6 +83,42 @@ def test_what_is_open_stays_open(mount: Mount, directory_store: Store, end: Call
     assert directory_store.objects()["f"] == b"onetwothree"
     mount.umount()
     assert wait_gone(mount.supervisor, TIMEOUT_S)
+
+
+@ENDS
+def test_a_large_object_is_changed_on(mount: Mount, directory_store: Store, end: Callable[[Mount], None]) -> None:
+    """The kernel itself writes to it: what of it is as in the store nobody knows any more."""
+    expected = bytearray(pattern(40 * MIB, 1))
+    directory_store.put("theirs", bytes(expected))
+    path = mount.path / "theirs"
+    assert path.read_bytes() == expected
+    with path.open("r+b", buffering=0) as file:
+        for number, turn in enumerate((b"before", b"since", b"at last")):
+            for offset in (number * MIB + 5, (number + 30) * MIB):
+                os.pwrite(file.fileno(), turn, offset)
+                expected[offset : offset + len(turn)] = turn
+            if number == 1:
+                os.fsync(file.fileno())
+            if number < 2:
+                end(mount)
+                mount.followed()
+        assert os.pread(file.fileno(), len(expected), 0) == expected
+    is_same(mount, directory_store)
+    assert directory_store.objects()["theirs"] == path.read_bytes() == expected
+
+
+@ENDS
+def test_a_file_without_a_name_gets_one(mount: Mount, directory_store: Store, end: Callable[[Mount], None]) -> None:
+    file = os.open(mount.path, os.O_TMPFILE | os.O_RDWR)
+    try:
+        os.write(file, b"before")
+        end(mount)
+        give_name(file, mount.path / "named")
+        os.write(file, b" and since")
+    finally:
+        os.close(file)
+    is_same(mount, directory_store)
+    assert directory_store.objects() == {"named": b"before and since"}
 
 
 @ENDS
