@@ -37,6 +37,8 @@ def hand_over(file: OpenFile) -> int | None:
         return None
     fd = file.content.fd()
     if file.stamp is None:
+        if file.dirtied:  # who comes after a kill sees by that time whether the kernel has written since
+            os.utime(fd, ns=(file.mtime_ns, file.mtime_ns))
         file.stamp = _stamp(os.fstat(fd))
         file.content.retain()  # for the kernel, which needs every byte of it
     return fd

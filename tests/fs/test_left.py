@@ -303,3 +303,25 @@ async def test_a_file_without_a_name_that_is_asked_for_again_is_there_once(
         world.fs.release(file.number)
     for fd in logbook.descriptors:
         os.close(fd)
+
+
+@pytest.mark.parametrize("is_followed", [False, True])
+@pytest.mark.parametrize("is_new", [False, True])
+async def test_who_has_not_written_has_changed_no_time(
+    is_new: bool, is_followed: bool, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Though the kernel might have, unseen: the content's file is as old as its bytes, not as their arrival here."""
+    store = RecordedStore()
+    if not is_new:
+        await store.foreign({"f": pattern(BLOCK)})
+    async with a_drained_world(tmp_path, store) as world:
+        world.fs.back_files()
+        if not is_new:
+            await world.read_file("f")
+        file = await handed(world, "f", WRITING)
+        before = await world.stat("f")
+        die(world)
+    mine = left(file.number, before.ino, WRITING, is_backed=True) if is_followed else Left()
+    async with a_drained_world(tmp_path, store, left=mine) as world:
+        assert (await world.stat("f")).mtime_ns == before.mtime_ns
+    os.close(file.fd)
