@@ -135,6 +135,8 @@ class Files:
         file.content.close()
         self._grew(file, -file.grown)  # not committed: the disk was full
         if not file.unlinked:
+            if file.content.map_unsaved:
+                self._save_map(file.content)  # what was fetched since the last commit
             return None
         inode = self._inodes.get(file.ino)
         self._contents.drop(file.ino)

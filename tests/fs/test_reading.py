@@ -179,3 +179,17 @@ async def _cached(world: World, path: str) -> int:
         return content.cached_bytes
     finally:
         content.close()
+
+
+async def test_what_was_fetched_after_a_flush_is_known_after_the_close(world: World, store: CountedStore) -> None:
+    """Of a changed file, too: its next open finds all of it here, and so may be the kernel's."""
+    await store.foreign({"f": pattern(8 * BLOCK)})
+    number = await world.open("f", os.O_RDWR)
+    await world.fs.write(number, 0, b"x")
+    world.fs.flush(number)
+    assert await world.read(number) == b"x" + pattern(8 * BLOCK)[1:]
+    await world.close(number)
+    number = await world.open("f")
+    (content,) = world.contents.opened()
+    assert content.whole
+    await world.close(number)
