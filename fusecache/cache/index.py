@@ -91,12 +91,14 @@ class ContentIndex:
         return IndexRow(label, size, block_size, bitmap, hashes, boot_id)
 
     def after(self, ino: InodeNo, *, count: int) -> list[InodeNo]:
-        """Return the numbers of the first `count` rows above `ino`, of those that were flushed."""
+        """Return the numbers of the first `count` rows above `ino`, written yet or not; some may be forgotten."""
         try:
-            return [row[0] for row in self._db.execute(_AFTER, (ino, count))]
+            written = [row[0] for row in self._db.execute(_AFTER, (ino, count))]
         except sqlite3.DatabaseError as exc:
             self._begin_anew(exc)
-            return []
+            written = []
+        unwritten = [each for each, row in self._pending.items() if row is not None and each > ino]
+        return sorted({*written, *unwritten})[:count] if unwritten else written
 
     def put(self, ino: InodeNo, row: IndexRow) -> None:
         """Replace the row at the next `flush`."""

@@ -92,3 +92,14 @@ def test_dirty_ones_are_nowhere(contents: Contents) -> None:
 def test_a_damaged_index_offers_nothing(contents: Contents) -> None:
     contents._index._db.execute("DROP TABLE content")
     assert contents.unused(10) == []
+
+
+def test_what_a_full_disk_kept_from_being_written_is_among_them(contents: Contents) -> None:
+    """To give it up is what makes room."""
+    late = [InodeNo(n) for n in (9, 12, 20)]
+    for ino in late:
+        use(contents, ino)
+    for _ in range(2):
+        found = around(contents)
+    assert found == sorted({*NUMBERS, *late})
+    assert contents.release(late[0], BASE.label) > 0
