@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 
+from fusecache.cache.base import REUSED_BYTES
 from fusecache.cache.blocks import hash_block
 from fusecache.cache.content import Content
 from fusecache.cache.contents import Contents
 from fusecache.cache.sharing import Sharing
 from fusecache.cache.summing import AT_ONCE_BYTES, begin, packed_sums
+from fusecache.cache.sums import is_complete
 from fusecache.fs.absent import Absent
 from fusecache.fs.handles import OpenFile, is_for_writing
 
@@ -17,7 +19,17 @@ def can_be_backed(content: Content, flags: int) -> bool:
     """Whether the content's file has all that such an open needs."""
     if flags & os.O_TRUNC:
         return True
-    return content.whole and (content.on_disk or is_for_writing(flags))
+    if is_for_writing(flags):
+        return content.whole and _is_recognised(content)
+    return content.whole and content.on_disk
+
+
+def _is_recognised(content: Content) -> bool:
+    """Whether it will be found out what of a large version is as it was: else all of it would be sent again."""
+    if content.base is None or content.base.size < REUSED_BYTES or not content.clean:
+        return True
+    sums = packed_sums(content)
+    return sums is not None and is_complete(sums)
 
 
 async def complete(file: OpenFile, flags: int, absent: Absent) -> None:

@@ -260,6 +260,7 @@ async def a_drained_world(
     room: Room | None = None,
     pacer: Pacer | None = None,
     left: Left = NOTHING,
+    block_size: int = BLOCK,
 ) -> AsyncIterator[Drained]:
     """Mount `store` and drain it, by way of `through` if given. Leaving is a crash: nothing is finished.
 
@@ -269,7 +270,7 @@ async def a_drained_world(
     ns = _namespace(root, store.url, settings, boot_id, delay_s=delay_s, now_ns=wall_ns(), reserve_bytes=reserve_bytes)
     durability = PromptDurability(ns.database)
     readers = {ns.store: store}
-    contents = PromptContents(root, ContentIndex(root / "index.db"), block_size=BLOCK, boot_id=boot_id)
+    contents = PromptContents(root, ContentIndex(root / "index.db"), block_size=block_size, boot_id=boot_id)
     fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(16))
     listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
     stale: list[Stale] = []

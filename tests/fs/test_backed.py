@@ -308,3 +308,17 @@ async def test_what_the_kernel_wrote_is_copied(backed: World) -> None:
     await file.close()
     await target.close()
     assert await backed.read_file("g") == b"x" * 100
+
+
+async def test_a_large_object_of_which_no_sums_are_known_is_changed_by_requests(
+    backed: World, store: CountedStore
+) -> None:
+    """Nobody would find out afterwards what of it is as it was, and all of it would be sent."""
+    await store.foreign({"f": pattern(5 << 20)})  # in blocks that are none of those that are summed
+    await backed.read_file("f")
+    number = await backed.open("f", os.O_RDWR)
+    assert backed.fs.backing(number) is None
+    await backed.close(number)
+    number = await backed.open("f", os.O_RDWR | os.O_TRUNC)
+    assert backed.fs.backing(number) is not None
+    await backed.close(number)

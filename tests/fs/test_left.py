@@ -19,7 +19,7 @@ from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.fs.transport.direct.logbook import Logbook
 from fusecache.namespace.tree import Tree
 from fusecache.types import ROOT_INO, HandleNo, InodeNo
-from tests.fs.draining import Drained, RecordedStore, a_drained_world
+from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
 from tests.fs.handing import handed
 from tests.fs.harness import BLOCK, FILE, pattern
 from tests.fs.kernel import AGREED, a_kernel
@@ -164,7 +164,7 @@ async def test_an_object_that_the_kernel_changes(
     """Of what it was made from nothing is known any more: whatever was written before, meanwhile and since is sent."""
     store, expected = RecordedStore(), bytearray(BIG[:size])
     await store.foreign({"f": bytes(expected)})
-    async with a_drained_world(tmp_path, store) as world:
+    async with a_drained_world(tmp_path, store, block_size=MIB) as world:
         world.fs.back_files()
         assert await world.read_file("f") == expected
         file = await handed(world, "f", os.O_RDWR)
@@ -180,7 +180,8 @@ async def test_an_object_that_the_kernel_changes(
         die(world)
     write(size // 2, b"meanwhile")
     write(size + 3, b"longer") if size == len(BIG) else None
-    async with a_drained_world(tmp_path, store, left=left(file.number, ino, os.O_RDWR, is_backed=True)) as world:
+    opened = left(file.number, ino, os.O_RDWR, is_backed=True)
+    async with a_drained_world(tmp_path, store, left=opened, block_size=MIB) as world:
         world.fs.back_files()
         assert (await world.stat("f")).size == len(expected)
         await trio.sleep(60)
