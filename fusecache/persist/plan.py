@@ -377,9 +377,9 @@ class Planner:
         plan.jobs.append(job)
 
     def _may_step_aside(self, task: Task, is_idle: bool) -> bool:
-        if self._settling.may_delay(task):
+        if not self._circles.may_step_aside(task) or self._settling.may_delay(task):
             return False
-        return self._circles.may_step_aside(task) and (is_idle or self._circles.is_in_one(task, self.held()))
+        return is_idle or self._circles.is_in_one(task, self.held())
 
     def _aside(self, task: Task) -> Job | None:
         aside = self._circles.aside(task)

@@ -97,3 +97,25 @@ async def test_a_delete_does_not_wait_for_what_is_at_home_above_it(autojump_cloc
         await world.unlink("u/d/z")
         await world.settle()
         assert store.objects() == {"u/x": b"1", "u/d/y": b"2"}
+
+
+async def test_a_delete_that_waits_for_a_reader_steps_nowhere_while_another_waits_for_its_table(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Both are seen when nothing goes on: the persister died of it."""
+    store = RecordedStore()
+    table = {"t/_SUCCESS": b"", **{f"t/{n}": b"1" for n in range(9)}}
+    await store.foreign({**table, "old": bytes(1 << 20)})
+    async with a_drained_world(tmp_path, store) as world:
+        await world.ls("t")
+        store.gate = trio.Event()
+        number = await world.open("old")
+        await world.unlink("old")
+        for n in range(9):
+            await trio.sleep(0.7)
+            await world.unlink(f"t/{n}")
+        await trio.sleep(5)
+        store.gate.set()
+        await world.close(number)
+        await world.settle()
+        assert store.objects() == {"t/_SUCCESS": b""}
