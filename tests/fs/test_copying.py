@@ -9,9 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from fusecache.cache.sums import SUM_BYTES
 from fusecache.errors import InvalidArgument
 from fusecache.types import HandleNo
-from tests.fs import draining
 from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
 from tests.fs.handing import Handed
 from tests.fs.harness import BLOCK, CountedStore, World, pattern
@@ -46,8 +46,7 @@ async def test_a_copy_over_itself_is_refused(world: World) -> None:
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> RecordedStore:
-    monkeypatch.setattr(draining, "BLOCK", MIB)  # as long as the sums, so that those of fetched blocks are known
+def store() -> RecordedStore:
     return RecordedStore()
 
 
@@ -75,7 +74,7 @@ async def sent(world: Drained, store: RecordedStore) -> list[str]:
 async def test_a_copy_of_an_object_sends_nothing(
     autojump_clock: MockClock, tmp_path: Path, store: RecordedStore, have_it_all: HaveItAll, is_backed: bool
 ) -> None:
-    async with a_drained_world(tmp_path, store, delay_s=5.0) as world:
+    async with a_drained_world(tmp_path, store, delay_s=5.0, block_size=SUM_BYTES) as world:
         if is_backed:
             world.fs.back_files()
         await have_it_all(world, store)
@@ -90,7 +89,7 @@ async def test_a_copy_of_an_object_sends_nothing(
 async def test_what_is_written_to_a_copy_is_sent(
     autojump_clock: MockClock, tmp_path: Path, store: RecordedStore, is_backed: bool
 ) -> None:
-    async with a_drained_world(tmp_path, store, delay_s=5.0) as world:
+    async with a_drained_world(tmp_path, store, delay_s=5.0, block_size=SUM_BYTES) as world:
         if is_backed:
             world.fs.back_files()
         await read_all(world, store)
@@ -112,7 +111,7 @@ async def test_what_is_written_to_a_copy_is_sent(
 async def test_what_becomes_of_the_original_meanwhile(
     autojump_clock: MockClock, tmp_path: Path, store: RecordedStore, change: str
 ) -> None:
-    async with a_drained_world(tmp_path, store, delay_s=5.0) as world:
+    async with a_drained_world(tmp_path, store, delay_s=5.0, block_size=SUM_BYTES) as world:
         await read_all(world, store)
         await world.close(await copied(world))
         expected = {"big": BIG, "copy": BIG}
@@ -141,19 +140,19 @@ async def test_what_becomes_of_the_original_meanwhile(
 async def test_the_next_daemon_goes_on(
     autojump_clock: MockClock, tmp_path: Path, store: RecordedStore, boot_id: str
 ) -> None:
-    async with a_drained_world(tmp_path, store, delay_s=5.0) as world:
+    async with a_drained_world(tmp_path, store, delay_s=5.0, block_size=SUM_BYTES) as world:
         await read_all(world, store)
         number = await copied(world)
         await world.fs.fsync(number)
         await world.close(number)
-    async with a_drained_world(tmp_path, store, boot_id=boot_id) as world:
+    async with a_drained_world(tmp_path, store, boot_id=boot_id, block_size=SUM_BYTES) as world:
         parts = await sent(world, store)
         assert (parts == COPIED) == (boot_id == "boot")
         assert store.objects() == {"big": BIG, "copy": BIG}
 
 
 async def test_who_writes_while_it_is_copied(autojump_clock: MockClock, tmp_path: Path, store: RecordedStore) -> None:
-    async with a_drained_world(tmp_path, store, delay_s=5.0) as world:
+    async with a_drained_world(tmp_path, store, delay_s=5.0, block_size=SUM_BYTES) as world:
         await read_all(world, store)
         source, target = await world.open("big"), await world.create("copy", os.O_RDWR)
 
@@ -175,7 +174,7 @@ async def test_pieces_of_an_object_at_other_places(
     autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
 ) -> None:
     """A piece is left out, one goes elsewhere: bytes are what they are."""
-    async with a_drained_world(tmp_path, store, delay_s=5.0) as world:
+    async with a_drained_world(tmp_path, store, delay_s=5.0, block_size=SUM_BYTES) as world:
         await read_all(world, store)
         source, target = await world.open("big"), await world.create("copy", os.O_RDWR)
         expected = bytearray(len(BIG))

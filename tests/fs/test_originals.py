@@ -12,17 +12,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.fs import draining
-from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
+from fusecache.cache.sums import SUM_BYTES
+from tests.fs.draining import MIB, Drained, PromptOriginals, RecordedStore, a_drained_world
 from tests.fs.handing import handed
 from tests.fs.test_reuse import BIG, CHANGED, COPIED, MIDDLE, HaveItAll, read_all, write_all
 
 DELAY_S = 5.0
-
-
-@pytest.fixture(autouse=True)
-def _blocks_as_long_as_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draining, "BLOCK", MIB)
 
 
 @pytest.fixture
@@ -32,7 +27,7 @@ def store() -> RecordedStore:
 
 @asynccontextmanager
 async def backed(root: Path, store: RecordedStore) -> AsyncIterator[Drained]:
-    async with a_drained_world(root, store, delay_s=DELAY_S) as world:
+    async with a_drained_world(root, store, delay_s=DELAY_S, block_size=SUM_BYTES) as world:
         world.fs.back_files()
         yield world
 
@@ -115,7 +110,7 @@ async def test_nothing_is_known_as_long_as_somebody_may_write(
 async def test_what_is_written_again_while_it_is_compared(
     autojump_clock: MockClock, tmp_path: Path, store: RecordedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = draining.PromptOriginals._read
+    read = PromptOriginals._read
     async with backed(tmp_path, store) as world:
         await read_all(world, store)
         await change(world, MIDDLE, b"chan")

@@ -10,9 +10,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from fusecache.cache.sums import SUM_BYTES
 from fusecache.persist.settings import Settings
 from fusecache.types import InodeNo
-from tests.fs import draining
 from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
 from tests.fs.harness import pattern
 
@@ -101,13 +101,10 @@ async def test_a_large_file_that_was_not_written_in_order(tmp_path: Path, autoju
         await refused(world, store)
 
 
-async def test_blocks_that_came_from_the_store_are_known_too(
-    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(draining, "BLOCK", MIB)
+async def test_blocks_that_came_from_the_store_are_known_too(tmp_path: Path, autojump_clock: MockClock) -> None:
     store = RecordedStore()
     await store.foreign({"a": pattern(3 * MIB + 9)})
-    async with a_drained_world(tmp_path, store, delay_s=100.0) as world:
+    async with a_drained_world(tmp_path, store, delay_s=100.0, block_size=SUM_BYTES) as world:
         await world.read_file("a")
         await world.write_at("a", 5, b"changed")
         flip(tmp_path, (await world.stat("a")).ino, 3 * MIB + 1)
