@@ -73,7 +73,7 @@ class Content:
         """How many have it open; those who fetch, send or sync it are among them."""
         self._removed = False
         self.reading: tuple[StoreNo, ObjectKey] | None = None
-        self._watch()
+        self.watch()
 
     def __repr__(self) -> str:
         state = "clean" if self._clean else "dirty"
@@ -168,7 +168,7 @@ class Content:
             self.base = replace(self.base, size=size)
             self.presence.resize(block_count(size, self.block_size))
             self.map_unsaved = True
-            self._watch()
+            self.watch()
 
     @property
     def on_disk(self) -> bool:
@@ -242,32 +242,20 @@ class Content:
             self._clean = self.row_unsaved = True
         self.base = base
         self.map_unsaved = False
-        self._watch()
+        self.watch()
 
     def rebase(self, base: Base) -> None:
         """Missing blocks come from `base` now (their object was moved); clean or dirty as before."""
         assert self.base is not None
         self.base = replace(base, size=min(base.size, self.base.size))
         self.row_unsaved = self._clean
-        self._watch()
+        self.watch()
 
-    def lose(self, blocks: range) -> int:
-        """Take blocks of a clean content off the disk, so that they are absent; return the bytes that frees.
-
-        Raises ContentLost: the disk makes no holes. They are as they were.
-        """
-        assert self._clean, f"{self!r}: no store has these bytes"
-        assert self.presence is not None
+    def unvouched(self) -> None:
+        """Blocks of it go: after a crash, the index must not say that they are here."""
         if self._indexed:
-            self._forget_row(self.ino)  # a crash must not have it vouch for holes
-        self._indexed, self.row_unsaved = False, True
-        self.fd()
-        end = min(blocks.stop * self.block_size, self.size)
-        freed = self.file.punch(blocks.start * self.block_size, end)
-        self.presence.discard(blocks)
-        self.sums.forget()
-        self._watch()
-        return freed
+            self._forget_row(self.ino)
+        self._indexed, self.row_unsaved = False, self._clean
 
     def row_saved(self) -> None:
         """The index has taken `index_row`."""
@@ -279,6 +267,11 @@ class Content:
         if not self._clean or self._removed or self.base is None or self.presence is None:
             return None
         return row_of(self.base.label, self.size, self.block_size, self.presence, boot_id)
+
+    def watch(self) -> None:
+        """Keep the count of those who still read from an object."""
+        wanted = None if self.base is None or self.whole or not self.users else (self.base.store, self.base.key)
+        self.reading = self._ledger.reads(wanted, instead_of=self.reading)
 
     # --- life ---
 
@@ -302,7 +295,7 @@ class Content:
         if not self.users:
             self._on_last_close(self)
             self.file.close()
-            self._watch()
+            self.watch()
 
     def drop(self) -> None:
         """Nobody wants it any more: the index need not know it."""
@@ -340,9 +333,8 @@ class Content:
         """The bytes are about to differ from the label: nothing may vouch for them after a crash."""
         if not self._clean:
             return
-        if self._indexed:
-            self._forget_row(self.ino)
-        self._clean = self._indexed = self.row_unsaved = False
+        self._clean = False
+        self.unvouched()
         self.map_unsaved = True
         if self.presence is not None:
             self.presence.track()
@@ -362,7 +354,7 @@ class Content:
                 raise NoSpace(f"the cache disk is full: no room for block {torn} of content {self.ino:x}")
         if self.presence.written(range(offset // self.block_size, block_count(end, self.block_size))):
             self.map_unsaved = True
-            self._watch()
+            self.watch()
         return end - offset
 
     def _arrived(self, block_no: int, value: int) -> None:
@@ -370,7 +362,7 @@ class Content:
         self.presence.add(block_no, value)
         self.row_unsaved |= self._clean
         self.map_unsaved |= not self._clean  # else a later write there would look committed, and be lost in a crash
-        self._watch()
+        self.watch()
 
     def _torn_by(self, block_no: int, extent: Extent) -> bool:
         start = block_no * self.block_size
@@ -391,8 +383,3 @@ class Content:
         self.row_unsaved = self._clean
         log.warning("%r: block %d is damaged and will be fetched again", self, block_no)
         return False
-
-    def _watch(self) -> None:
-        """Keep the count of those who still read from an object."""
-        wanted = None if self.base is None or self.whole or not self.users else (self.base.store, self.base.key)
-        self.reading = self._ledger.reads(wanted, instead_of=self.reading)

@@ -9,47 +9,33 @@ import logging
 import os
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
 import trio
 
 from fusecache.cache.blocks import BLOCK_BYTES, block_count
 from fusecache.cache.content import Base, Content
 from fusecache.cache.descriptors import Descriptors
-from fusecache.cache.folders import Folders, sync_directory
+from fusecache.cache.folders import Folders
 from fusecache.cache.hand import Hand
 from fusecache.cache.index import ContentIndex, IndexRow
-from fusecache.cache.layout import disk_usage, make_directories
+from fusecache.cache.layout import disk_usage
 from fusecache.cache.ledger import Ledger
 from fusecache.cache.originals import Originals
+from fusecache.cache.places import Places, delete
 from fusecache.cache.presence import Presence
+from fusecache.cache.remains import Remains
 from fusecache.cache.sharing import Sharing
-from fusecache.cache.sparse import STAT_BLOCK, ContentLost, SparseFile, kept_path
+from fusecache.cache.sparse import ContentLost, SparseFile
 from fusecache.cache.summing import read_sums, unsummed
-from fusecache.cache.sums import differs, fits, is_complete
+from fusecache.cache.synced import Synced, present_bytes
 from fusecache.types import InodeNo, LowerId, ObjectKey, StoreNo
 
 __all__ = ["Base", "Content", "ContentLost", "Contents"]
 
 log = logging.getLogger(__name__)
 
-_SMALL_BYTES = 16 << 10
-"""What is cheaper to write twice than to wait for: up to here, bytes are synced with their rows."""
 _MAX_SYNCS = 8
 """What one disk does in parallel; more only queue there."""
-
-
-class Synced(NamedTuple):
-    """What of a content was safe from a power loss when its sync began."""
-
-    changes: int
-    size: int
-    blocks: bytes | None
-    """Of a partly local one: these blocks."""
-    base_size: int | None
-    """None: every byte is here."""
-    carried: bytes | None = None
-    """All of them: they are safe once the caller has made them so."""
 
 
 class Contents:
@@ -68,7 +54,6 @@ class Contents:
         max_descriptors: int | None = None,
     ) -> None:
         """`boot_id` tells this boot of the machine from others (/proc/sys/kernel/random/boot_id)."""
-        self._root = str(root / "contents")
         self._index = index
         self._block_size = block_size
         self._boot_id = boot_id
@@ -80,13 +65,13 @@ class Contents:
         self._syncs = trio.CapacityLimiter(_MAX_SYNCS)
         self._turns = trio.Semaphore(_MAX_SYNCS)
         self.originals = Originals(self.sharing, self._syncs)
-        self._aside = root / "aside"
-        make_directories(self._root)
+        self.places = Places(str(root / "contents"))
         used_bytes = index.used_bytes()
-        self._ledger = Ledger(used_bytes=disk_usage(self._root) if used_bytes is None else used_bytes)
+        self._ledger = Ledger(used_bytes=disk_usage(self.places.root) if used_bytes is None else used_bytes)
+        self.remains = Remains(self.places, root / "aside", self._ledger)
 
     def __repr__(self) -> str:
-        return f"<Contents {self._root}: {len(self._open)} open, {self._ledger!r}>"
+        return f"<Contents {self.places.root}: {len(self._open)} open, {self._ledger!r}>"
 
     def open(
         self,
@@ -136,7 +121,7 @@ class Contents:
         Raises:
             ContentLost: the disk refused.
         """
-        path = self._path(content.ino)
+        path = self.places.path(content.ino)
         if not content.on_disk or self._folders.is_synced(path):
             return
         try:
@@ -159,26 +144,6 @@ class Contents:
                         await trio.to_thread.run_sync(content.sync, limiter=self._syncs)
         return synced
 
-    def forget_kept(self, ino: InodeNo, token: int) -> None:
-        """What the file was before it was emptied is not needed any more. Absent is fine."""
-        self._delete(kept_path(self._path(ino), token))
-
-    def bring_back(self, ino: InodeNo, token: int) -> None:
-        """Make the file what it was before it was emptied, if it was; nobody has it open."""
-        kept = Path(kept_path(self._path(ino), token))
-        if kept.exists():
-            kept.rename(self._path(ino))
-            sync_directory(str(kept.parent))
-
-    def rewrite(self, ino: InodeNo, data: bytes) -> None:
-        """Make `data` all of the file, not synced; nobody has it open."""
-        with open(os.open(self._path(ino), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
-
-    def proves(self, ino: InodeNo, size: int, sums: bytes) -> bool:
-        """Read `size` bytes, and return whether they are all there, known, and as they were."""
-        return fits(sums, size) and is_complete(sums) and not differs(Path(self._path(ino)), size, sums)
-
     async def sum(self, content: Content) -> None:
         """Read the blocks that are here and were not written in order, so that they are known, too.
 
@@ -197,25 +162,6 @@ class Contents:
         if content.changes == changes:
             content.sums.put(found)
 
-    def cut(self, ino: InodeNo, size: int) -> None:
-        """Cut what is on the disk of a content that nobody has open."""
-        if (found := self.stat(ino)) is not None and found.st_size > size:
-            os.truncate(self._path(ino), size)
-
-    def put_aside(self, ino: InodeNo) -> bool:
-        """Move the file out of the store, to where people find it; False if there is none."""
-        if not self.exists(ino):
-            return False
-        aside = self.aside_path(ino)
-        aside.parent.mkdir(mode=0o700, exist_ok=True)
-        Path(self._path(ino)).rename(aside)
-        sync_directory(str(aside.parent))
-        return True
-
-    def aside_path(self, ino: InodeNo) -> Path:
-        """Where `put_aside` moves the file."""
-        return self._aside / f"{ino:x}"
-
     def drop(self, ino: InodeNo) -> None:
         """Nobody wants it any more. The file stays until `remove`: a power loss may bring its name back."""
         self._index.discard(ino)
@@ -229,7 +175,7 @@ class Contents:
         if (content := self._open.get(ino)) is not None:
             content.unlink()
             return
-        self._delete(self._path(ino))
+        delete(self.places.path(ino), self._ledger)
 
     def vouch(self, ino: InodeNo, size: int, label: LowerId) -> None:
         """All of a clean content is here, and somebody uses it, whatever the index was told before a crash."""
@@ -258,14 +204,7 @@ class Contents:
 
     def exists(self, ino: InodeNo) -> bool:
         """Whether there is a file; an empty new content has none."""
-        return self.stat(ino) is not None
-
-    def stat(self, ino: InodeNo) -> os.stat_result | None:
-        """Return the file's status, None if absent. After a crash it tells size and times of what was written last."""
-        try:
-            return os.stat(self._path(ino))
-        except FileNotFoundError:
-            return None
+        return self.places.stat(ino) is not None
 
     def stamp(self, content: Content, mtime_ns: int) -> None:
         """Have `stat` tell this time of the last write, until the next one. Raises ContentLost: the disk refused."""
@@ -306,14 +245,6 @@ class Contents:
         self.flush_index()
         self._index.close()
 
-    def _delete(self, path: str) -> None:
-        try:
-            blocks = os.stat(path).st_blocks
-            os.unlink(path)  # noqa: PTH108 - thousands a second, 4 µs less
-        except FileNotFoundError:
-            return
-        self._ledger.used_bytes -= blocks * STAT_BLOCK
-
     def _local(self, ino: InodeNo, size: int, *, fresh: bool) -> Content:
         return self._made(ino, size, None, None, may_create=fresh)
 
@@ -339,7 +270,7 @@ class Contents:
     def _trusted(self, ino: InodeNo, row: IndexRow, size: int, base: Base) -> bool:
         if row.label != base.label or row.size != size or row.block_size != self._block_size:
             return False
-        stat = self.stat(ino)
+        stat = self.places.stat(ino)
         return stat is not None and stat.st_size == size
 
     def _made(
@@ -357,7 +288,7 @@ class Contents:
         return Content(
             ino,
             SparseFile(
-                self._path(ino), self._ledger, self._folders, self._descriptors, may_create=may_create, void=void
+                self.places.path(ino), self._ledger, self._folders, self._descriptors, may_create=may_create, void=void
             ),
             presence,
             size=size,
@@ -380,21 +311,3 @@ class Contents:
         if row is not None:
             self._index.put(content.ino, row)
         content.row_saved()
-
-    def _path(self, ino: InodeNo) -> str:
-        return f"{self._root}/{ino & 0xFF:02x}/{ino:x}"
-
-
-def present_bytes(content: Content) -> Synced:
-    """Return what a sync that begins now makes safe."""
-    if content.whole or content.base is None:
-        return Synced(content.changes, content.size, None, None)
-    return Synced(content.changes, content.size, content.block_map(), content.base.size)
-
-
-def carried_bytes(content: Content) -> Synced | None:
-    """Return all of a small file, to be synced with its rows; None: `sync` it. Its own bytes are not synced by this."""
-    if content.size > _SMALL_BYTES or not content.whole:
-        return None
-    data = content.pread(0, content.size)
-    return present_bytes(content)._replace(carried=data) if len(data) == content.size else None

@@ -30,5 +30,22 @@ def shrink(content: Content, wanted: int) -> int:
     with suppress(ContentLost):
         while freed < wanted and (blocks := content.presence.first(max(1, _STEP_BYTES // content.block_size))):
             left = -(-(wanted - freed) // content.block_size)
-            freed += content.lose(blocks[: max(1, left)])
+            freed += lose(content, blocks[: max(1, left)])
+    return freed
+
+
+def lose(content: Content, blocks: range) -> int:
+    """Take blocks of a clean content off the disk, so that they are absent; return the bytes that frees.
+
+    Raises ContentLost: the disk makes no holes. They are as they were.
+    """
+    assert content.clean, f"{content!r}: no store has these bytes"
+    assert content.presence is not None
+    content.unvouched()
+    content.fd()
+    end = min(blocks.stop * content.block_size, content.size)
+    freed = content.file.punch(blocks.start * content.block_size, end)
+    content.presence.discard(blocks)
+    content.sums.forget()
+    content.watch()
     return freed

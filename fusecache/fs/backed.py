@@ -83,7 +83,7 @@ def look(file: OpenFile, contents: Contents, *, closely: bool) -> int:
     `closely`: its bytes may be others though its times are the same, as two writes within a tick of the clock leave
     them.
     """
-    found = contents.stat(file.ino) if file.stamp is not None else None
+    found = contents.places.stat(file.ino) if file.stamp is not None else None
     if found is None:  # the kernel does not have it yet
         return 0
     stamp = _stamp(found)

@@ -11,9 +11,10 @@ import trio
 from fusecache.cache.base import REUSED_BYTES
 from fusecache.cache.changes import changed_map, mark
 from fusecache.cache.content import Content
-from fusecache.cache.contents import Contents, Synced, carried_bytes
+from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.sums import is_complete
+from fusecache.cache.synced import Synced, carried_bytes
 from fusecache.fs.absent import Absent
 from fusecache.fs.backed import can_be_backed, complete, is_shared, look, sums_of, take_back
 from fusecache.fs.handles import Handles, OpenFile, is_for_writing

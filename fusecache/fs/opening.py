@@ -37,7 +37,7 @@ def reopened(contents: Contents, inode: Inode, *, dirtied: bool, is_backed: bool
     `dirtied`: its size and times are those of its content file, as nobody has committed them. `is_backed`: the kernel
     has that file, so all of it is here.
     """
-    found = contents.stat(inode.ino)
+    found = contents.places.stat(inode.ino)
     if is_backed and inode.base is not None and inode.blocks is None:
         contents.vouch(inode.ino, inode.size, inode.base)
     size = found.st_size if dirtied and found is not None else inode.size

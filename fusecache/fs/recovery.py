@@ -56,7 +56,7 @@ class Recovery:
         else:
             self._after_crash(left.being_written())
         for aside in self._salvage.asides():
-            self._contents.put_aside(aside.ino)
+            self._contents.remains.put_aside(aside.ino)
         for ino in set(self._t.inodes.orphans()) - left.open_files():
             self._contents.drop(ino)
             self._ns.tree.reap(ino)
@@ -70,7 +70,7 @@ class Recovery:
         """What was put aside and is still there, in the words of `stat`."""
         found = []
         for aside in self._salvage.asides()[:_MAX_ASIDES]:
-            file = self._contents.aside_path(aside.ino)
+            file = self._contents.remains.aside_path(aside.ino)
             if file.exists():
                 path = "/" + aside.path.decode("utf-8", "surrogateescape")
                 found.append({"path": path, "file": str(file), "size": file.stat().st_size, "at_ns": aside.at_ns})
@@ -81,10 +81,10 @@ class Recovery:
         for ino in self._t.seals.dirty():
             token = self._t.seals.get(ino).synced_token
             if token is not None and not self._contents.exists(ino):  # killed while it was being emptied
-                self._contents.bring_back(ino, token)
+                self._contents.remains.bring_back(ino, token)
         for task in self._t.tasks.parked_uploads():
             assert task.ino is not None
-            inode, found = self._t.inodes.get(task.ino), self._contents.stat(task.ino)
+            inode, found = self._t.inodes.get(task.ino), self._contents.places.stat(task.ino)
             if found is None or inode.symlink is not None or task.ino in still_written:
                 continue
             written = inode._replace(size=found.st_size)
@@ -105,7 +105,7 @@ class Recovery:
             if held is None:
                 lost.append(doubt)
                 continue
-            self._contents.cut(doubt.inode.ino, held.size)
+            self._contents.remains.cut(doubt.inode.ino, held.size)
             kept.append((doubt.inode, held))
         proved = {doubt.inode.ino for doubt, is_proved in zip(doubts, proofs, strict=True) if is_proved}
         self._salvage.kept(kept, proved=proved)
@@ -121,18 +121,18 @@ class Recovery:
         """Return what was synced, None if nothing ever was; the content file is that when this returns."""
         held = doubt.seal.held()
         if held is not None and (carried := self._t.seals.carried(doubt.inode.ino)) is not None:
-            self._contents.rewrite(doubt.inode.ino, carried)
+            self._contents.remains.rewrite(doubt.inode.ino, carried)
             return held._replace(carried=carried)  # until the file is synced, or in the store
         if held is None or doubt.seal.synced_token is None:
             return None
-        self._contents.bring_back(doubt.inode.ino, doubt.seal.synced_token)
+        self._contents.remains.bring_back(doubt.inode.ino, doubt.seal.synced_token)
         return self._shortened(doubt.inode, held)
 
     def _proves(self, doubt: Doubt) -> bool:
         """Whether the file's bytes are those that were written, all of them. For worker threads."""
         inode, seal = doubt.inode, doubt.seal
         sums = seal.sums_of(inode.generation)
-        return sums is not None and inode.base is None and self._contents.proves(inode.ino, inode.size, sums)
+        return sums is not None and inode.base is None and self._contents.remains.proves(inode.ino, inode.size, sums)
 
     def _shortened(self, inode: Inode, held: Held) -> Held | None:
         """A later truncation may have reached the disk, and the row that told of it not; None: the file is lost.
@@ -141,7 +141,7 @@ class Recovery:
         """
         if held.base_size is not None and not any(held.blocks or b""):
             return held
-        found = self._contents.stat(inode.ino)
+        found = self._contents.places.stat(inode.ino)
         if found is None:
             return None if held.size else held
         if found.st_size >= held.size:
@@ -152,5 +152,5 @@ class Recovery:
     def _put_aside(self, doubt: Doubt) -> None:
         for aside in self._salvage.put_aside(doubt, now_ns=self._wall_ns()):
             path = aside.path.decode("utf-8", "backslashreplace")
-            file = self._contents.aside_path(aside.ino)
+            file = self._contents.remains.aside_path(aside.ino)
             log.error("/%s: its bytes did not outlive a power loss; what is left is kept as %s", path, file)

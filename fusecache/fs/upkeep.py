@@ -74,7 +74,7 @@ class Upkeep:
             await self._durability.reached(self._ns.database.seq)
             for ino, token in doomed:
                 if token:
-                    self._contents.forget_kept(ino, token)
+                    self._contents.remains.forget_kept(ino, token)
                 else:
                     self._contents.remove(ino)
             with self._ns.database.transaction():

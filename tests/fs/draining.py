@@ -13,12 +13,13 @@ import trio
 
 from fusecache.backends.base import Backend, Source
 from fusecache.backends.pace import Pacer
-from fusecache.cache.contents import Content, Contents, Synced, present_bytes
+from fusecache.cache.contents import Content, Contents
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
 from fusecache.cache.originals import Original, Originals, unchanged_runs
 from fusecache.cache.summing import read_sums, unsummed
+from fusecache.cache.synced import Synced, present_bytes
 from fusecache.config.model import MARKERS, STAGING
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
@@ -206,7 +207,7 @@ class PromptContents(Contents):
     async def sync_name(self, content: Content) -> None:
         await trio.lowlevel.checkpoint()
         if content.on_disk:
-            self._folders.sync(self._path(content.ino))
+            self._folders.sync(self.places.path(content.ino))
 
 
 @dataclass

@@ -228,13 +228,13 @@ async def test_a_mapping_sees_that_its_file_is_emptied(backed: World) -> None:
     mapping = mmap.mmap(file.fd, BLOCK)
     await file.close()
     ino = (await backed.stat("f")).ino
-    before = backed.contents.stat(ino)
+    before = backed.contents.places.stat(ino)
     second = await handed(backed, "f", os.O_WRONLY | os.O_TRUNC)
     os.pwrite(second.fd, b"x" * BLOCK, 0)
     assert mapping[:] == b"x" * BLOCK
     mapping.close()
     await second.close()
-    after = backed.contents.stat(ino)
+    after = backed.contents.places.stat(ino)
     assert before is not None
     assert after is not None
     assert before.st_ino == after.st_ino

@@ -113,7 +113,7 @@ async def test_a_file_that_is_only_partly_here_says_so(world: Drained, store: Re
 async def test_a_file_whose_bytes_are_lost_is_told(world: Drained, tmp_path: Path) -> None:
     await world.write_file("f", pattern(BLOCK))
     await world.write_file("g", b"here")
-    world.contents.cut((await world.stat("f")).ino, 10)
+    world.contents.remains.cut((await world.stat("f")).ino, 10)
     done = await exported(world, tmp_path / "out")
     assert [each["path"] for each in done.failed] == ["f"]
     assert found(tmp_path / "out") == {"g": b"here"}

@@ -11,9 +11,9 @@ import trio
 from trio.testing import MockClock
 
 from fusecache.cache.content import Content
-from fusecache.cache.contents import Synced
 from fusecache.cache.descriptors import Descriptors
 from fusecache.cache.sparse import ContentLost
+from fusecache.cache.synced import Synced
 from fusecache.fs import upkeep
 from fusecache.types import InodeNo
 from tests.fs.draining import Drained, RecordedStore, a_drained_world

@@ -255,7 +255,7 @@ def test_a_clean_file_of_another_length_is_emptied(tmp_path: Path) -> None:
     content = contents.open(INO, size=40, base=base_of(body))
     assert content.missing(Extent(0, 40)) == [0, 1, 2]
     content.fd()
-    stat = contents.stat(INO)
+    stat = contents.places.stat(INO)
     assert stat is not None
     assert (stat.st_size, stat.st_blocks) == (40, 0)
 

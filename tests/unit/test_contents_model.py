@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fusecache.cache.changes import changed_map, mark, unchanged
-from fusecache.cache.shrink import can_shrink
+from fusecache.cache.shrink import can_shrink, lose
 from fusecache.types import Extent
 from tests.amounts import examples
 from tests.unit.content_builders import BLOCK, INO, KEY, STORE, base_of, fetch, open_contents, read_all
@@ -101,7 +101,7 @@ class ContentMachine(RuleBasedStateMachine):
     def give_up(self, count: int) -> None:
         if can_shrink(self.content):
             assert self.content.presence is not None
-            self.content.lose(self.content.presence.first(count))
+            lose(self.content, self.content.presence.first(count))
             assert not self.content.whole or not self.content.size
 
     @rule()
@@ -144,7 +144,7 @@ class ContentMachine(RuleBasedStateMachine):
     def open(self, size: int) -> None:
         local_blocks = (self.map or b"") if self.dirty and self.base is not None else None
         if self.dirty:
-            stat = self.contents.stat(INO)
+            stat = self.contents.places.stat(INO)
             assert (stat.st_size if stat else 0) == size, "found again by the file's length"
         self.content = self.contents.open(
             INO, size=size, base=self.base, local_blocks=local_blocks, changed=self.changed
