@@ -54,8 +54,8 @@ from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.waiting import Waiting
 from fusecache.fs.xattrs import Xattrs
 from fusecache.namespace.durability import Durability
+from fusecache.namespace.marked import key_of, path_of
 from fusecache.namespace.namespace import Namespace
-from fusecache.namespace.pauses import key_of, path_of
 from fusecache.nurseries import unwrapped
 from fusecache.persist.export import Exporter
 from fusecache.persist.persister import Persister

@@ -12,8 +12,8 @@ from fusecache.cache.content import Base
 from fusecache.cache.contents import Contents
 from fusecache.errors import Stale
 from fusecache.fs.names import Names
+from fusecache.namespace.marked import key_of
 from fusecache.namespace.namespace import Namespace
-from fusecache.namespace.pauses import key_of
 from fusecache.namespace.records import Dentry, Inode, Task, TaskKind
 from fusecache.namespace.tasks import PAUSED_NS
 from fusecache.types import ROOT_INO, InodeNo

@@ -106,11 +106,13 @@ class Releaser:
         return [inode for inode in chosen if _is_same(inode, self._expendable(inode.ino))]
 
     def _expendable(self, ino: InodeNo) -> Inode | None:
-        """The inode, if all of its bytes are those of an object and nothing is left to be done about it."""
+        """The inode, if all of its bytes are an object's, nothing is left to be done about it, and no pin keeps it."""
         try:
             inode = self._t.inodes.get(ino)
         except Stale:
             return None  # the upkeep deletes it
+        if self._ns.pins.is_pinned(ino):
+            return None
         is_clean = inode.base is not None and inode.blocks is None and inode.base_size == inode.size
         return inode if is_clean and inode.nlink and not self._t.tasks.all_of_inode(ino) else None
 

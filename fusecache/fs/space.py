@@ -18,8 +18,8 @@ from fusecache.fs.files import Files
 from fusecache.fs.line import Line, Turn
 from fusecache.fs.pressure import MAX_PAUSE_S, Levels, Limits, Pressure, delay_s, pressure_of
 from fusecache.fs.unseen import Unseen
+from fusecache.namespace.marked import path_of
 from fusecache.namespace.namespace import Namespace
-from fusecache.namespace.pauses import path_of
 from fusecache.types import InodeNo
 
 _LOOK_S = 0.1

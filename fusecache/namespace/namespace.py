@@ -11,6 +11,7 @@ from fusecache.namespace.database import Database
 from fusecache.namespace.drain import Drain
 from fusecache.namespace.lower import Defaults, Lower
 from fusecache.namespace.pauses import Pauses
+from fusecache.namespace.pins import Pins
 from fusecache.namespace.policies import Policies
 from fusecache.namespace.records import Inode
 from fusecache.namespace.tables import Tables
@@ -57,6 +58,7 @@ class Namespace:
         self.lower = Lower(self.tables, defaults)
         self.drain = Drain(self.tables, self.policies, delay_ns=delay_ns)
         self.pauses = Pauses(self.database)
+        self.pins = Pins(self.database, self.tables)
         self.is_staging = is_staging
         self._staging_said = staging_said
         if self.tables.directories.find(ROOT_INO) is None:

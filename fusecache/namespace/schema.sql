@@ -4,9 +4,10 @@
 
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,     -- schema_version; seq_reserved (no seq above it was ever given out); boot_id; id;
-                                --   paused: keys below which nothing is changed, as a JSON list; bytes_spared: as spared.py
-                                --   counts them; staging: which names were, at the last mount; paces: when that was, and
-                                --   by store, class and prefix the requests a second that it took, as JSON
+                                --   paused: keys below which nothing is changed, pinned: nothing given up, as JSON lists;
+                                --   bytes_spared: as spared.py counts them; staging: which names were, at the last mount;
+                                --   paces: when that was, and by store, class and prefix the requests a second that it
+                                --   took, as JSON
     value ANY NOT NULL
 ) STRICT, WITHOUT ROWID;
 

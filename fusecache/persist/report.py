@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-from fusecache.namespace.pauses import path_of
+from fusecache.namespace.marked import path_of
 from fusecache.namespace.records import Task
 from fusecache.namespace.tasks import PAUSED_NS
 from fusecache.persist.forecast import eta_s

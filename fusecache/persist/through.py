@@ -75,7 +75,8 @@ class Through:
         """A task of this inode was carried out, or failed."""
         if (event := self._ended.pop(ino, None)) is not None:
             event.set()
-        if self._tools.namespace.policies.passes_through(ino):
+        namespace = self._tools.namespace
+        if namespace.policies.passes_through(ino) and not namespace.pins.is_pinned(ino):
             self._passed[ino] = None
 
     async def let_go(self) -> None:
