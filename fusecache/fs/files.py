@@ -20,6 +20,7 @@ from fusecache.fs.backed import can_be_backed, complete, is_shared, look, sums_o
 from fusecache.fs.handles import Handles, OpenFile, is_for_writing
 from fusecache.fs.left import LeftFile
 from fusecache.fs.opening import believe, content_of, reopened
+from fusecache.fs.sealing import seal
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
@@ -178,24 +179,8 @@ class Files:
             Stale: it is gone. ContentLost: the disk refused.
         """
         inode = self._inodes.get(ino)
-        if self._handles.file(ino) is not None:
-            return
-        with closing(content_of(self._contents, inode)) as content:
-            if content.clean:
-                return
-            if not self._contents.sharing.is_quiet(content):
-                self.mapped[ino] = None
-                return
-            believe(self._ns.tables.seals, content, inode)
-            emptied = content.emptied
-            await self._contents.sum(content)
-            synced = await self._contents.sync(content)
-            if content.emptied != emptied:
-                return  # by somebody who will close it
-            current = self._inodes.get(ino)
-            is_all = synced.changes == content.changes and current.generation == inode.generation
-            held = Held(current.generation if is_all else -1, synced.size, synced.blocks, synced.base_size)
-            self._ns.tree.synced(ino, held, sums=content.sums.packed() if is_all else None)
+        if self._handles.file(ino) is None and not await seal(self._ns, self._contents, inode):
+            self.mapped[ino] = None
 
     def is_open(self, ino: InodeNo) -> bool:
         return self._handles.file(ino) is not None
