@@ -120,8 +120,12 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         ratio = f"{self.value / self.baseline:.2f}" if self.baseline else "–"
-        baseline = f"{self.baseline:,.1f}" if self.baseline is not None else "–"
-        return self.what, f"{self.value:,.1f}", baseline, ratio, self.unit, self.bar
+        baseline = _figure(self.baseline) if self.baseline is not None else "–"
+        return self.what, _figure(self.value), baseline, ratio, self.unit, self.bar
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.1f}" if value >= 10 else f"{value:,.2f}"
 
 
 def print_table(question: str, baseline: str, rows: Sequence[Row]) -> None:

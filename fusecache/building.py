@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fusecache.backends.base import Backend
 from fusecache.backends.options import StoreOptions
@@ -12,12 +13,14 @@ from fusecache.cache.contents import Contents
 from fusecache.cache.index import ContentIndex
 from fusecache.config import Config
 from fusecache.config.model import MAX_UPLOADS
-from fusecache.doctor.doctor import Doctor
-from fusecache.doctor.repair import Repairer
 from fusecache.fs.recovery import Recovery
 from fusecache.namespace.lower import Defaults
 from fusecache.namespace.namespace import Namespace
 from fusecache.persist.staging import Patterns
+
+if TYPE_CHECKING:
+    from fusecache.doctor.doctor import Doctor
+    from fusecache.doctor.repair import Repairer
 
 MAX_GETS = 16
 """Ranged GETs in flight, up to 8 MiB each in memory."""
@@ -31,6 +34,8 @@ _METADATA_REQUESTS = 32
 
 def doctor_of(config: Config, reader: Backend, repairer: Repairer | None, *, is_mounted: bool) -> Doctor:
     """Return what examines a mount, mounted or not."""
+    from fusecache.doctor.doctor import Doctor  # who serves a mount need not import it
+
     return Doctor(
         namespace_db=namespace_path(config),
         cache=config.cache_dirs[0],

@@ -36,7 +36,6 @@ from fusecache.building import (
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.listings import Listings, PageStore
 from fusecache.config import Config
-from fusecache.doctor.repair import Repairer
 from fusecache.errors import ConfigError, NamespaceError, TransientBackendError
 from fusecache.fs.describe import Describer
 from fusecache.fs.expiry import Expiry
@@ -57,7 +56,6 @@ from fusecache.namespace.durability import Durability
 from fusecache.namespace.marked import key_of, path_of
 from fusecache.namespace.namespace import Namespace
 from fusecache.nurseries import unwrapped
-from fusecache.persist.export import Exporter
 from fusecache.persist.persister import Persister
 from fusecache.persist.report import DrainReport
 from fusecache.persist.settings import settings_of
@@ -135,6 +133,9 @@ class Volume:
 
         Of the bucket, what is at or below `path`. Raises NotFound.
         """
+        # Slow to import, and needed by this command alone; as is the exporter below.
+        from fusecache.doctor.repair import Repairer
+
         parts = self._parts
         _, row = await parts.describer.resolve(path)
         key = "" if row is None else parts.namespace.tables.directories.home_key(row.place)
@@ -172,6 +173,8 @@ class Volume:
         Raises:
             NotFound. OSError: nothing can be put there.
         """
+        from fusecache.persist.export import Exporter
+
         ino, _ = await self._parts.describer.resolve(path)
         exporter = Exporter(self._parts.namespace.tables, self._parts.contents)
         return (await exporter.export(ino, to, progress=progress)).as_dict()
@@ -325,7 +328,7 @@ async def open_volume(config: Config, *, stale: TellStale, left: Left | None = N
     async with AsyncExitStack() as stack:
         pacer = pacer_of(config)
         backend = await stack.enter_async_context(
-            open_backend(config.store, store_options(config), refused=pacer.refused_one)
+            open_backend(config.store, store_options(config), refused=pacer.refused_one, at_once=left is None)
         )
         if left is None:
             await _check(backend, is_known=namespace_path(config).exists())

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import cast
+
+import trio
 
 from fusecache.backends.base import Backend
+from fusecache.backends.later import Later
 from fusecache.backends.local import open_local
 from fusecache.backends.options import S3Options, StoreOptions
 from fusecache.backends.pace import Refused, unheard
 from fusecache.errors import ConfigError
+from fusecache.nurseries import unwrapped
+from fusecache.types import Capabilities
 
+_S3 = "fusecache.backends.s3"
 _KNOWN = "s3://bucket[/prefix] and file:///directory"
 
 
@@ -52,24 +61,41 @@ def parse_store(url: str) -> StoreURL:
 
 @asynccontextmanager
 async def open_backend(
-    store: StoreURL | str, options: StoreOptions, *, refused: Refused = unheard
+    store: StoreURL | str, options: StoreOptions, *, refused: Refused = unheard, at_once: bool = True
 ) -> AsyncIterator[Backend]:
     """Open a store; what it holds open closes with the block. Makes no request: see `Backend.check`.
 
-    `refused` is told of throttled requests that were sent again, and so raise nothing.
+    `refused` is told of throttled requests that were sent again, and so raise nothing. Not `at_once`: what is slow to
+    open is opened while the block runs, and who asks before that waits.
 
     Raises:
-        ConfigError: the URL or an option is wrong.
+        ConfigError: the URL or an option is wrong. Not `at_once`, the block is cancelled for it.
     """
     url = parse_store(store) if isinstance(store, str) else store
     if url.scheme == "file":
         async with open_local(Path(url.prefix)) as local:
             yield local
         return
-    # Half a second of imports, spared to who needs no S3.
-    from fusecache.backends.s3 import open_s3
+    s3_options = S3Options(bucket=url.bucket, prefix=url.prefix, **asdict(options))
+    opened = partial(_open_s3, s3_options, refused)
+    if at_once:
+        async with opened() as s3:
+            yield s3
+        return
+    expected = Capabilities(max_key_bytes=s3_options.max_key_bytes, checksums=False)
+    later = Later(str(url), expected, prepare=partial(importlib.import_module, _S3), opened=opened)
+    with unwrapped():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(later.run)
+            yield cast("Backend", later)
+            nursery.cancel_scope.cancel()
 
-    async with open_s3(S3Options(bucket=url.bucket, prefix=url.prefix, **asdict(options)), refused=refused) as s3:
+
+@asynccontextmanager
+async def _open_s3(options: S3Options, refused: Refused) -> AsyncIterator[Backend]:
+    from fusecache.backends.s3 import open_s3  # a quarter of a second of imports, spared to who needs no S3
+
+    async with open_s3(options, refused=refused) as s3:
         yield s3
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_MAX_KEY_BYTES = 1024
+"""Of S3."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreOptions:
@@ -33,3 +36,8 @@ class S3Options(StoreOptions):
     prefix: str = ""
     fast_lane: bool = True
     """Small objects go by obstore where they can; False: all by aiobotocore."""
+
+    @property
+    def max_key_bytes(self) -> int:
+        """How long a key may be, less the prefix."""
+        return _MAX_KEY_BYTES - len(self.prefix.encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from fusecache.backends.base import Backend
@@ -43,7 +44,6 @@ class Listings:
         self._clock = clock
         self._live: OrderedDict[tuple[StoreNo, str], Listing] = OrderedDict()
         self._number = itertools.count()
-        self._dropped: dict[str, float] = pages.get(_DROPPED) or {}
 
     def __repr__(self) -> str:
         return f"<Listings: {len(self._live)} in memory, fresh for {self._ttl_s} s>"
@@ -89,6 +89,10 @@ class Listings:
 
     def close(self) -> None:
         self._pages.close()
+
+    @cached_property
+    def _dropped(self) -> dict[str, float]:
+        return self._pages.get(_DROPPED) or {}
 
     def _shared(self, store: StoreNo, prefix: str, min_epoch: Seq) -> Listing | None:
         listing = self._live.get((store, prefix))

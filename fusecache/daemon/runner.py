@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -19,7 +19,6 @@ from fusecache.daemon.reporting import Starter, Supervisor
 from fusecache.daemon.service import Service
 from fusecache.daemon.unmounting import own_mount, sever, unmount
 from fusecache.errors import MountError
-from fusecache.fs.transport import pyfuse
 from fusecache.fs.transport.direct import takeover
 from fusecache.fs.transport.direct import transport as direct
 from fusecache.fs.transport.invalidation import Invalidations
@@ -74,7 +73,7 @@ def _service(
     direct_serve = partial(direct.serve, may_back=config.passthrough, succession=succession)
 
     async def transport(mounted: Callable[[], None]) -> None:
-        serve = direct_serve if is_direct else pyfuse.serve
+        serve = direct_serve if is_direct else _pyfuse_serve()
         try:
             await serve(
                 volume.filesystem,
@@ -104,6 +103,12 @@ def _service(
         hand_over=hand_over.set if is_direct and keeper.is_there else None,
     )
     return service
+
+
+def _pyfuse_serve() -> Callable[..., Awaitable[None]]:
+    from fusecache.fs.transport import pyfuse  # 30 ms of imports, spared to a next daemon, which needs none of it
+
+    return pyfuse.serve
 
 
 def kernel_options(config: Config) -> set[str]:

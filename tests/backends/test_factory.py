@@ -63,6 +63,15 @@ async def test_open_s3(moto: S3Server) -> None:
         assert await names(store) == ["a"]
 
 
+async def test_what_is_expected_of_s3_is_what_it_says_at_first(moto: S3Server) -> None:
+    options = StoreOptions(endpoint_url=moto.endpoint_url, force_path_style=True)
+    url = f"s3://{new_bucket(moto)}/p/ä"
+    async with open_backend(url, options) as store, open_backend(url, options, at_once=False) as later:
+        assert (later.url, later.capabilities) == (store.url, store.capabilities)
+        await put(later, "a")
+        assert await names(store) == ["a"]
+
+
 def test_no_client_library_is_imported_before_it_is_needed() -> None:
     code = "import sys, fusecache.backends.factory; sys.exit('aiobotocore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -282,7 +282,7 @@ async def test_a_page_that_is_no_longer_kept_is_requested_again(rig: Rig, backen
     await put(backend, "a", "b/x", "c", "d", "e")
     listing = await rig.listings.open(STORE, "", Seq(0))
     await names(listing)
-    rig.listings._pages._disk.clear()
+    rig.listings._pages._records._disk.clear()
     rig.listings._pages._decoded.clear()
     assert listing.known("c") is None
     assert await names(listing) == ["a", "b/", "c", "d", "e"]

@@ -53,7 +53,7 @@ async def test_a_repeated_prefix_is_one_entry(tmp_path: Path) -> None:
     rig = Rig(tmp_path, RepeatingBackend())
     listing = await rig.listings.open(STORE, "", Seq(0))
     assert await names(listing) == ["a", "b/", "c"]
-    rig.listings._pages._disk.clear()
+    rig.listings._pages._records._disk.clear()
     rig.listings._pages._decoded.clear()
     assert await names(listing) == ["a", "b/", "c"]
     rig.listings.close()

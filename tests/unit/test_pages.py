@@ -22,7 +22,7 @@ def test_a_damaged_page_store_is_begun_anew(tmp_path: Path) -> None:
     pages._decoded.clear()
     assert pages.page("1", 0) == page
     assert pages.page("1", 1) is None
-    pages._disk._con.execute("UPDATE Cache SET value = x'c1'")
+    pages._records._disk._con.execute("UPDATE Cache SET value = x'c1'")
     assert pages.get("page:1:0") is None
     pages.close()
 

@@ -24,7 +24,6 @@ NO_VERSION = ETag("0" * 32)
 """No object is known to hold it."""
 SCRATCH = ObjectKey(".fusecache-tmp/probe")
 """Below the prefix that the namespace hides (`namespace.keys.TMP_PREFIX`): no application can have the name."""
-_MAX_KEY_BYTES = 1024
 _NO_BYTES_CRC32 = "AAAAAA=="
 
 
@@ -56,7 +55,7 @@ class Probes:
             conditional_write=self._write_conditions is not Trust.IGNORED,
             multipart_copy=self._part_copy is not Trust.IGNORED,
             directory_markers=self._markers is not Trust.IGNORED,
-            max_key_bytes=_MAX_KEY_BYTES - len(self._bucket.options.prefix.encode()),
+            max_key_bytes=self._bucket.options.max_key_bytes,
             max_copy_bytes=self._max_copy_bytes,
         )
 
