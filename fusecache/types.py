@@ -19,6 +19,9 @@ ETag = NewType("ETag", str)
 
 ROOT_INO = InodeNo(1)
 
+Body = bytes | memoryview
+"""Bytes that came; a view of those of another library, which are not copied."""
+
 
 class Extent(NamedTuple):
     """A half-open range of bytes: `[offset, offset + length)`."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from fusecache.types import (
+    Body,
     Capabilities,
     DeleteOutcome,
     ETag,
@@ -62,7 +63,7 @@ class Backend(Protocol):
         """
         ...
 
-    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> bytes:
+    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> Body:
         """Return exactly the bytes of `extent`; the object must reach to its end.
 
         Raises:

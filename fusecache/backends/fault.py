@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from fusecache.backends.base import Backend, Source
 from fusecache.errors import BackendError
-from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
+from fusecache.types import Body, Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class FaultyBackend:
     async def check(self) -> None:
         await self._call(self._inner.check())
 
-    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> bytes:
+    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> Body:
         return await self._call(self._inner.get(key, extent, if_match=if_match))
 
     async def head(self, key: ObjectKey) -> ObjectInfo:

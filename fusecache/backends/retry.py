@@ -13,7 +13,7 @@ import trio
 
 from fusecache.backends.base import Backend, Source
 from fusecache.errors import BackendUnavailable, TransientBackendError
-from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
+from fusecache.types import Body, Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class RetryingReader:
     async def check(self) -> None:
         await self._inner.check()
 
-    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> bytes:
+    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> Body:
         return await self._patiently(lambda: self._inner.get(key, extent, if_match=if_match))
 
     async def head(self, key: ObjectKey) -> ObjectInfo:

@@ -10,7 +10,7 @@ import trio
 from fusecache.backends.base import Backend
 from fusecache.cache.content import Base, Content
 from fusecache.errors import BackendUnavailable, FusecacheError, NoSpace
-from fusecache.types import Extent, InodeNo, StoreNo
+from fusecache.types import Body, Extent, InodeNo, StoreNo
 
 log = logging.getLogger(__name__)
 
@@ -174,14 +174,14 @@ class Fetcher:
         finally:
             self._finish(fetch)
 
-    async def _body(self, fetch: _Fetch) -> bytes:
+    async def _body(self, fetch: _Fetch) -> Body:
         base, extent = fetch.base, fetch.extent
         body = await self._backends[base.store].get(base.key, extent, if_match=base.etag)
         if len(body) != extent.length:
             raise BackendUnavailable(f"{base.key}: {len(body)} bytes came instead of {extent.length}")
         return body
 
-    async def _store(self, fetch: _Fetch, body: bytes) -> None:
+    async def _store(self, fetch: _Fetch, body: Body) -> None:
         """Fill block by block, letting requests through in between, while these are the bytes the content asks for."""
         size = fetch.content.block_size
         view = memoryview(body)

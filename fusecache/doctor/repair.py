@@ -16,7 +16,7 @@ from fusecache.errors import FusecacheError
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.records import Inode
 from fusecache.namespace.tables import Tables
-from fusecache.types import Extent, InodeNo
+from fusecache.types import Body, Extent, InodeNo
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +104,11 @@ class Repairer:
             content.close()
 
 
-def _put_in_place(content: Content, base: Base, offset: int, data: bytes) -> None:
+def _put_in_place(content: Content, base: Base, offset: int, data: Body) -> None:
     """Without an await point: an application's write comes before, and is seen, or after."""
     if not content.clean or content.base != base:
         raise NotNeeded("it was written to")
-    if content.pread(offset, len(data)) != data:
+    if content.pread(offset, len(data)) != bytes(data):
         os.pwrite(content.fd(), data, offset)
 
 

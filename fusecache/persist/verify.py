@@ -76,7 +76,7 @@ class Verifier:
                 body = await self._backends[store].get(key, Extent(offset, len(piece)), if_match=etag)
             except (NoSuchObject, PreconditionFailed):
                 return False
-            if body != piece:
+            if bytes(body) != piece:
                 return False
             offset += len(piece)
         return True

@@ -11,7 +11,7 @@ from fusecache.backends.base import Backend, Source
 from fusecache.backends.pace.pacer import Pacer, Priority, RequestClass
 from fusecache.backends.repeat import Repeats
 from fusecache.errors import Throttled
-from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
+from fusecache.types import Body, Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class Paced:
     async def check(self) -> None:
         await self._inner.check()
 
-    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> bytes:
+    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> Body:
         return await self._ask(RequestClass.READ, key, lambda: self._inner.get(key, extent, if_match=if_match))
 
     async def head(self, key: ObjectKey) -> ObjectInfo:

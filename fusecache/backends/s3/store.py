@@ -41,7 +41,7 @@ from fusecache.errors import (
     PreconditionFailed,
     StoreRefused,
 )
-from fusecache.types import Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
+from fusecache.types import Body, Capabilities, DeleteOutcome, ETag, Extent, ListPage, ObjectInfo, ObjectKey, OpenUpload
 
 MAX_COPY_BYTES = 5 << 30
 """CopyObject's limit at AWS."""
@@ -107,20 +107,25 @@ class S3Backend:
             except PermanentBackendError:
                 return  # listed, but not ours to read: the store itself is fine
 
-    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> bytes:
+    async def get(self, key: ObjectKey, extent: Extent, *, if_match: ETag | None) -> Body:
         if not extent.length:  # HTTP has no name for an empty range
             self._check_version(key, await self._bucket.head(key), if_match)
             return b""
+        what = self._bucket.what("GET", key)
+        if self._fast is not None and self._fast.takes_get(key):
+            body = await self._fast.get(what, key, extent, if_match=if_match)
+            if body is not None:
+                return body
         args = self._bucket.args(
             key,
             Range=f"bytes={extent.offset}-{extent.end - 1}",
             IfMatch=None if if_match is None else quoted(if_match),
         )
-        with translated(self._bucket.what("GET", key)):
+        with translated(what):
             answer = await self._client.get_object(**args)
             async with answer["Body"] as body:
                 self._check_version(key, answer, if_match)
-                _check_length(key, answer, extent)
+                _check_range(key, answer, extent)
                 data: bytes = await body.read()
         if len(data) != extent.length:
             raise BackendUnavailable(f"{key}: the answer ended after {len(data)} of {extent.length} bytes")
@@ -348,9 +353,9 @@ class S3Backend:
             raise PreconditionFailed(f"{key}: holds {etag_of(answer)}, {if_match} was asked for")
 
 
-def _check_length(key: ObjectKey, answer: Mapping[str, Any], extent: Extent) -> None:
-    """Refuse, before it is read, a body that cannot be the extent: short, or the whole object."""
-    length = answer.get("ContentLength", extent.length)
-    if length != extent.length:
-        where = answer.get("ContentRange") or "no range"
-        raise StoreRefused(f"{key}: {extent.length} bytes were asked for, {length} came ({where})")
+def _check_range(key: ObjectKey, answer: Mapping[str, Any], extent: Extent) -> None:
+    """Refuse, before it is read, a body that cannot be the extent: short, the whole object, or of other bytes."""
+    length, told = answer.get("ContentLength", extent.length), str(answer.get("ContentRange") or "no range")
+    is_elsewhere = told.startswith("bytes ") and not told.startswith(f"bytes {extent.offset}-{extent.end - 1}/")
+    if length != extent.length or is_elsewhere:
+        raise StoreRefused(f"{key}: bytes {extent.offset}-{extent.end - 1} were asked for, {length} came ({told})")
