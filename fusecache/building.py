@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from fusecache.cache.contents import Contents
 from fusecache.cache.index import ContentIndex
 from fusecache.config import Config
 from fusecache.config.model import MAX_UPLOADS
+from fusecache.fs.pressure import Limits as SpaceLimits
+from fusecache.fs.pressure import default_size
 from fusecache.fs.recovery import Recovery
 from fusecache.namespace.lower import Defaults
 from fusecache.namespace.namespace import Namespace
@@ -125,6 +128,20 @@ def store_options(config: Config) -> StoreOptions:
         checksums=config.verify != "off",
         # Each is made when it is needed: so there may be one for each upload that `tune` may allow later.
         max_connections=config.max_connections or MAX_UPLOADS + MAX_GETS + _METADATA_REQUESTS,
+    )
+
+
+def space_limits(config: Config, used: int, disk: os.statvfs_result) -> SpaceLimits:
+    """Return what a mount may take of its cache `disk`, of which its contents take so much already."""
+    size = config.cache_size
+    if size is None:
+        size = default_size(disk.f_bavail * disk.f_frsize + used, config.free_space_ratio)
+    return SpaceLimits(
+        config.dirty_limit,
+        config.dirty_soft_ratio,
+        config.free_space_ratio,
+        cache_size=size,
+        bounds_writers=config.cache_size is not None,
     )
 
 

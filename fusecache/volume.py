@@ -31,6 +31,7 @@ from fusecache.building import (
     namespace_path,
     pacer_of,
     recovery_of,
+    space_limits,
     store_options,
 )
 from fusecache.cache.fetch import Fetcher
@@ -45,7 +46,6 @@ from fusecache.fs.left import NOTHING, Left
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.fs.opening import go_on
-from fusecache.fs.pressure import Limits as SpaceLimits
 from fusecache.fs.release import Releaser
 from fusecache.fs.space import Space, space_of
 from fusecache.fs.stale import Pages, TellStale
@@ -101,7 +101,7 @@ class Volume:
             space = self._parts.space.report()
         except NamespaceError:  # it cannot be read any more: what is left to say is why
             report, aside, space = DrainReport(), [], None
-        cache = {"bytes": self._parts.contents.used_bytes(), "limit": self.config.cache_size, "hit_ratio": None}
+        cache = {"bytes": self._parts.contents.used_bytes(), "limit": self._parts.limits.cache_size, "hit_ratio": None}
         facts = {"stores": [self._backend.url], **report.as_dict(), "cache": cache, "pressure": space}
         facts["bytes_written"] = self._parts.files.bytes_written
         return facts | {"read_only": namespace.database.degraded, "set_aside": aside}
@@ -214,8 +214,12 @@ class _Parts:
         readers = {namespace.store: reader}
         durability = Durability(namespace.database)
         self.contents = contents_of(config)
+        self.limits = space_limits(config, self.contents.used_bytes(), os.statvfs(cache_dir))
         self.fetcher = Fetcher(
-            readers, limiter=trio.CapacityLimiter(MAX_GETS), make_room=lambda: self.releaser.make_room()
+            readers,
+            limiter=trio.CapacityLimiter(MAX_GETS),
+            fits=partial(self.contents.fits, self.limits.cache_size),
+            make_room=lambda: self.releaser.make_room(),
         )
         self.listings = Listings(
             readers, PageStore(cache_dir / "listings", tag=str(config.mountpoint)), ttl_s=config.ttl_s, clock=time.time
@@ -280,7 +284,7 @@ class _Parts:
             self.namespace,
             self.contents,
             self.files,
-            SpaceLimits(config.dirty_limit, config.dirty_soft_ratio, config.free_space_ratio),
+            self.limits,
             patience_s=config.space_patience_s,
             disk=partial(os.statvfs, config.cache_dirs[0]),
             drained=self.persister.drained,

@@ -29,7 +29,8 @@ class Content:
 
     __slots__ = (
         "_clean", "_forget_row", "_indexed", "_ledger", "_on_last_close", "_removed", "base", "block_size", "changes",
-        "emptied", "file", "ino", "map_unsaved", "presence", "reading", "row_unsaved", "size", "sums", "users",
+        "emptied", "fetches", "file", "ino", "map_unsaved", "presence", "reading", "row_unsaved", "size", "sums",
+        "users",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +72,8 @@ class Content:
         self._on_last_close = on_last_close
         self.users = 1
         """How many have it open; those who fetch, send or sync it are among them."""
+        self.fetches = 0
+        """How many of them bring blocks, and need none of those that are here."""
         self._removed = False
         self.reading: tuple[StoreNo, ObjectKey] | None = None
         self.watch()

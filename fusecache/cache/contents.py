@@ -219,6 +219,10 @@ class Contents:
         """Return the disk space of all contents; what was written to open ones is guessed until `flush_index`."""
         return self._ledger.used_bytes
 
+    def fits(self, limit: int | None, count: int) -> bool:
+        """Whether so many bytes more are within a limit of all contents."""
+        return limit is None or self._ledger.used_bytes + count <= limit
+
     def bad_blocks(self) -> int:
         """Return how many blocks did not match their hash since the start."""
         return self._ledger.bad_blocks

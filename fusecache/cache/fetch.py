@@ -50,6 +50,11 @@ class _Fetch:
         return base is not None and base.label == self.base.label and base.size <= self.base.size
 
 
+def _any(count: int) -> bool:
+    """The disk alone says what fits."""
+    return True
+
+
 async def _no_room() -> int:
     """Nothing can be given up for what is fetched."""
     await trio.lowlevel.checkpoint()
@@ -64,11 +69,14 @@ class Fetcher:
         backends: Mapping[StoreNo, Backend],
         *,
         limiter: trio.CapacityLimiter,
+        fits: Callable[[int], bool] = _any,
         make_room: Callable[[], Awaitable[int]] = _no_room,
     ) -> None:
-        """`limiter` bounds the GETs in flight, and with them `REQUEST_BYTES` each of memory. On a full disk
-        `make_room` returns how many bytes it has freed; 0: there are none to be had."""
+        """`limiter` bounds the GETs in flight, and with them `REQUEST_BYTES` each of memory. `fits` tells whether the
+        cache may become larger by so many bytes. If not, or on a full disk, `make_room` returns how many bytes it has
+        freed; 0: there are none to be had."""
         self._backends = backends
+        self._fits = fits
         self._make_room = make_room
         self._limiter = limiter
         self._flying: dict[tuple[InodeNo, int], _Fetch] = {}
@@ -153,7 +161,7 @@ class Fetcher:
         fetch = _Fetch(content, content.base, blocks, kept=kept)
         self._nursery.start_soon(self._carry_out, fetch)
         self._prefetch_count += kept
-        content.retain()
+        content.retain().fetches += 1
         for block_no in blocks:
             self._flying[content.ino, block_no] = fetch
         return fetch
@@ -192,6 +200,8 @@ class Fetcher:
     async def _fill(self, fetch: _Fetch, block_no: int, data: memoryview) -> None:
         while fetch.current:
             try:
+                if not self._fits(len(data)):
+                    raise NoSpace(f"the cache is as large as it may be: no room for a block of {fetch.content!r}")
                 fetch.content.fill(block_no, data)
             except NoSpace:
                 if not await self._make_room():
@@ -203,6 +213,7 @@ class Fetcher:
         self._forget(fetch)
         self._prefetch_count -= fetch.kept
         fetch.done.set()
+        fetch.content.fetches -= 1
         fetch.content.close()
         if fetch.error is not None and not fetch.waiters:
             known = isinstance(fetch.error, FusecacheError)  # who needs the blocks will ask, and hear it again

@@ -14,7 +14,7 @@ class Presence:
     with its hash before use) or absent. A dirty content knows which are *changed*, too: the others are that version's.
     """
 
-    __slots__ = ("_changed", "_doubtful", "_hashes", "_present", "count")
+    __slots__ = ("_changed", "_doubtful", "_hand", "_hashes", "_present", "count")
 
     def __init__(self, count: int, bits: bytes | None, hashes: bytes = b"", *, changed: bytes | None = None) -> None:
         """Begin with the blocks of `bits` present; None: all of them. `changed` None: nobody keeps count of them."""
@@ -23,6 +23,7 @@ class Presence:
         self._present: BlockMap | None = None if bits is None else BlockMap(count, bits)
         self._doubtful: BlockMap | None = None
         self._hashes = BlockHashes(hashes)
+        self._hand = 0
         self._settle()
 
     @property
@@ -121,10 +122,17 @@ class Presence:
         self._hashes.forget(blocks)
         self._settle()
 
-    def first(self, count: int) -> range:
-        """Return the first `count` or fewer of the blocks on disk, those that are neighbours."""
+    def next(self, count: int) -> range:
+        """Return `count` or fewer neighbours that are on disk, from where this left off; then from the first."""
+        if not (found := self._run(self._hand, count)) and self._hand:
+            found = self._run(0, count)
+        self._hand = found.stop if found else 0
+        return found
+
+    def _run(self, start: int, count: int) -> range:
         bits = self.bits_on_disk() or full_map(self.count)
-        start = 8 * (len(bits) - len(bits.lstrip(b"\0")))  # a long absent run costs nothing
+        rest = bits[start // 8 :].lstrip(b"\0")  # a long absent run costs nothing
+        start = max(start, 8 * (len(bits) - len(rest)))
         on_disk = BlockMap(self.count, bits)
         start = next((n for n in range(start, self.count) if n in on_disk), self.count)
         end = min(self.count, start + count)

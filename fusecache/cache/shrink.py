@@ -14,21 +14,26 @@ _STEP_BYTES = 16 << 20
 def can_shrink(content: Content) -> bool:
     """Whether something of it is on the disk that its object has, and nobody but who opened it first has a use of it.
 
-    Whoever fetches, sends or syncs it holds it open, too, and relies on what is here.
+    Whoever sends or syncs it holds it open, too, and relies on what is here. Who reads looks again after each wait.
     """
     presence = content.presence
-    return content.clean and content.users == 1 and presence is not None and bool(presence.size or presence.doubts)
+    return (
+        content.clean
+        and content.users - content.fetches == 1
+        and presence is not None
+        and bool(presence.size or presence.doubts)
+    )
 
 
 def shrink(content: Content, wanted: int) -> int:
-    """Take its blocks off the disk, from the first on, until so many bytes are free; return how many that are.
+    """Take its blocks off the disk, where it was left off, until so many bytes are free; return how many that are.
 
-    A sequential reader has been there already. A disk that makes no holes keeps them.
+    So each goes once around; of a sequential reader, where it has been. A disk that makes no holes keeps them.
     """
     assert content.presence is not None
     freed = 0
     with suppress(ContentLost):
-        while freed < wanted and (blocks := content.presence.first(max(1, _STEP_BYTES // content.block_size))):
+        while freed < wanted and (blocks := content.presence.next(max(1, _STEP_BYTES // content.block_size))):
             left = -(-(wanted - freed) // content.block_size)
             freed += lose(content, blocks[: max(1, left)])
     return freed

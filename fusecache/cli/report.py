@@ -161,6 +161,9 @@ def _space_rows(facts: Facts) -> list[tuple[str, str]]:
     what = f"the cache disk has {size(told.get('free'))} left"
     if told.get("by") == "dirty_limit":
         what = f"{size(told.get('dirty'))} are not in the store yet, of {size(told.get('dirty_limit'))} allowed"
+    elif told.get("by") == "cache_size":
+        cache = facts.get("cache") or {}
+        what = f"{size(cache.get('bytes'))} are in the cache, of {size(cache.get('limit'))} allowed"
     parts = [f"{what}: {does}{', all is paused until `fusecache resume`' if is_all_paused else why}"]
     if not told.get("dirty"):
         parts.append("nothing is left to drain: delete something, or make the disk larger")

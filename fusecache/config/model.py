@@ -65,6 +65,7 @@ BOUNDS = (
     Bound("aimd_increase_increment", 0.001, 1.0, "a part of the rate"),
     Bound("aimd_reduction_factor", 1.05, 100.0, "it has to make it slower, and not to stop it"),
     Bound("aimd_adjust_window_s", 0.1, 60.0, "shorter, too few answers tell nothing; longer, a store waits for us"),
+    Bound("cache_size", 32 * MIB, 1 << 60, "below, there is no room for a block of each reader"),
     Bound("dirty_limit", MIB, 1 << 60, "below, hardly a file could be written"),
     Bound("dirty_soft_ratio", 0.0, 1.0, "it is a share of dirty_limit"),
     Bound("free_space_ratio", 0.0, 0.9, "the rest is all there is for files"),
@@ -98,7 +99,7 @@ class Config:
     """The namespace, the lock and the log. It names what only `cache_dirs` hold: they live and die together."""
 
     cache_size: int | None = None
-    """None: no limit; nothing is evicted."""
+    """None: most of what is free, and what the store lacks may take more."""
     block_size: int = MIB
     dirty_limit: int | None = None
     """None: what the cache disk holds."""

@@ -6,6 +6,7 @@ together are as fast as the drain halfway; at the hard mark they wait.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 MAX_PAUSE_S = 1.0
@@ -19,6 +20,12 @@ _SPARE_RATIO = 1 / 16
 """Of the limit of dirty bytes."""
 _RELEASE_ABOVE = 1.25
 """Clean files are given up before any writer is slowed: from so many times the soft mark on."""
+_CACHE_RATIO = 0.05
+"""Of the cache's size: less than the disk keeps free, as nobody else takes of it."""
+_LOW_WATER = 2
+"""Times the soft mark: what is given up at a time is a few hundredths of the cache, each wait for a sync included."""
+_SHARE = 0.8
+"""Of what is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,10 @@ class Limits:
     free_space_ratio: float | None = None
     """Share of the disk, less what others have on it, that stays free of clean files, and below which writers are
     slowed; at half of it they wait. None: a tenth, at most 32 GiB."""
+    cache_size: int | None = None
+    """Bytes of the disk that contents may take: clean ones go before there are more."""
+    bounds_writers: bool = False
+    """Whether that holds for what the store lacks, too; else that may take what the disk has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,62 +60,108 @@ class Levels:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """How much is free of something, and how little of that slows writers; at half of it they wait."""
+
+    free: int
+    soft: int
+
+    @property
+    def hard(self) -> int:
+        return self.soft // 2
+
+    @property
+    def strain(self) -> float:
+        return _strain(self.soft - self.free, self.soft - self.hard)
+
+    @property
+    def to_release(self) -> int:
+        """Bytes of clean files to give up before any writer is slowed."""
+        return max(0, int(self.soft * _RELEASE_ABOVE) - self.free)
+
+
+@dataclass(frozen=True, slots=True)
 class Pressure:
     """What the levels mean: from 0.0, where nobody waits, to 1.0, the hard mark."""
 
     levels: Levels
-    soft_free: int
-    dirty_limit: int | None
-    by_disk: float
-    by_dirty: float
-    to_soft: int
-    """Bytes that may be written before the soft mark is reached."""
+    limits: Limits
+    disk: Mark
+    cache: Mark | None
+    """What the cache may take; None: as much as the disk holds."""
 
     @property
     def strain(self) -> float:
-        return max(self.by_disk, self.by_dirty)
+        return max(self.by_disk, self.by_cache, self.by_dirty)
 
     @property
-    def hard_free(self) -> int:
-        return self.soft_free // 2
+    def by_disk(self) -> float:
+        return self.disk.strain
+
+    @property
+    def by_cache(self) -> float:
+        return max((mark.strain for mark in self._bounds[1:]), default=0.0)
+
+    @property
+    def by_dirty(self) -> float:
+        if (limit := self.limits.dirty_limit) is None:
+            return 0.0
+        soft = int(limit * self.limits.dirty_soft_ratio)
+        return _strain(self.levels.dirty - soft, limit - soft)
+
+    @property
+    def to_soft(self) -> int:
+        """Bytes that may be written before the soft mark is reached."""
+        return max(0, self._to(lambda mark: mark.free - mark.soft, self.limits.dirty_soft_ratio))
 
     @property
     def to_hard(self) -> int:
         """Bytes that may be written before writers wait; below zero, so many too much are."""
-        room = self.levels.free - self.hard_free
-        return room if self.dirty_limit is None else min(room, self.dirty_limit - self.levels.dirty)
+        return self._to(lambda mark: mark.free - mark.hard, 1.0)
 
     @property
     def spare(self) -> int:
         """Bytes beyond the hard mark in which one file after the other may be brought to its end."""
-        spare = self.hard_free // 2
-        return spare if self.dirty_limit is None else min(spare, int(self.dirty_limit * _SPARE_RATIO))
+        spare = min(mark.hard // 2 for mark in self._bounds)
+        return spare if self.limits.dirty_limit is None else min(spare, int(self.limits.dirty_limit * _SPARE_RATIO))
 
     @property
     def to_release(self) -> int:
         """Bytes of clean files to give up."""
-        return max(0, int(self.soft_free * _RELEASE_ABOVE) - self.levels.free)
+        over = 0
+        if self.cache is not None and self.cache.to_release:  # beyond high water: down to low water
+            over = _LOW_WATER * self.cache.soft - self.cache.free
+        return max(self.disk.to_release, over)
 
     @property
     def writable(self) -> int:
         """Bytes that may be written before writers wait, clean files given up."""
         clean = max(0, self.levels.used - self.levels.dirty - self.levels.local)
-        room = self.levels.free + clean - self.hard_free
-        if self.dirty_limit is not None:
-            room = min(room, self.dirty_limit - self.levels.dirty)
-        return max(0, room)
+        return max(0, self._to(lambda mark: mark.free + clean - mark.hard, 1.0))
+
+    @property
+    def _bounds(self) -> list[Mark]:
+        """Of what writers have to keep to: the disk first."""
+        return [self.disk, self.cache] if self.cache is not None and self.limits.bounds_writers else [self.disk]
+
+    def _to(self, left: Callable[[Mark], int], share: float) -> int:
+        """The least of what is left by each mark, and of that share of the limit of dirty bytes."""
+        room = min(map(left, self._bounds))
+        limit = self.limits.dirty_limit
+        return room if limit is None else min(room, int(limit * share) - self.levels.dirty)
 
 
 def pressure_of(levels: Levels, limits: Limits) -> Pressure:
     """Return how close `levels` are to the marks that `limits` make."""
-    soft_free = _soft_free(levels.free + levels.used, limits.free_space_ratio)
-    by_disk = _strain(soft_free - levels.free, soft_free - soft_free // 2)
-    to_soft, by_dirty = levels.free - soft_free, 0.0
-    if limits.dirty_limit is not None:
-        soft = int(limits.dirty_limit * limits.dirty_soft_ratio)
-        by_dirty = _strain(levels.dirty - soft, limits.dirty_limit - soft)
-        to_soft = min(to_soft, soft - levels.dirty)
-    return Pressure(levels, soft_free, limits.dirty_limit, by_disk, by_dirty, max(0, to_soft))
+    disk = Mark(levels.free, _soft_free(levels.free + levels.used, limits.free_space_ratio))
+    if limits.cache_size is None:
+        return Pressure(levels, limits, disk, None)
+    return Pressure(levels, limits, disk, Mark(limits.cache_size - levels.used, int(limits.cache_size * _CACHE_RATIO)))
+
+
+def default_size(room: int, free_space_ratio: float | None) -> int:
+    """Return how much of that room, free or taken by contents, the cache takes if nobody says how much."""
+    return min(int(room * _SHARE), room - _soft_free(room, free_space_ratio))
 
 
 def delay_s(count: int, *, strain: float, drain_per_s: float) -> float:

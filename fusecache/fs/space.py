@@ -167,10 +167,10 @@ class Space:
             "writers_waiting": len(self._line),
             "room": pressure.writable,
             "free": pressure.levels.free,
-            "soft_free": pressure.soft_free,
-            "hard_free": pressure.hard_free,
+            "soft_free": pressure.disk.soft,
+            "hard_free": pressure.disk.hard,
             "dirty": pressure.levels.dirty,
-            "dirty_limit": pressure.dirty_limit,
+            "dirty_limit": self._limits.dirty_limit,
             "local": pressure.levels.local,
         }
 
@@ -245,11 +245,15 @@ def space_of(
 def _cause(pressure: Pressure) -> str | None:
     if not pressure.strain:
         return None
-    return "dirty_limit" if pressure.by_dirty >= pressure.by_disk else "disk"
+    if pressure.by_dirty == pressure.strain:
+        return "dirty_limit"
+    return "cache_size" if pressure.by_cache == pressure.strain else "disk"
 
 
 def _told(pressure: Pressure, paused: Sequence[str]) -> str:
     levels = pressure.levels
     where = f"{levels.free} bytes of the cache disk are free"
+    if pressure.by_cache:
+        where = f"{levels.used} bytes of {pressure.limits.cache_size} that the cache may take are taken"
     pause = f"; {', '.join(paused)} paused: nothing of it drains until `fusecache resume`" if paused else ""
     return f"{where}, {levels.dirty} are not in the store yet, {levels.local} stay here{pause}"

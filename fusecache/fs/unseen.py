@@ -48,7 +48,11 @@ class Unseen:
 
     def to_release(self, pressure: Pressure) -> int:
         """Bytes of clean files to give up for it."""
-        levels = pressure.levels
-        if not self._is_on() or self.ahead > (levels.free + levels.used) // _CLEAN_SHARE:
+        if not self._is_on():
             return 0
-        return max(0, pressure.soft_free + self.ahead - levels.free)
+        marks = [(pressure.disk, pressure.levels.free + pressure.levels.used)]
+        if pressure.cache is not None and pressure.limits.bounds_writers:
+            marks.append((pressure.cache, pressure.limits.cache_size or 0))
+        if any(self.ahead > room // _CLEAN_SHARE for _, room in marks):
+            return 0
+        return max(0, *(mark.soft + self.ahead - mark.free for mark, _ in marks))

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -272,7 +273,11 @@ async def a_drained_world(
     durability = PromptDurability(ns.database)
     readers = {ns.store: store}
     contents = PromptContents(root, ContentIndex(root / "index.db"), block_size=block_size, boot_id=boot_id)
-    fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(16))
+    fetcher = Fetcher(
+        readers, limiter=trio.CapacityLimiter(16),
+        fits=partial(contents.fits, None if room is None else room.limits.cache_size),
+        make_room=lambda: releaser.make_room(),
+    )  # fmt: skip
     listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
     stale: list[Stale] = []
     persister = Persister(

@@ -101,7 +101,7 @@ class ContentMachine(RuleBasedStateMachine):
     def give_up(self, count: int) -> None:
         if can_shrink(self.content):
             assert self.content.presence is not None
-            lose(self.content, self.content.presence.first(count))
+            lose(self.content, self.content.presence.next(count))
             assert not self.content.whole or not self.content.size
 
     @rule()

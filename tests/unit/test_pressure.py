@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusecache.fs.pressure import MAX_PAUSE_S, Levels, Limits, Pressure, delay_s, pressure_of
+from fusecache.fs.pressure import MAX_PAUSE_S, Levels, Limits, Pressure, default_size, delay_s, pressure_of
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -72,6 +72,28 @@ def test_what_is_clean_can_be_written_again() -> None:
     assert at(50 * GIB, 50 * GIB, dirty=10 * GIB, local=5 * GIB).writable == (50 + 35 - 5) * GIB
     assert at(50 * GIB, dirty=10 * MIB, limits=Limits(dirty_limit=100 * MIB)).writable == 90 * MIB
     assert at(0, 10 * GIB, dirty=99 * GIB).writable == 0
+
+
+def test_the_cache_has_marks_of_its_own_inside_its_size() -> None:
+    """Clean contents go beyond 93.75 % of it, until 90 % are left, whatever the disk has."""
+    limits = Limits(cache_size=100 * GIB)
+    assert at(900 * GIB, 93 * GIB, limits=limits).to_release == 0
+    assert at(900 * GIB, 94 * GIB, limits=limits).to_release == 4 * GIB
+    assert at(900 * GIB, 120 * GIB, limits=limits).to_release == 30 * GIB
+
+
+def test_what_the_store_lacks_keeps_to_it_if_somebody_said_how_much() -> None:
+    for is_said, strain in ((True, 0.5), (False, 0.0)):
+        limits = Limits(cache_size=1000 * GIB, bounds_writers=is_said)
+        here = at(9000 * GIB, 962.5 * GIB, dirty=962 * GIB, limits=limits)  # type: ignore[arg-type] # exact
+        assert here.strain == pytest.approx(strain)
+        assert (here.by_disk, here.by_cache) == (0.0, pytest.approx(strain))
+        assert at(9000 * GIB, 1001 * GIB, limits=limits).strain == (1.0 if is_said else 0.0)
+
+
+@pytest.mark.parametrize(("ratio", "size"), [(None, 80), (0.1, 80), (0.5, 50), (0.0, 80)])
+def test_nobody_said_how_much_it_takes(ratio: float | None, size: int) -> None:
+    assert default_size(100 * GIB, ratio) == size * GIB
 
 
 def test_halfway_writers_are_as_fast_as_the_drain() -> None:

@@ -34,6 +34,13 @@ def unseen(written: Written) -> Unseen:
     return Unseen(written, is_on=lambda: True)
 
 
+def test_it_finds_room_below_the_size_of_the_cache(unseen: Unseen) -> None:
+    limits = Limits(cache_size=100 * GIB, bounds_writers=True)
+    assert unseen.to_release(pressure_of(Levels(900 * GIB, 94 * GIB, 0, 0), limits)) == 1 * GIB
+    assert unseen.to_release(pressure_of(Levels(900 * GIB, 90 * GIB, 0, 0), limits)) == 0
+    assert unseen.to_release(pressure_of(Levels(900 * GIB, 94 * GIB, 0, 0), Limits(cache_size=100 * GIB))) == 0
+
+
 def at(free_gib: float, used_gib: float) -> Pressure:
     return pressure_of(Levels(int(free_gib * GIB), int(used_gib * GIB), 0, 0), Limits())
 
