@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from fusecache.backends.options import StoreOptions
 from fusecache.backends.pace import Aimd, Limits, Pacer
 from fusecache.cache.contents import Contents
 from fusecache.cache.index import ContentIndex
+from fusecache.cache.listings import Listings, PageStore
 from fusecache.config import Config
 from fusecache.config.model import MAX_UPLOADS
 from fusecache.fs.pressure import Limits as SpaceLimits
@@ -20,6 +22,10 @@ from fusecache.fs.recovery import Recovery
 from fusecache.namespace.lower import Defaults
 from fusecache.namespace.namespace import Namespace
 from fusecache.persist.staging import Patterns
+from fusecache.types import StoreNo
+
+_STREAMED_S = 3600.0
+"""How long a page of a listing is kept at least: for who reads a directory, whatever is believed of it."""
 
 if TYPE_CHECKING:
     from fusecache.doctor.doctor import Doctor
@@ -58,6 +64,13 @@ def contents_of(config: Config) -> Contents:
     """Open the content store of a mount."""
     cache_dir = config.cache_dirs[0]
     return Contents(cache_dir, ContentIndex(cache_dir / "index.db"), block_size=config.block_size, boot_id=boot_id())
+
+
+def listings_of(config: Config, readers: Mapping[StoreNo, Backend]) -> Listings:
+    """Open what is known of the directories of the stores of a mount."""
+    keep_s = max(_STREAMED_S, config.by_path().longest_fresh_s)
+    pages = PageStore(config.cache_dirs[0] / "listings", tag=str(config.mountpoint), keep_s=keep_s)
+    return Listings(readers, pages, clock=time.time)
 
 
 def namespace_of(config: Config, url: str) -> Namespace:

@@ -27,6 +27,7 @@ from fusecache.building import (
     defaults_of,
     doctor_of,
     limits_of,
+    listings_of,
     namespace_of,
     namespace_path,
     pacer_of,
@@ -35,7 +36,6 @@ from fusecache.building import (
     store_options,
 )
 from fusecache.cache.fetch import Fetcher
-from fusecache.cache.listings import Listings, PageStore
 from fusecache.config import Config
 from fusecache.errors import ConfigError, NamespaceError, TransientBackendError
 from fusecache.fs.describe import Describer
@@ -205,7 +205,6 @@ class _Parts:
     def __init__(
         self, config: Config, backend: Backend, pacer: Pacer, reader: Backend, namespace: Namespace, stale: TellStale
     ) -> None:
-        cache_dir = config.cache_dirs[0]
         defaults = defaults_of(config)
         self.namespace = namespace
         self.reader = reader
@@ -214,16 +213,14 @@ class _Parts:
         readers = {namespace.store: reader}
         durability = Durability(namespace.database)
         self.contents = contents_of(config)
-        self.limits = space_limits(config, self.contents.used_bytes(), os.statvfs(cache_dir))
+        self.limits = space_limits(config, self.contents.used_bytes(), os.statvfs(config.cache_dirs[0]))
         self.fetcher = Fetcher(
             readers,
             limiter=trio.CapacityLimiter(MAX_GETS),
             fits=partial(self.contents.fits, self.limits.cache_size),
             make_room=lambda: self.releaser.make_room(),
         )
-        self.listings = Listings(
-            readers, PageStore(cache_dir / "listings", tag=str(config.mountpoint)), ttl_s=config.ttl_s, clock=time.time
-        )
+        self.listings = listings_of(config, readers)
         self.persister = self._persister(config, Paced(backend, pacer, Priority.DRAIN, repeats=Repeats()), durability)
         self.files = Files(
             namespace,
@@ -240,7 +237,6 @@ class _Parts:
             self.listings,
             readers,
             defaults=defaults,
-            ttl_s=config.ttl_s,
             wall_ns=time.time_ns,
             dropped=self.files.dropped,
             stale=stale,

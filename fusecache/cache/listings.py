@@ -16,7 +16,7 @@ from fusecache.types import Seq, StoreNo
 __all__ = ["Listing", "Listings", "LowerEntry", "Page", "PageStore"]
 
 TTL_S = 60.0
-"""How long a listing is believed."""
+"""How long a listing is believed, if nobody says otherwise."""
 
 MAX_LISTINGS = 4096
 """Listings in memory, a few kB each; complete ones come back from disk."""
@@ -34,37 +34,38 @@ class Listings:
         backends: Mapping[StoreNo, Backend],
         pages: PageStore,
         *,
-        ttl_s: float = TTL_S,
         clock: Callable[[], float],
     ) -> None:
-        """`pages` must keep its records for `ttl_s` at least."""
         self._backends = backends
         self._pages = pages
-        self._ttl_s = ttl_s
         self._clock = clock
         self._live: OrderedDict[tuple[StoreNo, str], Listing] = OrderedDict()
         self._number = itertools.count()
 
     def __repr__(self) -> str:
-        return f"<Listings: {len(self._live)} in memory, fresh for {self._ttl_s} s>"
+        return f"<Listings: {len(self._live)} in memory>"
 
-    def fresh(self, store: StoreNo, prefix: str, *, min_epoch: Seq = ANY_EPOCH) -> Listing | None:
-        """Return the listing if its first page is here and it is young enough; it may be partly loaded.
+    def fresh(self, store: StoreNo, prefix: str, *, min_epoch: Seq = ANY_EPOCH, ttl_s: float = TTL_S) -> Listing | None:
+        """Return the listing if its first page is here and it is younger than `ttl_s`; it may be partly loaded.
 
         `min_epoch`: what the namespace did to that directory last, which the listing must have seen.
         """
-        listing = self._shared(store, prefix, min_epoch)
+        listing = self._shared(store, prefix, min_epoch, ttl_s)
         return listing if listing is not None and listing.begun else None
 
-    async def open(self, store: StoreNo, prefix: str, epoch: Seq, *, min_epoch: Seq = ANY_EPOCH) -> Listing:
-        """Return the fresh listing, else begin one and wait for its first page; concurrent callers share it.
+    async def open(
+        self, store: StoreNo, prefix: str, epoch: Seq, *, min_epoch: Seq = ANY_EPOCH, ttl_s: float = TTL_S
+    ) -> Listing:
+        """Return the listing if it is younger than `ttl_s`, else begin one, which concurrent callers share.
+
+        Its first page is here then.
 
         `epoch` is the namespace's seq now.
 
         Raises:
             BackendError: of the first request.
         """
-        listing = self._shared(store, prefix, min_epoch)
+        listing = self._shared(store, prefix, min_epoch, ttl_s)
         if listing is None:
             listing_id = f"{self._clock():.6f}-{next(self._number)}"
             listing = self._made(store, prefix, listing_id, epoch, self._clock())
@@ -83,7 +84,7 @@ class Listings:
         for key in [key for key in self._live if key[0] == store and key[1].startswith(prefix)]:
             del self._live[key]
         now = self._clock()
-        self._dropped = {name: at for name, at in self._dropped.items() if self._is_young(at)}
+        self._dropped = {name: at for name, at in self._dropped.items() if self._is_young(at, self._pages.keep_s)}
         self._dropped[_record_name(store, prefix)] = now
         self._pages.put(_DROPPED, self._dropped)
 
@@ -94,19 +95,19 @@ class Listings:
     def _dropped(self) -> dict[str, float]:
         return self._pages.get(_DROPPED) or {}
 
-    def _shared(self, store: StoreNo, prefix: str, min_epoch: Seq) -> Listing | None:
+    def _shared(self, store: StoreNo, prefix: str, min_epoch: Seq, ttl_s: float) -> Listing | None:
         listing = self._live.get((store, prefix))
         if listing is None:
-            listing = self._restored(store, prefix)
-        if listing is None or listing.epoch < min_epoch or not self._is_young(listing.fetched_at):
+            listing = self._restored(store, prefix, ttl_s)
+        if listing is None or listing.epoch < min_epoch or not self._is_young(listing.fetched_at, ttl_s):
             return None
         self._live.move_to_end((store, prefix))
         return listing
 
-    def _restored(self, store: StoreNo, prefix: str) -> Listing | None:
+    def _restored(self, store: StoreNo, prefix: str, ttl_s: float) -> Listing | None:
         """Bring a complete listing back from disk, if nothing above it was dropped since."""
         record: dict[str, Any] | None = self._pages.get(_record_name(store, prefix))
-        if record is None or not self._is_young(record["fetched_at"]):
+        if record is None or not self._is_young(record["fetched_at"], ttl_s):
             return None
         dropped_at = max(self._dropped.get(_record_name(store, above), 0.0) for above in _ancestors(prefix))
         if dropped_at >= record["fetched_at"]:
@@ -138,8 +139,8 @@ class Listings:
         if self._live.get((listing.store, listing.prefix)) is listing:
             self._pages.put(_record_name(listing.store, listing.prefix), listing.record())
 
-    def _is_young(self, at: float) -> bool:
-        return 0 <= self._clock() - at < self._ttl_s  # a clock set back makes everything old
+    def _is_young(self, at: float, ttl_s: float) -> bool:
+        return 0 <= self._clock() - at < ttl_s  # a clock set back makes everything old
 
 
 def _record_name(store: StoreNo, prefix: str) -> str:

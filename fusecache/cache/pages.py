@@ -48,7 +48,7 @@ class PageStore:
         self._root = root
         self._tag = tag
         self._size_limit = size_limit
-        self._keep_s = keep_s
+        self.keep_s = keep_s
         self._decoded: OrderedDict[tuple[str, int], Page] = OrderedDict()
         self._decoded_count = 0
 
@@ -87,7 +87,7 @@ class PageStore:
     def _records(self) -> Records:
         from fusecache.cache.records import Records  # the first answer of a next daemon doesn't wait for diskcache
 
-        return Records(self._root, tag=self._tag, size_limit=self._size_limit, keep_s=self._keep_s)
+        return Records(self._root, tag=self._tag, size_limit=self._size_limit, keep_s=self.keep_s)
 
     def _remember(self, listing_id: str, page_no: int, page: Page) -> None:
         replaced = self._decoded.pop((listing_id, page_no), None)

@@ -16,7 +16,17 @@ from fusecache.errors import ConfigError
 
 _KNOWN = {option.name: option for option in OPTIONS}
 _ONLY_IN_FILE = ("store", "mountpoint", "mounts", "rule")
-_OF_RULES = ("write_mode", "persist_delay", "on_conflict", "dir_markers", "local_ttl", "staging", "markers")
+_OF_RULES = (
+    "write_mode",
+    "persist_delay",
+    "on_conflict",
+    "dir_markers",
+    "local_ttl",
+    "freshness",
+    "ttl",
+    "staging",
+    "markers",
+)
 """What of the options may be said of a path alone."""
 _FOR_MOUNT = frozenset({"_netdev", "auto", "noauto", "nofail", "user", "users", "nouser", "group", "owner"})
 _KERNEL_DEFAULTS = frozenset({"defaults", "async", "atime", "relatime", "exec", "dev", "suid"})

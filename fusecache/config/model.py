@@ -144,6 +144,7 @@ class Config:
     on_conflict: str = "keep-both"
     dir_markers: str = "empty"
     local_ttl_s: float | None = None
+    freshness: str = "ttl"
     rules: tuple[Rule, ...] = ()
     """What holds for some paths instead of what is said of all files; patterns come on top."""
 
@@ -172,6 +173,7 @@ class Config:
         for rule in self.rules:
             _check_bound("persist_delay_s", rule.persist_delay_s)
             _check_bound("local_ttl_s", rule.local_ttl_s)
+            _check_bound("ttl_s", rule.ttl_s)
         if self.block_size & (self.block_size - 1):
             raise ConfigError(f"block_size {self.block_size} is no power of two")
         for directory in (self.state_dir, *self.cache_dirs):
@@ -186,6 +188,8 @@ class Config:
             on_conflict=self.on_conflict,
             dir_markers=self.dir_markers,
             local_ttl_s=self.local_ttl_s,
+            freshness=self.freshness,
+            ttl_s=self.ttl_s,
         )
         return Rules(self.rules, default)
 

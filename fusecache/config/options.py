@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fusecache.config import values
-from fusecache.config.rules import ALLUXIO_MODES, CONFLICTS, DIR_MARKERS, WRITE_MODES
+from fusecache.config.rules import ALLUXIO_MODES, CONFLICTS, DIR_MARKERS, FRESHNESS, WRITE_MODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,12 @@ OPTIONS = (
     _duration("attr_timeout", "How long the kernel may keep attributes."),
     _duration("entry_timeout", "How long the kernel may keep names."),
     _duration("ttl", "How long an answer of the store counts as fresh (60s)."),
+    Option(
+        "freshness",
+        values.choice(*FRESHNESS),
+        "ttl, always (each lookup asks the store) or never (until a sync).",
+        "WHEN",
+    ),
     _duration("patience", "How long a call waits for an absent store before it fails (60s)."),
     _flag("allow_other", "Let other users in (default for root's mounts)."),
     Option("log_level", values.choice("debug", "info", "warning", "error"), "What is logged (info).", "LEVEL"),

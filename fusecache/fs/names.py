@@ -10,12 +10,14 @@ import trio
 from fusecache.backends.base import Backend
 from fusecache.backends.metadata import attributes_of
 from fusecache.cache.listings import Listing, Listings, LowerEntry
+from fusecache.config.rules import FOR_EVER_S
 from fusecache.errors import NoSuchObject, NotADirectory, NotFound
+from fusecache.fs.negatives import Negatives
 from fusecache.fs.stale import TellStale
 from fusecache.namespace.keys import TMP_PREFIX, component_of
 from fusecache.namespace.lower import Defaults, Evidence, Lost, LowerObject, LowerPrefix
 from fusecache.namespace.namespace import Namespace
-from fusecache.namespace.records import Dentry, Directory, Inode
+from fusecache.namespace.records import Dentry, Directory, Inode, Place
 from fusecache.nurseries import unwrapped
 from fusecache.types import ROOT_INO, Attributes, ETag, InodeNo, ObjectInfo, ObjectKey, Seq, StoreNo
 
@@ -42,22 +44,8 @@ class _Found(NamedTuple):
     age_s: float = 0.0
 
 
-class _Absent(NamedTuple):
-    """A name of which the lower told just now that there is none: CREATE comes right after its LOOKUP."""
-
-    parent: InodeNo
-    name: bytes
-    seq: Seq
-    until: float
-
-    def is_of(self, parent: InodeNo, name: bytes, seq: Seq) -> bool:
-        """Whether that still counts: nothing of ours was changed since."""
-        is_it = self.name == name and self.parent == parent and self.seq == seq
-        return is_it and self.until > trio.current_time()
-
-
 class Names:
-    """Resolves names. Answers from the lower are believed for `ttl_s`, and never held against newer rows."""
+    """Resolves names. Answers of the lower are believed as long as rules say, and never held against newer rows."""
 
     def __init__(
         self,
@@ -66,7 +54,6 @@ class Names:
         backends: Mapping[StoreNo, Backend],
         *,
         defaults: Defaults,
-        ttl_s: float,
         wall_ns: Callable[[], int],
         dropped: Callable[[InodeNo], None],
         stale: TellStale,
@@ -77,12 +64,12 @@ class Names:
         self._listings = listings
         self._backends = backends
         self._defaults = defaults
-        self._ttl_s = ttl_s
         self._wall_ns = wall_ns
         self._dropped = dropped
         self._stale = stale
         self._checked: dict[InodeNo, float] = {}
-        self._absent = _Absent(InodeNo(0), b"", Seq(0), 0.0)
+        """As of when, by trio's clock, the store has it as the rows do."""
+        self._negatives = Negatives()
 
     async def find(self, parent: InodeNo, name: bytes) -> Dentry:
         """Return the live row of a name, asking the lower if the rows don't settle it.
@@ -100,23 +87,26 @@ class Names:
         """Like `find`, with None for a name that is not there."""
         row = self._t.dentries.get(parent, name)
         if row is not None and row.ino is not None:
-            if self._is_fresh(row.ino) or self._is_new_file(row):
+            if self._is_fresh(row) or self._is_new_file(row):
                 return row
-        elif self._absent.is_of(parent, name, self._ns.database.seq) or is_reserved(parent, name):
+        elif is_reserved(parent, name):
             return None
         directory = self.directory(parent)
         if directory.prefix is None or (row is not None and self._ns.lower.is_ours(row, directory)):
             return _live(row)
-        if (vouched_s := self._vouched_s(directory)) > 0.0:
-            return self._checked_until(_live(row), vouched_s)
-        found = await self._find_out(directory, name, row)
+        place = Place(parent, name)
+        fresh_s = self._ns.policies.fresh_s(place)
+        if _live(row) is None and self._is_absent(directory, place, row, fresh_s):
+            return None
+        if (age_s := self._vouched_age_s(directory)) < fresh_s:
+            return self._noted(_live(row), age_s)
+        found = await self._find_out(directory, name, row, fresh_s)
         if self.directory(parent).prefix != directory.prefix:  # it was relocated while we asked
             return await self.find_any(parent, name)
         merged = self._merge(parent, [(name, found.evidence)], found.epoch)[0]
-        left_s = self._ttl_s - found.age_s
         if merged is None:
-            self._absent = _Absent(parent, name, self._ns.database.seq, trio.current_time() + left_s)
-        return self._checked_until(merged, left_s)
+            self._negatives.put(place, found.epoch, at=trio.current_time() - found.age_s)
+        return self._noted(merged, found.age_s)
 
     async def head(self, inode: Inode) -> Inode:
         """Return the inode with the attributes of its object, asked for once a version.
@@ -157,17 +147,19 @@ class Names:
 
     def timeout_s(self, inode: Inode) -> float:
         """How long the kernel may keep what it is told: until the lower would be asked again."""
-        expiry = self._checked.get(inode.ino)
-        if expiry is None:
-            return self._ttl_s
-        return max(0.0, expiry - trio.current_time())
+        fresh_s, checked_at = self._ns.policies.fresh_s_of(inode.ino), self._checked.get(inode.ino)
+        return fresh_s if checked_at is None else max(0.0, checked_at + fresh_s - trio.current_time())
 
     async def listing(self, directory: Directory) -> Listing | None:
         """The listing to be merged into a directory; None where the rows are all there is."""
-        if directory.prefix is None or self._vouched_s(directory) > 0.0:
+        fresh_s = self._ns.policies.fresh_s_in(directory.ino)
+        if directory.prefix is None or self._vouched_age_s(directory) < fresh_s:
             return None
+        return await self._listed(directory, directory.prefix, fresh_s)
+
+    async def _listed(self, directory: Directory, prefix: str, fresh_s: float) -> Listing:
         listing = await self._listings.open(
-            directory.store, directory.prefix, self._ns.database.seq, min_epoch=directory.epoch
+            directory.store, prefix, self._ns.database.seq, min_epoch=directory.epoch, ttl_s=fresh_s
         )
         await listing.page(0)
         if listing.marker is not None and directory.ino != ROOT_INO and not listing.marker.size:
@@ -184,8 +176,8 @@ class Names:
         await self._type_empty_objects(directory, found)
         if self.directory(directory.ino).prefix != prefix:
             return []  # it was relocated while we asked: listed again, from where it is now
-        left_s = self._ttl_s - self._age_s(listing)
-        return [self._checked_until(row, left_s) for row in self._merge(directory.ino, found, listing.epoch)]
+        age_s = self._age_s(listing)
+        return [self._noted(row, age_s) for row in self._merge(directory.ino, found, listing.epoch)]
 
     def merge_absent(self, directory: Directory, names: Sequence[bytes], epoch: Seq) -> list[Dentry | None]:
         """A complete listing lacks these names: those that are only the store's are gone."""
@@ -200,11 +192,12 @@ class Names:
 
     # --- asking the lower ---
 
-    async def _find_out(self, directory: Directory, name: bytes, row: Dentry | None) -> _Found:
-        listing = await self.listing(directory)
-        assert listing is not None
+    async def _find_out(self, directory: Directory, name: bytes, row: Dentry | None, fresh_s: float) -> _Found:
         assert directory.prefix is not None
         component = component_of(name)
+        if fresh_s <= 0.0 and (seen := await self._again(directory, component, row)) is not None:
+            return seen
+        listing = await self._listed(directory, directory.prefix, fresh_s)
         entries = listing.known(component)
         if entries is None:
             return await self._probe(directory, component)
@@ -218,14 +211,28 @@ class Names:
             return _Found(_evidence_of(directory.prefix, entries[0]), listing.epoch, age_s)
         return await self._head(directory, ObjectKey(directory.prefix + component))
 
+    async def _again(self, directory: Directory, component: str, row: Dentry | None) -> _Found | None:
+        """Ask for what was there the last time, which is less than a listing; None if that is not there."""
+        if row is None or row.ino is None:
+            return None
+        if self._t.inodes.get(row.ino).is_dir:
+            found = await self._below(directory, component)
+        else:
+            found = await self._head(directory, ObjectKey(f"{directory.prefix}{component}"))
+        return found if found.evidence is not None else None
+
     async def _probe(self, directory: Directory, component: str) -> _Found:
         """In a directory too large to be listed for one name: is there an object, or anything below it?"""
+        found = await self._below(directory, component)
+        if found.evidence is not None:
+            return found
+        return await self._head(directory, ObjectKey(f"{directory.prefix}{component}"))
+
+    async def _below(self, directory: Directory, component: str) -> _Found:
         epoch = self._ns.database.seq
         prefix = f"{directory.prefix}{component}/"
         page = await self._backends[directory.store].list(prefix, delimiter=None, limit=1)
-        if page.objects or page.prefixes:
-            return _Found(LowerPrefix(prefix), epoch)
-        return await self._head(directory, ObjectKey(f"{directory.prefix}{component}"))
+        return _Found(LowerPrefix(prefix) if page.objects or page.prefixes else None, epoch)
 
     async def _head(self, directory: Directory, key: ObjectKey) -> _Found:
         epoch = self._ns.database.seq
@@ -274,9 +281,17 @@ class Names:
         self._stale(lost.place)
         self._stale(lost.ino)
 
-    def _is_fresh(self, ino: InodeNo) -> bool:
-        expiry = self._checked.get(ino)
-        return expiry is not None and expiry > trio.current_time()
+    def _is_fresh(self, row: Dentry) -> bool:
+        checked_at, fresh_s = self._checked.get(row.inode_no), self._ns.policies.fresh_s(row.place)
+        if checked_at is None:  # else what a mount before this one was told is believed, too
+            return fresh_s >= FOR_EVER_S
+        return checked_at + fresh_s > trio.current_time()
+
+    def _is_absent(self, directory: Directory, place: Place, row: Dentry | None, fresh_s: float) -> bool:
+        """Whether the lower told lately that nothing is there, and nothing of ours has come or gone since."""
+        not_before = directory.epoch if row is None else max(directory.epoch, row.epoch)
+        known_at = self._negatives.known_at(place, not_before=not_before)
+        return known_at is not None and known_at + fresh_s > trio.current_time()
 
     def _is_new_file(self, row: Dentry) -> bool:
         """Whether the store never had it: `is_ours` would say so, after a look for a directory."""
@@ -291,20 +306,20 @@ class Names:
         d = self._defaults
         return attributes_of(info, uid=d.uid, gid=d.gid, file_mode=d.file_mode)
 
-    def _vouched_s(self, directory: Directory) -> float:
-        """For how long a directory that was purely local is still known to have nothing else."""
-        return self._ttl_s - (self._wall_ns() - directory.vouched_ns) / 1e9
+    def _vouched_age_s(self, directory: Directory) -> float:
+        """How long ago a directory was purely local: then the rows are all that it has."""
+        return (self._wall_ns() - directory.vouched_ns) / 1e9
 
     def _age_s(self, listing: Listing) -> float:
         return max(0.0, self._wall_ns() / 1e9 - listing.fetched_at)
 
-    def _checked_until(self, row: Dentry | None, left_s: float) -> Dentry | None:
-        """Remember that this name is as the store has it, for as long as the evidence is good."""
+    def _noted(self, row: Dentry | None, age_s: float) -> Dentry | None:
+        """Remember that this name is as the store had it so long ago."""
         if row is None or row.ino is None:
             return None
         if len(self._checked) >= _CHECKED:
             self._checked.clear()
-        self._checked[row.ino] = trio.current_time() + left_s
+        self._checked[row.ino] = trio.current_time() - age_s
         return row
 
 

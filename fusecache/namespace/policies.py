@@ -21,6 +21,8 @@ class Policies:
         self._is_staging = is_staging
         self._rules = rules or Rules()
         self.usual_delay_ns = delay_ns
+        self._has_freshness = self._rules.has_freshness
+        self._usual_fresh_s = self._rules.default.fresh_s
         self._has_delays = self._rules.has_delays
         self.longest_delay_ns = max(delay_ns, int(self._rules.longest_delay_s * 1e9)) if self._has_delays else delay_ns
 
@@ -39,6 +41,26 @@ class Policies:
     @property
     def has_local_ttl(self) -> bool:
         return self._rules.has_local_ttl
+
+    def fresh_s(self, place: Place) -> float:
+        """How long what the store tells of a name is believed."""
+        if not self._has_freshness:
+            return self._usual_fresh_s
+        return self._rules.of(self._t.directories.names(place)).fresh_s
+
+    def fresh_s_of(self, ino: InodeNo) -> float:
+        """The same for an inode, of several names the shortest; without any, the mount's."""
+        if not self._has_freshness:
+            return self._usual_fresh_s
+        return min((self.fresh_s(row.place) for row in self._rows(ino)), default=self._usual_fresh_s)
+
+    def fresh_s_in(self, ino: InodeNo) -> float:
+        """How long it is believed which names a directory has."""
+        if not self._has_freshness:
+            return self._usual_fresh_s
+        directory = self._t.directories.get(ino)
+        path = [] if ino == ROOT_INO else self._t.directories.names(Place(directory.parent, directory.name))
+        return self._rules.fresh_s_in(path)
 
     def local_ttl_s(self, place: Place) -> float | None:
         """After how long without a change a file there is removed; None: never, as what is not local by a rule."""

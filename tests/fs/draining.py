@@ -22,6 +22,7 @@ from fusecache.cache.originals import Original, Originals, unchanged_runs
 from fusecache.cache.summing import read_sums, unsummed
 from fusecache.cache.synced import Synced, present_bytes
 from fusecache.config.model import MARKERS, STAGING
+from fusecache.config.rules import Rules
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
@@ -268,6 +269,8 @@ async def a_drained_world(
 
     `left`: what the last one had open, and its applications go on with."""
     settings = settings or Settings(staging=STAGING, markers=MARKERS, multipart_threshold=8 * MIB, part_size=5 * MIB)
+    rules = settings.rules
+    settings = replace(settings, rules=Rules(rules.given, replace(rules.default, ttl_s=ttl_s)))
     wall_ns = wall_clock()
     ns = _namespace(root, store.url, settings, boot_id, delay_s=delay_s, now_ns=wall_ns(), reserve_bytes=reserve_bytes)
     durability = PromptDurability(ns.database)
@@ -278,7 +281,7 @@ async def a_drained_world(
         fits=partial(contents.fits, None if room is None else room.limits.cache_size),
         make_room=lambda: releaser.make_room(),
     )  # fmt: skip
-    listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
+    listings = Listings(readers, PageStore(root / "listings", tag="x"), clock=lambda: wall_ns() / 1e9)
     stale: list[Stale] = []
     persister = Persister(
         ns, durability, contents, fetcher, {ns.store: through or store}, settings, wall_ns=wall_ns,
@@ -290,7 +293,7 @@ async def a_drained_world(
         base_instead_of=persister.base_instead_of,
     )  # fmt: skip
     names = Names(
-        ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns,
+        ns, listings, readers, defaults=DEFAULTS, wall_ns=wall_ns,
         dropped=files.dropped, stale=stale.append,
     )  # fmt: skip
     describer = Describer(ns, names, contents, uploading=persister.uploading, wall_ns=wall_ns)

@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
+from fusecache.config.rules import Policy, Rule, Rules
 from fusecache.errors import NotADirectory
 from fusecache.fs.attrs import Changes
 from fusecache.fs.describe import Describer
@@ -251,7 +252,12 @@ def wall_clock() -> Callable[[], int]:
 
 @asynccontextmanager
 async def a_world(
-    root: Path, store: CountedStore | None = None, *, ttl_s: float = TTL_S, read_only: bool = False
+    root: Path,
+    store: CountedStore | None = None,
+    *,
+    ttl_s: float = TTL_S,
+    read_only: bool = False,
+    rules: Sequence[Rule] = (),
 ) -> AsyncIterator[World]:
     """Mount a store, without a kernel and without a drain. Time is trio's, so that a test may own it."""
     backend = store if store is not None else CountedStore()
@@ -263,13 +269,14 @@ async def a_world(
         delay_ns=10**9,
         defaults=DEFAULTS,
         is_staging=lambda names: b"_temporary" in names,
+        rules=Rules(rules, Policy(ttl_s=ttl_s)),
         now_ns=wall_ns(),
     )
     readers = {ns.store: backend}
     durability = Durability(ns.database)
     contents = Contents(root, ContentIndex(root / "index.db"), block_size=BLOCK, boot_id="boot")
     fetcher = Fetcher(readers, limiter=trio.CapacityLimiter(16))
-    listings = Listings(readers, PageStore(root / "listings", tag="x"), ttl_s=ttl_s, clock=lambda: wall_ns() / 1e9)
+    listings = Listings(readers, PageStore(root / "listings", tag="x"), clock=lambda: wall_ns() / 1e9)
     succession = Succession(ns, readers)
     files = Files(
         ns, durability, contents, fetcher, wall_ns=wall_ns, changed=lambda: None,
@@ -277,7 +284,7 @@ async def a_world(
     )  # fmt: skip
     stale: list[Stale] = []
     names = Names(
-        ns, listings, readers, defaults=DEFAULTS, ttl_s=ttl_s, wall_ns=wall_ns,
+        ns, listings, readers, defaults=DEFAULTS, wall_ns=wall_ns,
         dropped=files.dropped, stale=stale.append,
     )  # fmt: skip
     describer = Describer(ns, names, contents, uploading=tuple, wall_ns=wall_ns)

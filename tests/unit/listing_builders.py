@@ -22,7 +22,7 @@ class Rig:
 
     def restarted(self) -> Listings:
         pages = PageStore(self.root / "listings", tag="m")
-        return Listings({STORE: self.backend}, pages, ttl_s=60.0, clock=lambda: self.now)
+        return Listings({STORE: self.backend}, pages, clock=lambda: self.now)
 
     def restart(self) -> None:
         self.listings.close()

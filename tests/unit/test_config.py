@@ -226,6 +226,7 @@ def test_rules_are_read_in_order_with_the_words_of_the_options(tmp_path: Path) -
         ({"path": "warehouse"}, "rule 1: the path of a rule begins with a slash"),
         ({"path": "/w", "write-mode": "sideways"}, "rule 1: write_mode: 'sideways' is not one of writeback, "),
         ({"path": "/w", "persist-dely": "1s"}, "rule 1: unknown key 'persist_dely'; did you mean persist_delay"),
+        ({"path": "/w", "freshness": "soon"}, "rule 1: freshness: 'soon' is not one of ttl, always, never"),
         ({"path": "/w", "region": "x"}, "rule 1: unknown key 'region'"),
         ({"path": "/w", "persist_delay": "900d"}, "persist_delay must be between"),
     ],

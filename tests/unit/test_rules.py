@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusecache.config.rules import Policy, Rule, Rules
+from fusecache.config.rules import FOR_EVER_S, Policy, Rule, Rules
 from fusecache.errors import ConfigError
 
 
@@ -108,6 +108,58 @@ def test_the_longest_delay() -> None:
     assert Rules().longest_delay_s == 1.0
     assert Rules([Rule(path="/", persist_delay_s=0.1)]).longest_delay_s == 1.0
     assert Rules([Rule(path="/a", persist_delay_s=9.0), Rule(path="/b")]).longest_delay_s == 9.0
+
+
+FRESH = Rules(
+    [
+        Rule(path="/lake/**", freshness="never"),
+        Rule(path="/lake/live", ttl_s=5.0),
+        Rule(path="/lake/*/*.tmp", freshness="always"),
+        Rule(path="/**/now/**", freshness="always"),
+    ],
+    Policy(ttl_s=60.0),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected_s"),
+    [
+        ("", 60.0),
+        ("lake", 60.0),
+        ("lake/a", FOR_EVER_S),
+        ("lake/live", 5.0),  # a time alone ends the `never` of the wider rule
+        ("lake/live/a/b", 5.0),
+        ("lake/a/b.tmp", 0.0),
+        ("x/y/now", 60.0),
+        ("x/y/now/a", 0.0),
+    ],
+)
+def test_how_long_a_path_is_believed(path: str, expected_s: float) -> None:
+    assert FRESH.of(names(path)).fresh_s == expected_s
+
+
+@pytest.mark.parametrize(
+    ("path", "expected_s"),
+    [
+        ("", 60.0),
+        ("lake", 5.0),  # `live`
+        ("lake/live", 0.0),  # some names may be *.tmp
+        ("lake/live/a", 5.0),
+        ("lake/b/c", FOR_EVER_S),
+        ("x/now", 0.0),
+        ("x", 60.0),
+    ],
+)
+def test_names_of_a_directory_are_believed_as_long_as_the_one_that_is_believed_least(
+    path: str, expected_s: float
+) -> None:
+    assert FRESH.fresh_s_in(names(path)) == expected_s
+
+
+def test_the_longest_time_anything_is_believed() -> None:
+    assert FRESH.longest_fresh_s == FOR_EVER_S
+    assert Rules([Rule(path="/a", ttl_s=90.0)]).longest_fresh_s == 90.0
+    assert not Rules([Rule(path="/a", write_mode="local")]).has_freshness
 
 
 def test_a_path_begins_at_the_mount_point() -> None:
