@@ -27,6 +27,10 @@ _HEADS = 16
 """HEAD requests at a time for one listing: zero-byte objects, which may be symbolic links."""
 
 
+Found = list[tuple[bytes, Evidence]]
+"""What the lower has under some names."""
+
+
 class Entry(NamedTuple):
     """An inode, and for how long the kernel may believe in it."""
 
@@ -166,18 +170,35 @@ class Names:
             self._ns.lower.marker_seen(directory.ino)  # else it is somebody's bytes, which no directory can show
         return listing
 
-    async def merge_page(
-        self, directory: Directory, listing: Listing, entries: Sequence[tuple[bytes, LowerEntry]]
-    ) -> list[Dentry | None]:
-        """Take a page of a listing into the rows; zero-byte objects are asked for their type first."""
+    async def found(self, directory: Directory, entries: Sequence[tuple[bytes, LowerEntry]]) -> Found:
+        """Return what a page of its listing tells; zero-byte objects are asked for their type."""
         assert directory.prefix is not None
-        prefix = directory.prefix
-        found: list[tuple[bytes, Evidence]] = [(name, _evidence_of(prefix, entry)) for name, entry in entries]
+        found: Found = [(name, _evidence_of(directory.prefix, entry)) for name, entry in entries]
         await self._type_empty_objects(directory, found)
-        if self.directory(directory.ino).prefix != prefix:
+        return found
+
+    def merge_page(self, directory: Directory, listing: Listing, found: Found) -> list[Dentry | None]:
+        """Take a page of a listing into the rows."""
+        if self.directory(directory.ino).prefix != directory.prefix:
             return []  # it was relocated while we asked: listed again, from where it is now
         age_s = self._age_s(listing)
         return [self._noted(row, age_s) for row in self._merge(directory.ino, found, listing.epoch)]
+
+    def good_for_s(self, directory: Directory, listing: Listing | None) -> float:
+        """How long what is merged of it may be believed; None: what only the rows tell."""
+        fresh_s = self._ns.policies.fresh_s_in(directory.ino)
+        return fresh_s if listing is None else fresh_s - self._age_s(listing)
+
+    def is_current(self, ino: InodeNo, listing: Listing | None) -> bool:
+        """Whether this would be merged into a directory now; None: the rows are all there is."""
+        directory = self._t.directories.find(ino)
+        if directory is None:
+            return False
+        fresh_s = self._ns.policies.fresh_s_in(ino)
+        if directory.prefix is None or self._vouched_age_s(directory) < fresh_s:
+            return listing is None
+        found = self._listings.fresh(directory.store, directory.prefix, min_epoch=directory.epoch, ttl_s=fresh_s)
+        return listing is not None and found is listing
 
     def merge_absent(self, directory: Directory, names: Sequence[bytes], epoch: Seq) -> list[Dentry | None]:
         """A complete listing lacks these names: those that are only the store's are gone."""
@@ -242,7 +263,7 @@ class Names:
             return _Found(None, epoch)
         return _Found(LowerObject(key, info.size, info.etag, info.mtime_ns, self._attributes(info)), epoch)
 
-    async def _type_empty_objects(self, directory: Directory, found: list[tuple[bytes, Evidence]]) -> None:
+    async def _type_empty_objects(self, directory: Directory, found: Found) -> None:
         limiter = trio.CapacityLimiter(_HEADS)
 
         async def ask(index: int, name: bytes, key: ObjectKey) -> None:

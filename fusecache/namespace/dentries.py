@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fusecache.namespace.database import Database
@@ -56,6 +56,11 @@ class Dentries:
         """The latest answers, as long as no row of the database has changed."""
         self._known_at = -1
         database.on_rollback(self._known.clear)  # which brings rows back, and is no change of any
+        self._changed: Callable[[InodeNo], None] = _nobody
+
+    def on_change(self, changed: Callable[[InodeNo], None]) -> None:
+        """Have somebody told of each directory whose names lead elsewhere than before, or may do so."""
+        self._changed = changed
 
     def get(self, parent: InodeNo, name: bytes) -> Dentry | None:
         """Return the row, live or whiteout.
@@ -80,6 +85,7 @@ class Dentries:
     def put(self, dentry: Dentry) -> None:
         """Insert the row, or replace the one of that name."""
         self._db.execute(_PUT, dentry)
+        self._changed(dentry.parent)
 
     def whiteout(self, place: Place, epoch: Seq, *, settled: bool) -> None:
         """Hide whatever the lower shows under this name; `settled`: only what it showed before `epoch`."""
@@ -87,10 +93,12 @@ class Dentries:
 
     def delete(self, place: Place) -> None:
         self._db.execute("DELETE FROM dentry WHERE parent = ? AND name = ?", place)
+        self._changed(place.parent)
 
     def delete_below(self, parent: InodeNo) -> None:
         """Drop the whiteouts of a directory that is removed."""
         self._db.execute("DELETE FROM dentry WHERE parent = ?", (parent,))
+        self._changed(parent)
 
     def settle(self, place: Place, epoch: Seq) -> None:
         """Nothing is left to hide: newer listings count again, older ones still don't."""
@@ -104,7 +112,7 @@ class Dentries:
         """The object of this name is now `lower`."""
         store, key, etag = lower
         identified = dentry._replace(store=store, key=key, etag=etag, generation=generation, epoch=epoch)
-        self.put(identified)
+        self._db.execute(_PUT, identified)
         return identified
 
     def children(self, parent: InodeNo, *, after: bytes, count: int) -> list[Dentry]:
@@ -167,3 +175,7 @@ class Dentries:
     def below(self, ino: InodeNo) -> list[Dentry]:
         """Every row below a directory, whiteouts included; those of its known subdirectories too."""
         return [Dentry._make(row) for row in self._db.execute(_BELOW, {"ino": ino})]
+
+
+def _nobody(parent: InodeNo) -> None:
+    """Nobody wants to know."""

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
+from fusecache.fs.transport.direct.logbook import Logbook
 from fusecache.types import ROOT_INO
 from tests.fs.harness import TTL_S, CountedStore, World, pattern
-from tests.fs.kernel import PAGE, Kernel, a_kernel
+from tests.fs.kernel import AGREED, PAGE, Kernel, a_kernel
 
 MANY = 150
 
@@ -121,6 +122,62 @@ async def test_a_long_listing_goes_on_where_it_ended(
     for name in names[10:20]:
         await world.unlink(f"d/{name.decode()}")
     assert await rest(5) == names[5:10] + names[20:]
+
+
+async def test_the_kernel_keeps_a_listing_whose_names_it_knows_as_long_as_nothing_changes(
+    kernel: Kernel, world: World, store: CountedStore, mock_clock: MockClock
+) -> None:
+    await store.foreign({f"d/{number}": b"1" for number in range(5)})
+    ino = await kernel.lookup(b"d")
+
+    async def keeps(opcode: Opcode | None) -> bool:
+        """Open the directory, read all of it if it has to be read, and tell whether the kernel may keep it."""
+        number, flags, _ = abi.fuse_open_out.unpack(await kernel.told(Opcode.OPENDIR, ino, abi.fuse_open_in.pack(0, 0)))
+        assert flags & abi.FOPEN_CACHE_DIR
+        if opcode is not None:
+            skip = 0 if opcode == Opcode.READDIR else abi.fuse_entry_out.size + abi.fuse_attr.size
+            await _names(kernel, ino, number, opcode, skip, size=PAGE)
+        await kernel.told(Opcode.RELEASEDIR, ino, abi.fuse_release_in.pack(number, 0, 0, 0))
+        return bool(flags & abi.FOPEN_KEEP_CACHE)
+
+    assert not await keeps(Opcode.READDIR)
+    assert not await keeps(None), "the kernel has the attributes of none"
+    assert not await keeps(Opcode.READDIRPLUS)
+    assert await keeps(None)
+    await world.write_file("d/6", b"")
+    assert not await keeps(Opcode.READDIRPLUS)
+    await world.unlink("d/6")
+    assert not await keeps(Opcode.READDIRPLUS)
+    assert await keeps(None)
+    mock_clock.jump(TTL_S + 1)
+    assert not await keeps(Opcode.READDIRPLUS), "the store may have changed it"
+    assert await keeps(None)
+    await world.write_file("d/1", b"12345")
+    assert await keeps(None), "the same names"
+
+
+async def test_the_kernel_goes_on_in_a_listing_that_it_had_kept(world: World) -> None:
+    """It has dropped it meanwhile, and the daemon was replaced: a position is what it was for another handle."""
+    for name in "abcd":
+        await world.write_file(name, b"")
+    logbook = Logbook.begin(AGREED)
+    async with a_kernel(world, logbook=logbook) as kernel:
+        for reads in (True, False):
+            number = abi.fuse_open_out.unpack(await kernel.told(Opcode.OPENDIR, ROOT_INO, abi.fuse_open_in.pack(0, 0)))[
+                0
+            ]
+            if reads:
+                skip = abi.fuse_entry_out.size + abi.fuse_attr.size
+                await _names(kernel, ROOT_INO, number, Opcode.READDIRPLUS, skip, size=PAGE)
+                await kernel.told(Opcode.RELEASEDIR, ROOT_INO, abi.fuse_release_in.pack(number, 0, 0, 0))
+    (left,) = (
+        Logbook.found(
+            *logbook.descriptors,
+        )
+        .left()
+        .directories
+    )
+    assert (left.number, left.names) == (number, (b"a", b"b", b"c", b"d"))
 
 
 def names_of(answer: bytes) -> list[tuple[bytes, int]]:

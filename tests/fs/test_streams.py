@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from fusecache.errors import NotADirectory
-from fusecache.types import HandleNo
+from fusecache.types import ROOT_INO, HandleNo, ObjectInfo, ObjectKey
 from tests.amounts import examples
 from tests.fs.harness import MEMORY, TTL_S, CountedStore, World, a_world, numbered
 
@@ -73,17 +73,125 @@ async def test_names_removed_while_a_page_is_read_end_nothing(world: World, stor
 
 NAMES = [f"f{n:05d}" for n in range(0, 1400, 35)] + [f"new{n}" for n in range(40)]
 CHANGES = st.lists(
-    st.tuples(st.sampled_from(["create", "unlink", "rename", "read", "read"]), st.sampled_from(NAMES)),
+    st.tuples(st.sampled_from(["create", "unlink", "rename", "open", "rewind", *["read"] * 3]), st.sampled_from(NAMES)),
     max_size=60,
 )
+
+
+async def _listed(world: World, number: HandleNo) -> list[str]:
+    """Read a directory from its beginning."""
+    found, position = [], 0
+    while entries := await world.fs.readdir(number, position):
+        found += [each.name.decode() for each in entries]
+        position = entries[-1].position
+    return found
+
+
+async def test_who_begins_again_sees_what_is_there_now(world: World) -> None:
+    """rewinddir(3): also what was created since the first time."""
+    for name in "abc":
+        await world.write_file(name, b"")
+    number = await world.fs.opendir(ROOT_INO)
+    assert sorted(await _listed(world, number)) == ["a", "b", "c"]
+    await world.write_file("d", b"")
+    await world.unlink("a")
+    assert sorted(await _listed(world, number)) == ["b", "c", "d"]
+    world.fs.releasedir(number)
+
+
+async def test_who_opens_sees_what_was_made_since_another_reader_was_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both read on in one listing, and the name was made where the first one had been already."""
+    monkeypatch.setattr("fusecache.fs.streams._LOCAL_CHUNK", 5)
+    ino = await world.mkdir("d")
+    names = [f"f{n:03d}" for n in range(150)]
+    for name in names:
+        await world.write_file(f"d/{name}", b"")
+    one = await world.fs.opendir(ino)
+    position = (await world.fs.readdir(one, 0))[-1].position
+    await world.write_file("d/a", b"")
+    other = await world.fs.opendir(ino)
+    assert sorted(await _listed(world, other)) == ["a", *names]
+    assert (await world.fs.readdir(one, position))[0].name.decode() == names[position]
+    for number in (one, other):
+        world.fs.releasedir(number)
+
+
+async def test_who_opens_later_sees_what_the_store_has_then(
+    world: World, store: CountedStore, mock_clock: MockClock
+) -> None:
+    await store.foreign(numbered(1200))
+    one = await world.fs.opendir(ROOT_INO)
+    await _listed(world, one)
+    store.forget("f00003")
+    await store.foreign({"new": b""})
+    mock_clock.jump(TTL_S + 1)
+    other = await world.fs.opendir(ROOT_INO)
+    assert sorted(await _listed(world, other)) == sorted(({*numbered(1200)} - {"f00003"}) | {"new"})
+    for number in (one, other):
+        world.fs.releasedir(number)
+
+
+async def test_an_unchanged_directory_is_not_merged_again(world: World, store: CountedStore) -> None:
+    await store.foreign(numbered(600))
+    assert len(await world.ls()) == 600
+    store.since()
+    number = await world.fs.opendir(ROOT_INO)
+    assert world.fs.streams.get(number).count == 600
+    world.fs.releasedir(number)
+    await world.write_file("one", b"")
+    assert len(await world.ls()) == 601
+    assert store.since()["list"] == 0
+
+
+async def test_a_page_that_nobody_waited_for_lacks_nothing(
+    world: World, store: CountedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt comes while empty objects are asked for their type."""
+    await store.foreign(numbered(3, data=b""))
+
+    async def head(key: ObjectKey) -> ObjectInfo:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(store, "head", head)
+    number = await world.fs.opendir(ROOT_INO)
+    with trio.move_on_after(1):
+        await world.fs.readdir(number, 0)
+    monkeypatch.undo()
+    assert await _listed(world, number) == [*numbered(3)]
+    world.fs.releasedir(number)
 
 
 @pytest.mark.slow
 @settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 @given(before=st.sets(st.sampled_from(NAMES)), changes=CHANGES)
 def test_what_is_there_throughout_is_shown_exactly_once(before: set[str], changes: list[tuple[str, str]]) -> None:
-    """However the directory changes between two reads of its stream."""
+    """However the directory changes between two reads of its stream, and whoever has opened it meanwhile."""
     trio.run(_changing, before, changes, clock=MockClock())
+
+
+class _Reader:
+    """Reads a directory, as the kernel does with any of its handles."""
+
+    def __init__(self, present: set[str]) -> None:
+        self.throughout = set(present)
+        self.seen: Counter[str] = Counter()
+        self.position = 0
+
+    async def read(self, world: World, number: HandleNo) -> None:
+        """Read on; at the end the position is -1."""
+        if self.position >= 0:
+            entries = await world.fs.readdir(number, self.position)
+            self.seen.update(each.name.decode() for each in entries)
+            self.position = entries[-1].position if entries else -1
+
+    async def finish(self, world: World, number: HandleNo) -> None:
+        while self.position >= 0:
+            await self.read(world, number)
+        assert {name: self.seen[name] for name in self.throughout} == dict.fromkeys(self.throughout, 1)
+        assert max(self.seen.values(), default=1) == 1
 
 
 async def _changing(before: set[str], changes: list[tuple[str, str]]) -> None:
@@ -95,31 +203,26 @@ async def _changing(before: set[str], changes: list[tuple[str, str]]) -> None:
             for name in before:
                 await world.write_file(name, b"before")
             present = {*foreign, *before}
-            throughout = set(present)
-            number = await world.fs.opendir((await world.stat("")).ino)
-            seen: Counter[str] = Counter()
-            position = 0
-            for action, name in changes:
-                if action == "read":
-                    position = await _read_some(world, number, position, seen)
+            numbers = [await world.fs.opendir(ROOT_INO)]
+            readers = [_Reader(present)]
+            for at, (action, name) in enumerate(changes):
+                which = at % len(readers)
+                if action == "open":
+                    numbers.append(await world.fs.opendir(ROOT_INO))
+                    readers.append(_Reader(present))
+                elif action == "rewind":
+                    readers[which] = _Reader(present)
+                elif action == "read":
+                    by = which if readers[which].position <= 0 else at * 7 % len(numbers)
+                    await readers[which].read(world, numbers[by])
                 else:
                     present = await _change(world, action, name, present)
-                    throughout &= present
-            while position >= 0:
-                position = await _read_some(world, number, position, seen)
-            assert {name: seen[name] for name in throughout} == dict.fromkeys(throughout, 1)
-            assert max(seen.values(), default=1) == 1
-            world.fs.releasedir(number)
+                    for reader in readers:
+                        reader.throughout &= present
+            for reader, number in zip(readers, numbers, strict=True):
+                await reader.finish(world, number)
+                world.fs.releasedir(number)
             assert sorted(await world.ls()) == sorted(present)
-
-
-async def _read_some(world: World, number: HandleNo, position: int, seen: Counter[str]) -> int:
-    """Read on; -1 at the end."""
-    if position < 0:
-        return position
-    entries = await world.fs.readdir(number, position)
-    seen.update(each.name.decode() for each in entries)
-    return entries[-1].position if entries else -1
 
 
 async def _change(world: World, action: str, name: str, present: set[str]) -> set[str]:

@@ -44,19 +44,35 @@ def test_all_that_was_told_is_found(logbook: Logbook) -> None:
     logbook.opened(opened(2, 10, backing_id=7))
     logbook.opened(opened(3, 11, backing_id=7))
     logbook.opened(opened(1, 12, kind=Kind.DIRECTORY))
-    logbook.shown(HandleNo(1), [b"a", b"b"])
-    logbook.shown(HandleNo(1), [b"c"])
+    logbook.shown(InodeNo(12), [b"a", b"b"])
+    logbook.shown(InodeNo(12), [b"c"])
     logbook.closed(Kind.FILE, HandleNo(1))
     found = next_one(logbook)
     assert found.agreement == AGREED
     files = (LeftFile(HandleNo(2), InodeNo(10), os.O_RDWR, True), LeftFile(HandleNo(3), InodeNo(11), os.O_RDWR, True))
     assert found.left() == Left(files, (LeftDirectory(HandleNo(1), InodeNo(12), (b"a", b"b", b"c")),))
     assert found.backing_ids() == [(10, 7), (11, 7)]
-    assert found.shown_count(HandleNo(1)) == 3
+    assert found.shown_count(InodeNo(12)) == 3
     found.closed(Kind.DIRECTORY, HandleNo(1))
     found.opened(opened(4, 13))
     assert [each.number for each in next_one(found).left().files] == [4, 2, 3]
     assert next_one(found).left().directories == ()
+
+
+def test_who_has_a_directory_open_shares_its_names(logbook: Logbook) -> None:
+    for number in (1, 2):
+        logbook.opened(opened(number, 12, kind=Kind.DIRECTORY))
+    logbook.shown(InodeNo(12), [b"a", b"b"])
+    logbook.closed(Kind.DIRECTORY, HandleNo(1))
+    found = next_one(logbook)
+    assert found.left().directories == (LeftDirectory(HandleNo(2), InodeNo(12), (b"a", b"b")),)
+    found.closed(Kind.DIRECTORY, HandleNo(2))
+    assert next_one(found).shown_count(InodeNo(12)) == 0
+
+
+def test_names_that_a_kill_left_of_a_closed_directory_are_not_those_of_its_next_listing(logbook: Logbook) -> None:
+    logbook.shown(InodeNo(12), [b"a", b"b"])
+    assert next_one(logbook).shown_count(InodeNo(12)) == 0
 
 
 def test_who_is_asked_again_finds_what_was_opened_for_it(logbook: Logbook) -> None:
@@ -112,20 +128,20 @@ def test_something_else_is_no_logbook(logbook: Logbook) -> None:
 def test_names_are_those_of_open_directories(steps: list[tuple[int, list[bytes] | None]]) -> None:
     """0: the process is killed, and another goes on."""
     fd = os.memfd_create("names")
-    shown, expected = Shown(fd), dict[HandleNo, list[bytes]]()
+    shown, expected = Shown(fd), dict[InodeNo, list[bytes]]()
     try:
         for number, names in steps:
             if not number:
                 shown = Shown(fd)
             elif names is None:
-                shown.closed(HandleNo(number))
-                expected.pop(HandleNo(number), None)
+                shown.closed(InodeNo(number))
+                expected.pop(InodeNo(number), None)
             else:
-                shown.add(HandleNo(number), names)
-                expected.setdefault(HandleNo(number), []).extend(names)
+                shown.add(InodeNo(number), names)
+                expected.setdefault(InodeNo(number), []).extend(names)
             live = {number: names for number, names in expected.items() if names}
             assert {each: names for each, names in Shown(fd).found().items() if each in live} == live
-            assert all(shown.count(HandleNo(each)) == len(expected.get(HandleNo(each), [])) for each in range(1, 5))
+            assert all(shown.count(InodeNo(each)) == len(expected.get(InodeNo(each), [])) for each in range(1, 5))
     finally:
         os.close(fd)
 
@@ -135,13 +151,13 @@ def test_the_names_of_closed_directories_take_no_memory_for_long() -> None:
     try:
         shown = Shown(fd)
         names = [b"x" * 200] * 100
-        shown.add(HandleNo(1), [b"kept"])
+        shown.add(InodeNo(1), [b"kept"])
         for number in range(2, 1000):
-            shown.add(HandleNo(number), names)
-            shown.closed(HandleNo(number))
+            shown.add(InodeNo(number), names)
+            shown.closed(InodeNo(number))
         assert os.fstat(fd).st_blocks * 512 < 4 * MIB
-        assert Shown(fd).found()[HandleNo(1)] == [b"kept"]
-        shown.closed(HandleNo(1))
+        assert Shown(fd).found()[InodeNo(1)] == [b"kept"]
+        shown.closed(InodeNo(1))
         assert Shown(fd).found() == {}
     finally:
         os.close(fd)
@@ -151,13 +167,13 @@ def test_half_a_record_at_the_end_is_none() -> None:
     fd = os.memfd_create("names")
     try:
         shown = Shown(fd)
-        shown.add(HandleNo(1), [b"a", b"b"])
+        shown.add(InodeNo(1), [b"a", b"b"])
         whole = os.fstat(fd).st_size
-        shown.add(HandleNo(1), [b"c" * 100])
+        shown.add(InodeNo(1), [b"c" * 100])
         os.ftruncate(fd, whole + 50)
         found = Shown(fd)
         assert found.found() == {1: [b"a", b"b"]}
-        found.add(HandleNo(1), [b"d"])
+        found.add(InodeNo(1), [b"d"])
         assert Shown(fd).found() == {1: [b"a", b"b", b"d"]}
     finally:
         os.close(fd)
@@ -177,13 +193,13 @@ def test_killed_while_the_log_is_written_anew(monkeypatch: pytest.MonkeyPatch) -
 
         shown = Shown(fd)
         for number in (1, 2):
-            shown.add(HandleNo(number), [b"a%d" % number, b"b"])
-        shown.add(HandleNo(3), [b"x" * 2000] * 1000)
+            shown.add(InodeNo(number), [b"a%d" % number, b"b"])
+        shown.add(InodeNo(3), [b"x" * 2000] * 1000)
         with monkeypatch.context() as patched, suppress(InterruptedError):
             patched.setattr(os, "pwrite", pwrite)
-            shown.closed(HandleNo(3))
+            shown.closed(InodeNo(3))
         found = Shown(fd).found()
-        assert {number: found[HandleNo(number)] for number in (1, 2)} == {1: [b"a1", b"b"], 2: [b"a2", b"b"]}
+        assert {number: found[InodeNo(number)] for number in (1, 2)} == {1: [b"a1", b"b"], 2: [b"a2", b"b"]}
         os.close(fd)
         if left[0] > 0:
             assert nth > 4, "there was nothing to be written anew"

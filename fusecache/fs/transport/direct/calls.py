@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from fusecache.errors import InvalidArgument, OutOfRange
 from fusecache.fs.attrs import Changes
 from fusecache.fs.filesystem import FileSystem
+from fusecache.fs.streams import Stream
 from fusecache.fs.transport.direct import abi
 from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.fs.transport.direct.answers import LEAST_NAME_BYTES, Answers, packed_names, statfs
@@ -184,19 +185,24 @@ class Calls:
     async def opendir(self, who: Header, body: memoryview) -> bytes:
         number = await self._fs.opendir(who.nodeid)
         self._opened_as(who, Opened(Kind.DIRECTORY, 0, 0, who.unique, number, who.nodeid))
-        return abi.fuse_open_out.pack(number, 0, 0)
+        flags = abi.FOPEN_CACHE_DIR
+        stream = self._fs.streams.get(number)
+        if stream.is_told():  # else the kernel drops what it has of an earlier listing
+            flags |= abi.FOPEN_KEEP_CACHE
+            self._note_shown(stream)  # it may go on from any name of that
+        return abi.fuse_open_out.pack(number, flags, 0)
 
     async def readdir(self, who: Header, body: memoryview) -> bytes:
         number, position, size, *_ = _read(abi.fuse_read_in, body)
         stream, size = self._fs.streams.get(HandleNo(number)), min(size, MAX_WRITE)
         names = await stream.shown(position, max(1, size // LEAST_NAME_BYTES))
-        self._note_shown(HandleNo(number))
+        self._note_shown(stream)
         return packed_names(names, size)
 
     async def readdirplus(self, who: Header, body: memoryview) -> bytes:
-        number, position, size, *_ = _read(abi.fuse_read_in, body)
-        size = min(size, MAX_WRITE)
-        answer = bytearray()
+        number, start, size, *_ = _read(abi.fuse_read_in, body)
+        stream, size = self._fs.streams.get(HandleNo(number)), min(size, MAX_WRITE)
+        position, answer = start, bytearray()
         is_full = False
         while not is_full and (entries := await self._fs.readdir(HandleNo(number), position)):
             for each in entries:
@@ -205,11 +211,12 @@ class Calls:
                     break
                 answer += packed
                 position = each.position
-        self._note_shown(HandleNo(number))
+        stream.tell(start, position if is_full else None)
+        self._note_shown(stream)
         return bytes(answer)
 
-    def _note_shown(self, number: HandleNo) -> None:
-        self._logbook.shown(number, self._fs.streams.get(number).known(self._logbook.shown_count(number)))
+    def _note_shown(self, stream: Stream) -> None:
+        self._logbook.shown(stream.ino, stream.known(self._logbook.shown_count(stream.ino)))
 
     async def releasedir(self, who: Header, body: memoryview) -> bytes:
         self._close(Kind.DIRECTORY, _handle(body))

@@ -24,7 +24,7 @@ from fusecache.types import HandleNo, InodeNo
 _SLOT_BYTES = 64
 _SUM = Struct("=I")
 _AGREED = Struct("=8sIIQ")  # magic, minor, max_readahead, features
-_MAGIC = b"fusecac1"
+_MAGIC = b"fusecac2"
 """Whose last digit is the version of all of this."""
 _OPENED = Struct("=IIiIQQQ")  # kind, flags, backing_id, unused, unique, number, ino
 _EMPTY = bytes(_SLOT_BYTES)
@@ -60,6 +60,8 @@ class Logbook:
         self._fd = fd
         self._shown = Shown(names_fd)
         self._slots: dict[tuple[Kind, HandleNo], int] = {}
+        self._directories: dict[HandleNo, InodeNo] = {}
+        """Which directory is open by that number."""
         self._opened: dict[int, Opened] = {}
         """What was found, by its slot."""
         self._free: list[int] = []
@@ -99,6 +101,8 @@ class Logbook:
         said = _OPENED.pack(kind, flags, backing_id, 0, unique & ~FUSE_UNIQUE_RESEND, number, ino)
         os.pwrite(self._fd, _with_sum(said), slot * _SLOT_BYTES)
         self._slots[opened.kind, opened.number] = slot
+        if kind is Kind.DIRECTORY:
+            self._directories[number] = ino
 
     def closed(self, kind: Kind, number: HandleNo) -> None:
         """The kernel has it no more. Not known: nothing happens."""
@@ -108,16 +112,16 @@ class Logbook:
         os.pwrite(self._fd, _EMPTY, slot * _SLOT_BYTES)
         self._opened.pop(slot, None)
         heapq.heappush(self._free, slot)
-        if kind is Kind.DIRECTORY:
-            self._shown.closed(number)
+        if kind is Kind.DIRECTORY and (ino := self._directories.pop(number)) not in self._directories.values():
+            self._shown.closed(ino)
 
-    def shown_count(self, number: HandleNo) -> int:
+    def shown_count(self, ino: InodeNo) -> int:
         """How many names of a directory are known here."""
-        return self._shown.count(number)
+        return self._shown.count(ino)
 
-    def shown(self, number: HandleNo, names: list[bytes]) -> None:
-        """A directory is about to show so many names more."""
-        self._shown.add(number, names)
+    def shown(self, ino: InodeNo, names: list[bytes]) -> None:
+        """An open directory is about to show so many names more, to whoever reads it."""
+        self._shown.add(ino, names)
 
     def left(self) -> Left:
         """Return what an earlier process had open."""
@@ -125,9 +129,7 @@ class Logbook:
         ones = list(self._opened.values())
         return Left(
             tuple(LeftFile(o.number, o.ino, o.flags, o.backing_id > 0) for o in ones if o.kind is Kind.FILE),
-            tuple(
-                LeftDirectory(o.number, o.ino, tuple(names.get(o.number, ()))) for o in ones if o.kind is not Kind.FILE
-            ),
+            tuple(LeftDirectory(o.number, o.ino, tuple(names.get(o.ino, ()))) for o in ones if o.kind is not Kind.FILE),
         )
 
     def backing_ids(self) -> list[tuple[InodeNo, int]]:
@@ -152,6 +154,10 @@ class Logbook:
             kind, flags, backing_id, _, unique, number, ino = found
             self._opened[slot] = Opened(Kind(kind), flags, backing_id, unique, HandleNo(number), InodeNo(ino))
             self._slots[Kind(kind), HandleNo(number)] = slot
+            if kind == Kind.DIRECTORY:
+                self._directories[HandleNo(number)] = InodeNo(ino)
+        for closed in self._shown.found().keys() - self._directories.values():
+            self._shown.closed(closed)  # a kill came between
 
 
 def _with_sum(said: bytes) -> bytes:
