@@ -38,6 +38,8 @@ from fusecache.building import (
 from fusecache.cache.fetch import Fetcher
 from fusecache.config import Config
 from fusecache.errors import ConfigError, NamespaceError, TransientBackendError
+from fusecache.fs.absent import Absent
+from fusecache.fs.caching import Caching
 from fusecache.fs.describe import Describer
 from fusecache.fs.expiry import Expiry
 from fusecache.fs.files import Files
@@ -79,6 +81,7 @@ class Volume:
     def __init__(self, config: Config, backend: Backend, parts: _Parts) -> None:
         self.config = config
         self.filesystem = parts.filesystem
+        self.caching = parts.caching
         self._backend = backend
         self._parts = parts
 
@@ -250,6 +253,7 @@ class _Parts:
         self.describer = Describer(
             namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns
         )
+        self.caching = self._caching(names, durability)
         self.filesystem = self._filesystem(config, names, durability, backend.capabilities.max_key_bytes)
         self.expiry = Expiry(
             namespace,
@@ -285,6 +289,11 @@ class _Parts:
             disk=partial(os.statvfs, config.cache_dirs[0]),
             drained=self.persister.drained,
         )
+
+    def _caching(self, names: Names, durability: Durability) -> Caching:
+        absent = Absent(self.fetcher, self.persister.base_instead_of)
+        parts = (self.namespace, names, self.contents, durability, self.describer, absent, self.space)
+        return Caching(*parts, give_up=self.releaser.give_up)
 
     def _filesystem(self, config: Config, names: Names, durability: Durability, max_key_bytes: int) -> FileSystem:
         nameless = self.nameless

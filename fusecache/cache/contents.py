@@ -215,6 +215,19 @@ class Contents:
         except OSError as exc:
             raise ContentLost(f"{content!r}: its time could not be set: {exc.strerror}") from exc
 
+    def cached_bytes(self, ino: InodeNo, *, size: int, base: Base | None, local_blocks: bytes | None) -> int:
+        """Return how many bytes of a file are here, as `open` would find them. Nobody uses it for that."""
+        if (content := self._open.get(ino)) is not None:
+            return content.cached_bytes
+        if base is None:
+            return size
+        base, bits = base.within(size), local_blocks
+        if bits is None:
+            row = self._index.get(ino)
+            bits = row.bitmap if row is not None and self._trusted(ino, row, size, base) else b""
+        here = Presence(block_count(base.size, self._block_size), bits).bytes_here(self._block_size, base.size)
+        return here + size - base.size
+
     def used_bytes(self) -> int:
         """Return the disk space of all contents; what was written to open ones is guessed until `flush_index`."""
         return self._ledger.used_bytes

@@ -10,7 +10,11 @@ import click
 from fusecache.cli.doctor import doctor
 from fusecache.cli.export import export
 from fusecache.cli.flush import flush
+from fusecache.cli.free import free
+from fusecache.cli.load import load
+from fusecache.cli.ls import ls
 from fusecache.cli.mount import mount
+from fusecache.cli.pin import pin, unpin
 from fusecache.cli.stat import stat
 from fusecache.cli.steer import pause, resume, retry, tune
 from fusecache.cli.umount import umount
@@ -67,5 +71,6 @@ def main() -> None:
     """
 
 
-for _command in (mount, umount, stat, flush, pause, resume, retry, tune, export, doctor, upgrade):
+_CACHE = (ls, load, free, pin, unpin)
+for _command in (mount, umount, stat, flush, *_CACHE, pause, resume, retry, tune, export, doctor, upgrade):
     main.add_command(_command)

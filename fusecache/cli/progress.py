@@ -1,9 +1,10 @@
-"""A line that is rewritten while somebody waits at a terminal; silence elsewhere."""
+"""A line that is rewritten while somebody waits at a terminal; elsewhere silence, or a line now and then."""
 
 from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
@@ -17,14 +18,22 @@ class ProgressLine:
     """Shows how far something is, on stderr: stdout is for results."""
 
     def __init__(
-        self, what: str, stream: TextIO | None = None, *, text: Callable[[str, dict[str, Any]], str] | None = None
+        self,
+        what: str,
+        stream: TextIO | None = None,
+        *,
+        text: Callable[[str, dict[str, Any]], str] | None = None,
+        plain_s: float | None = None,
     ) -> None:
-        """`text` makes the line of `what` and what was told; '' if there is nothing to show yet."""
+        """`text` makes the line of `what` and what was told; '' if there is nothing to show yet. `plain_s`: how often
+        a line is written that no terminal shows; None: never."""
         self._what = what
         self._text = text or progress_text
         self._stream = sys.stderr if stream is None else stream
         self._is_shown = self._stream.isatty()
         self._has_text = False
+        self._plain_s = plain_s
+        self._told_at = time.monotonic()
 
     def __enter__(self) -> ProgressLine:
         return self
@@ -35,9 +44,19 @@ class ProgressLine:
 
     def show(self, told: dict[str, Any]) -> None:
         """Draw `told`: of a drain, the fields of `flush --json` so far."""
-        if self._is_shown and (text := self._text(self._what, told)):
+        if not self._is_due() or not (text := self._text(self._what, told)):
+            return
+        self._told_at = time.monotonic()
+        if self._is_shown:
             self._write(text[: shutil.get_terminal_size().columns - 1])
             self._has_text = True
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def _is_due(self) -> bool:
+        if self._is_shown or self._plain_s is None:
+            return self._is_shown
+        return time.monotonic() - self._told_at >= self._plain_s
 
     def _write(self, text: str) -> None:
         self._stream.write(f"\r{text}\x1b[K")  # over the old one, then erase its rest: erased first, it would flicker

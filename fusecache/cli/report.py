@@ -50,9 +50,9 @@ def path_report(facts: Facts) -> str:
     if facts.get("key") is not None:
         etag = f" · etag {facts['etag']}" if facts.get("etag") else ""
         rows.append(("object", f"{str(facts.get('store')).rstrip('/')}/{facts['key']}{etag}"))
-    rows.append(
-        ("local", f"{size(facts.get('cached_bytes'))} cached · {size(facts.get('dirty_bytes'))} not yet stored")
-    )
+    pinned = " · pinned" if facts.get("pinned") else ""
+    local = f"{size(facts.get('cached_bytes'))} cached · {size(facts.get('dirty_bytes'))} not yet stored"
+    rows.append(("local", local + pinned))
     if facts.get("last_error"):
         rows.append(("error", f"{facts['last_error']} ({attempts(facts.get('attempts') or 0)})"))
     return "\n".join(_aligned(rows))
@@ -178,7 +178,12 @@ def _cache_rows(facts: Facts) -> list[tuple[str, str]]:
         return []
     limit = f" of {size(cache['limit'])}" if cache.get("limit") else ""
     hits = f" · {cache['hit_ratio']:.0%} hits" if cache.get("hit_ratio") is not None else ""
-    return [("cache", f"{size(cache.get('bytes'))}{limit}{hits}")]
+    rows = [("cache", f"{size(cache.get('bytes'))}{limit}{hits}")]
+    if (pinned := cache.get("pinned") or {}).get("paths"):
+        paths, more = pinned["paths"][:_SHOWN_STUCK], len(pinned["paths"]) - _SHOWN_STUCK
+        shown = ", ".join(paths) + (f" and {more} more" if more > 0 else "")
+        rows.append(("pinned", f"{size(pinned['cached_bytes'])} of {size(pinned['bytes'])} cached · {shown}"))
+    return rows
 
 
 def _aligned(rows: Iterable[tuple[str, str]]) -> list[str]:

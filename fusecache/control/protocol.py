@@ -8,6 +8,9 @@
             {"command": "pause", "path": "a"}       likewise "resume" and "retry"
             {"command": "export", "path": "a", "to": "/rescue"}
             {"command": "tune", "limits": {"max_uploads": 8, "upload_limit": null}}
+            {"command": "load", "path": "a", "pin": false, "include": ["*.x"], "rate": 1e8, "metadata": false}
+            {"command": "free", "path": "a"}        likewise "pin" and "unpin"
+            {"command": "ls", "path": "a", "after": "name"}
             {"command": "ping"}                     likewise "upgrade": both tell the process
     daemon  {"progress": {…}}                       any number of times, at least every `HEARTBEAT_S`
             {"result": {…}}                         once, or

@@ -12,6 +12,7 @@ import trio
 from fusecache.config import Config
 from fusecache.control.protocol import ControlError, ExitCode, path_bytes
 from fusecache.control.server import Message, Peer
+from fusecache.daemon.caching import Cacheable, CacheCommands
 from fusecache.daemon.departure import Departure, Drainable, Tell, drain
 from fusecache.daemon.steering import Progress, Steerable, Steering
 from fusecache.errors import NotFound
@@ -22,6 +23,9 @@ Command = Callable[[Message, Progress], Awaitable[Message]]
 
 class Inspectable(Drainable, Steerable, Protocol):
     """A volume, as far as the commands use it. Paths are relative to the mount's root, b"" is the root."""
+
+    @property
+    def caching(self) -> Cacheable: ...
 
     async def stat_path(self, path: bytes) -> dict[str, object]:
         """Return the facts of `path`. Raises `NotFound`."""
@@ -55,12 +59,13 @@ class Commands:
             "ping": self._ping,
             "stat": self._stat,
             "flush": self._flush,
+            "ls": self._ls,
         }
-        steering = Steering(volume, config.mountpoint)
+        steering, caching = Steering(volume, config.mountpoint), CacheCommands(volume.caching)
         self._for_owners: dict[str, Command] = {
             "umount": self._umount,
             "upgrade": self._upgrade,
-            **{name: self._endable(command) for name, command in steering.by_name.items()},
+            **{name: self._endable(command) for name, command in (steering.by_name | caching.by_name).items()},
             "doctor": self._endable(self._doctor),
         }
 
@@ -86,15 +91,23 @@ class Commands:
     async def _stat(self, peer: Peer, request: Message, progress: Progress) -> Message:
         if request.get("path") is None:
             self._check_may_read(peer, b"")
-            return self._volume.stat_mount() | {
+            facts = self._volume.stat_mount()
+            return facts | {
                 "mountpoint": os.fspath(self._config.mountpoint),
                 "transport": self._config.transport,
                 "pid": os.getpid(),
+                "cache": facts["cache"] | {"pinned": await self._volume.caching.pinned()},
             }
         path = path_bytes(request["path"])
         self._check_may_read(peer, path)
         with self._no_such_file(path):
             return await self._volume.stat_path(path)
+
+    async def _ls(self, peer: Peer, request: Message, progress: Progress) -> Message:
+        path = path_bytes(request.get("path", ""))
+        self._check_may_read(peer, path)
+        with self._no_such_file(path):
+            return await self._volume.caching.ls(path, after=path_bytes(request.get("after", "")))
 
     async def _flush(self, peer: Peer, request: Message, progress: Progress) -> Message:
         path = path_bytes(request.get("path", ""))

@@ -8,10 +8,10 @@ from typing import Any
 
 import trio
 
-from fusecache.cache.content import Base
 from fusecache.cache.contents import Contents
 from fusecache.errors import Stale
 from fusecache.fs.names import Names
+from fusecache.fs.opening import cached_bytes_of
 from fusecache.namespace.marked import key_of
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Dentry, Inode, Task, TaskKind
@@ -63,7 +63,10 @@ class Describer:
             NotFound: nothing is there.
         """
         ino, row = await self.resolve(path)
-        return {"path": _text(path), **await self.facts(ino, row), "paused": self._ns.pauses.covers(key_of(path))}
+        key = key_of(path)
+        facts = await self.facts(ino, row)
+        covered = {"pinned": self._ns.pins.covers(key), "paused": self._ns.pauses.covers(key)}
+        return {"path": _text(path), **facts, **covered}
 
     async def facts(self, ino: InodeNo, row: Dentry | None = None) -> dict[str, Any]:
         """Return what `describe` says of an inode by its name `row`; by any of them, if none is given."""
@@ -76,12 +79,13 @@ class Describer:
         return {
             "type": _type(inode.mode),
             "size": inode.size,
-            "state": self._state(ino, tasks) if row is not None else "local",
+            "state": self.state(ino, tasks) if row is not None else "local",
             "store": self._ns.url,
             "key": row.key if row is not None else None,
             "etag": row.etag if row is not None else None,
             "cached_bytes": cached,
             "dirty_bytes": dirty,
+            "pinned": self._ns.pins.is_pinned(ino),
             **_rest(tasks),
         }
 
@@ -100,7 +104,7 @@ class Describer:
     async def _directory(self, inode: Inode) -> dict[str, Any]:
         directory = self._t.directories.get(inode.ino)
         own = self._t.tasks.all_of_inode(inode.ino)
-        worst, size, cached, dirty, every = self._state(inode.ino, own), 0, 0, 0, list(own)
+        worst, size, cached, dirty, every = self.state(inode.ino, own), 0, 0, 0, list(own)
         for n, row in enumerate(self._t.dentries.below(inode.ino), 1):
             if n % _BATCH == 0:
                 await trio.lowlevel.checkpoint()
@@ -109,7 +113,7 @@ class Describer:
                 continue
             tasks = self._tasks(child, row)
             every += tasks
-            worst = max(worst, self._state(child.ino, tasks), key=STATES.index)
+            worst = max(worst, self.state(child.ino, tasks), key=STATES.index)
             if not child.is_dir:
                 here, unsaved = self._bytes(child, tasks)
                 size, cached, dirty = size + child.size, cached + here, dirty + unsaved
@@ -122,6 +126,7 @@ class Describer:
             "etag": None,
             "cached_bytes": cached,
             "dirty_bytes": dirty,
+            "pinned": self._ns.pins.is_pinned(inode.ino),
             **_rest(every),
         }
 
@@ -138,7 +143,8 @@ class Describer:
             return tasks
         return [task for task in tasks if not task.staged]
 
-    def _state(self, ino: InodeNo, tasks: Iterable[Task]) -> str:
+    def state(self, ino: InodeNo, tasks: Iterable[Task]) -> str:
+        """Return where a file is on its way to the store, if this is to be done for it: one of `STATES`."""
         if ino in self._uploading():
             return "uploading"
         return max((self._task_state(task) for task in tasks), key=STATES.index, default="clean")
@@ -161,16 +167,7 @@ class Describer:
         """How many bytes are local, and how many of them are in no store yet."""
         if inode.symlink is not None or inode.is_special:
             return 0, 0
-        base = None
-        if inode.base is not None and inode.base_size is not None:
-            base = Base(*inode.base, size=inode.base_size)
-        content = self._contents.open(
-            inode.ino, size=inode.size, base=base, local_blocks=inode.blocks, changed=inode.changed
-        )
-        try:
-            cached = content.cached_bytes
-        finally:
-            content.close()
+        cached = cached_bytes_of(self._contents, inode)
         unsaved = any(task.kind == TaskKind.UPLOAD for task in tasks)
         return cached, cached if unsaved else 0
 
@@ -178,7 +175,6 @@ class Describer:
 def _rest(tasks: Sequence[Task]) -> dict[str, Any]:
     errors = [task.error for task in tasks if task.error is not None]
     return {
-        "pinned": False,
         "replicas": 1,
         "attempts": max((task.attempts for task in tasks), default=0),
         "last_error": errors[-1] if errors else None,

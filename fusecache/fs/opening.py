@@ -23,6 +23,12 @@ def content_of(contents: Contents, inode: Inode) -> Content:
     return contents.open(inode.ino, size=inode.size, base=base, local_blocks=inode.blocks, changed=inode.changed)
 
 
+def cached_bytes_of(contents: Contents, inode: Inode) -> int:
+    """Return how many bytes of an inode are here, which is no use of it."""
+    base = Base.of(inode.base, inode.base_size)
+    return contents.cached_bytes(inode.ino, size=inode.size, base=base, local_blocks=inode.blocks)
+
+
 def believe(seals: Seals, content: Content, inode: Inode) -> None:
     """Before its bytes change, or are read to be summed: what was known of them at the last commit."""
     if content.sums.is_begun or content.clean or not content.size:

@@ -75,9 +75,14 @@ class Mark:
         return _strain(self.soft - self.free, self.soft - self.hard)
 
     @property
+    def release(self) -> int:
+        """From how much free on clean files go, before any writer is slowed."""
+        return int(self.soft * _RELEASE_ABOVE)
+
+    @property
     def to_release(self) -> int:
-        """Bytes of clean files to give up before any writer is slowed."""
-        return max(0, int(self.soft * _RELEASE_ABOVE) - self.free)
+        """Bytes of clean files to give up."""
+        return max(0, self.release - self.free)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,20 @@ class Pressure:
     disk: Mark
     cache: Mark | None
     """What the cache may take; None: as much as the disk holds."""
+
+    @property
+    def room(self) -> int:
+        """What may still be fetched before clean files go for it."""
+        return max(0, min(mark.free - mark.release for mark in self._marks))
+
+    @property
+    def capacity(self) -> int:
+        """What there is for contents, dirty or clean, before clean files go."""
+        return max(0, min(mark.free - mark.release for mark in self._marks) + self.levels.used)
+
+    @property
+    def _marks(self) -> tuple[Mark, ...]:
+        return (self.disk,) if self.cache is None else (self.disk, self.cache)
 
     @property
     def strain(self) -> float:

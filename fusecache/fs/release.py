@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _EVERY_S = 0.1
 _BATCH = 200
 """Files between two looks at other requests."""
+_ALL = 1 << 62
+"""Bytes."""
 _MAX_BATCHES = 50
 """Looked at in one go: most could go, but some wait for a copy or for who has them open."""
 
@@ -76,6 +78,16 @@ class Releaser:
             if wanted := self._wanted():
                 await self._shrink([each for each in self._contents.opened() if self._is_idle(each)], wanted)
         return self._released - before
+
+    async def give_up(self, numbers: Sequence[InodeNo]) -> int:
+        """Give up those of these files that nobody needs here; return how many bytes that frees."""
+        async with self._one_at_a_time:
+            before = self._released
+            self._contents.flush_index()  # what became clean a moment ago is found, too
+            await self._release(numbers, _ALL)
+            chosen = set(numbers)
+            await self._shrink([each for each in self._contents.opened() if each.ino in chosen], _ALL)
+            return self._released - before
 
     async def _release(self, unused: Sequence[InodeNo], wanted: int) -> None:
         enough = self._released + wanted

@@ -23,6 +23,8 @@ from fusecache.cache.summing import read_sums, unsummed
 from fusecache.cache.synced import Synced, present_bytes
 from fusecache.config.model import MARKERS, STAGING
 from fusecache.config.rules import Rules
+from fusecache.fs.absent import Absent
+from fusecache.fs.caching import Caching
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
@@ -220,6 +222,7 @@ class Drained(World):
     describer: Describer = field(kw_only=True)
     space: Space = field(kw_only=True)
     releaser: Releaser = field(kw_only=True)
+    caching: Caching = field(kw_only=True)
 
     async def settle(self) -> None:
         """Drain everything, then wait for what only falls due later."""
@@ -315,9 +318,13 @@ async def a_drained_world(
             persister.ring()
             upkeep = Upkeep(ns, contents, durability, files)
             releaser = Releaser(ns, contents, durability, wanted=space.to_release, is_open=files.is_open)
+            caching = Caching(
+                ns, names, contents, durability, describer, Absent(fetcher, persister.base_instead_of), space,
+                give_up=releaser.give_up,
+            )  # fmt: skip
             yield Drained(
                 fs, ns, store, contents, persister=persister, describer=describer, upkeep=upkeep, stale=stale,
-                space=space, releaser=releaser,
+                space=space, releaser=releaser, caching=caching,
             )  # fmt: skip
             nursery.cancel_scope.cancel()
         assert "0 tasks, 0 keys>, 0 requests, 0 batches" in repr(persister)

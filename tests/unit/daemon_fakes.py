@@ -17,7 +17,40 @@ from fusecache.daemon.departure import StillBusy
 from fusecache.daemon.reporting import Starter, Supervisor
 from fusecache.daemon.service import Service
 from fusecache.errors import ConfigError, NotFound
+from fusecache.fs.load import Wish
 from fusecache.types import FlushProgress
+
+
+class FakeCaching:
+    """Answers what it was asked."""
+
+    async def load(
+        self, path: bytes, wish: Wish, *, pin: bool, progress: Callable[[dict[str, object]], None]
+    ) -> dict[str, object]:
+        progress({"files_left": 1})
+        return await self._told(path) | {"include": list(wish.include), "rate": wish.bytes_per_s, "pin": pin}
+
+    async def free(self, path: bytes, *, progress: Callable[[dict[str, object]], None]) -> dict[str, object]:
+        return await self._told(path)
+
+    async def pin(self, path: bytes, *, progress: Callable[[dict[str, object]], None]) -> dict[str, object]:
+        return await self._told(path)
+
+    async def unpin(self, path: bytes) -> dict[str, object]:
+        return await self._told(path)
+
+    async def pinned(self) -> dict[str, object]:
+        await trio.lowlevel.checkpoint()
+        return {"paths": []}
+
+    async def ls(self, path: bytes, *, after: bytes) -> dict[str, object]:
+        return await self._told(path) | {"after": after.decode()}
+
+    async def _told(self, path: bytes) -> dict[str, object]:
+        await trio.lowlevel.checkpoint()
+        if path == b"absent":
+            raise NotFound
+        return {"path": path.decode()}
 
 
 class FakeVolume:
@@ -25,6 +58,7 @@ class FakeVolume:
 
     def __init__(self, files_left: int = 0) -> None:
         self.files_left = files_left
+        self.caching = FakeCaching()
         self.stuck: tuple[dict[str, object], ...] = ()
         self.paused: list[bytes] = []
         self.limits: dict[str, object] = {"max_uploads": 16, "upload_limit": None}
@@ -48,7 +82,7 @@ class FakeVolume:
 
     def stat_mount(self) -> dict[str, object]:
         facts = {"files_dirty": self.files_left, "bytes_dirty": 0, "stuck": self.stuck, "stores": ["s3://b/p"]}
-        return facts | {"files_paused": len(self.paused)}
+        return facts | {"files_paused": len(self.paused), "cache": {"bytes": 0}}
 
     async def stat_path(self, path: bytes) -> dict[str, object]:
         if path == b"absent":

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 from fusecache.cli import doctor, export, main, steer, units
 from fusecache.cli.flush import flush_exit, flush_lines, why_left
+from fusecache.cli.load import is_complete, load_lines
+from fusecache.cli.ls import entry_line
 from fusecache.cli.progress import ProgressLine, progress_text
 from fusecache.cli.report import headline, mount_report, path_report
 from fusecache.control import detach
@@ -353,3 +355,42 @@ def test_a_mount_that_cannot_be_leaves_nothing(tmp_path: Path) -> None:
     assert done.stderr.startswith(f"fusecache: {tmp_path}/m is not empty: ")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "c").exists()
+
+
+def test_a_log_gets_a_line_of_progress_now_and_then() -> None:
+    stream = io.StringIO()
+    with ProgressLine("load", stream, plain_s=0.0) as line:
+        line.show({"files_done": 1, "bytes_done": 1 << 20, "files_left": 3, "bytes_left": 3 << 20})
+        line.show({})
+    assert stream.getvalue() == "load ██████░░░░░░░░░░░░░░░░░░  25%  3 files, 3.0 MiB left\n"
+    with ProgressLine("load", stream := io.StringIO(), plain_s=3600.0) as line:
+        line.show({"files_done": 1, "files_left": 3})
+    assert stream.getvalue() == ""
+
+
+def test_a_name_is_listed_in_as_many_columns_as_there_are() -> None:
+    entry = {"name": "a\nb\udcff", "type": "file", "size": 1000, "cached_bytes": 999, "state": "clean", "pinned": True}
+    entry["mtime_ns"] = 86400 * 10**9
+    line = entry_line(entry, is_long=True, width=None)
+    assert line.startswith("clean       99%     1000 B  1970-01-0")
+    assert line.endswith("pin  a\\nb\\xff")
+    assert entry_line(entry, is_long=False, width=20) == "clean       99%  a\\…"
+    empty = entry | {"type": "dir", "size": 0, "name": "d"}
+    assert entry_line(empty, is_long=False, width=None) == "clean         –  d/"
+
+
+def test_what_is_not_loaded_is_told() -> None:
+    told = {"files_done": 2, "bytes_done": 10, "files_left": 1, "bytes_left": 5, "stopped": "no room", "failures": 1}
+    told["failed"] = [{"path": "/a", "error": "gone"}]
+    assert load_lines(told, "/m") == [
+        "/m: 2 files, 10 B in the cache",
+        "the cache is full, and 1 file, 5 B are not in it: make room with `fusecache free`, or enlarge it",
+        "1 could not be loaded:",
+        "  /a: gone",
+    ]
+    assert not is_complete(told)
+    refused = {"pin": {"pinned": False, "bytes": 2048, "others_bytes": 1024, "limit": 2500}}
+    why = "it has 2.0 KiB, 1.0 KiB are pinned elsewhere, and the cache holds 2.4 KiB"
+    assert load_lines(refused, "/m") == [f"/m is not pinned: {why}; nothing was loaded"]
+    assert not is_complete(refused)
+    assert is_complete({"files_done": 1, "pin": {"pinned": True}})

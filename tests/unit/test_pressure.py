@@ -122,3 +122,14 @@ def test_the_delay_grows_with_strain_and_bytes(strain: float, more: float, count
     assert delay_s(count, strain=strain + more, drain_per_s=rate) >= here
     assert delay_s(2 * count, strain=strain, drain_per_s=rate) == pytest.approx(2 * here)
     assert delay_s(count, strain=strain, drain_per_s=2 * rate) <= here
+
+
+@given(free=st.integers(0, 100), used=st.integers(0, 100), size=st.none() | st.integers(1, 100))
+def test_what_is_fetched_within_the_room_makes_nothing_go(free: int, used: int, size: int | None) -> None:
+    limits = Limits(cache_size=None if size is None else size * MIB)
+    before = at(free * MIB, used * MIB, limits=limits)
+    filled = at(free * MIB - before.room, used * MIB + before.room, limits=limits)
+    assert filled.room == 0
+    assert filled.to_release == (before.to_release if not before.room else 0)
+    assert filled.capacity == before.capacity
+    assert before.capacity == before.room + used * MIB or not before.room

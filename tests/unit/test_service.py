@@ -211,6 +211,7 @@ async def test_others_may_ask_for_what_they_may_read_and_unmount_nothing(tmp_pat
 
     assert (await commands.answer(stranger, {"command": "stat", "path": "a"}, told))["state"] == "clean"
     await commands.answer(stranger, {"command": "flush", "path": "a"}, told)
+    await commands.answer(stranger, {"command": "ls", "path": "a"}, told)
     for request in (
         {"command": "stat", "path": "secret"},
         {"command": "flush", "path": "secret"},
@@ -221,6 +222,11 @@ async def test_others_may_ask_for_what_they_may_read_and_unmount_nothing(tmp_pat
         {"command": "retry", "path": "a"},
         {"command": "export", "path": "a", "to": "/tmp/x"},
         {"command": "tune", "limits": {}},
+        {"command": "ls", "path": "secret"},
+        {"command": "load", "path": "a"},
+        {"command": "free", "path": "a"},
+        {"command": "pin", "path": "a"},
+        {"command": "unpin", "path": "a"},
     ):
         with pytest.raises(ControlError) as caught:
             await commands.answer(stranger, request, told)
@@ -249,6 +255,24 @@ async def test_the_drain_is_steered(tmp_path: Path) -> None:
             with pytest.raises(ControlError) as caught:
                 await ask(tmp_path, command="tune", limits=wrong)
             assert caught.value.exit_code == ExitCode.USAGE
+        await mount.unmount()
+
+
+async def test_the_cache_is_filled_and_emptied_by_path(tmp_path: Path) -> None:
+    volume, mount = FakeVolume(), FakeMount()
+    async with running(tmp_path, volume, mount):
+        told = await ask(tmp_path, command="load", path="a", include=["*.x"], rate=1000, pin=True)
+        assert told == {"path": "a", "include": ["*.x"], "rate": 1000.0, "pin": True}
+        assert (await ask(tmp_path, command="load"))["rate"] is None
+        for wrong in ({"include": "*.x"}, {"include": [1]}, {"rate": 0}, {"rate": True}, {"rate": "1"}):
+            with pytest.raises(ControlError) as caught:
+                await ask(tmp_path, command="load", **wrong)
+            assert caught.value.exit_code == ExitCode.USAGE
+        for command in ("load", "free", "pin", "unpin"):
+            assert (await ask(tmp_path, command=command, path="/a//b"))["path"] == "a/b"
+            with pytest.raises(ControlError, match="/absent: no such file"):
+                await ask(tmp_path, command=command, path="absent")
+        assert (await ask(tmp_path, command="ls", path="d", after="name"))["after"] == "name"
         await mount.unmount()
 
 
