@@ -21,7 +21,7 @@ class Folders:
 
     def made(self, path: str) -> None:
         """A file was made there."""
-        self._made[os.path.dirname(path)] += 1
+        self._made[path.rpartition("/")[0]] += 1  # dirname(3) in a tenth of the time: an application waits
 
     def is_synced(self, path: str) -> bool:
         """Whether the name of the file at `path` survives a power loss."""

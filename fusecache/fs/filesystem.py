@@ -272,8 +272,8 @@ class FileSystem:
         if not is_open:
             self._changed()
         number = self._files.opened_new(inode, flags, may_back=self._backing.is_allowed(inode.ino, flags))
-        entry = self._entry(inode)
-        return number, entry if entry.attr_timeout_s is None else entry._replace(attr_timeout_s=_TICK_S)
+        attr_timeout_s = _TICK_S if self._files.is_written_unseen(inode.ino) else None
+        return number, Entry(inode, self._names.timeout_s(inode), attr_timeout_s)
 
     async def tmpfile(self, parent: InodeNo, owner: Owner, flags: int) -> tuple[HandleNo, Entry]:
         """Create and open a file without a name; a `link` gives it one, if it comes before the last close."""

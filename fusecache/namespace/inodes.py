@@ -54,7 +54,7 @@ class Inodes:
 
     def insert(self, inode: Inode) -> Inode:
         """Insert a new inode, whatever number it carries, and return it with the one it got."""
-        numbered = inode._replace(ino=InodeNo(self._database.next_seq()))
+        numbered = Inode(InodeNo(self._database.next_seq()), *inode[1:])
         self._db.execute(_INSERT, numbered)
         return self._keep(numbered)
 

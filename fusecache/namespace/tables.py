@@ -16,6 +16,7 @@ from fusecache.namespace.spared import Spared
 from fusecache.namespace.tasks import Tasks
 from fusecache.namespace.trees import Trees
 from fusecache.namespace.uploads import Uploads
+from fusecache.namespace.written import Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Tables:
     spared: Spared
     trees: Trees
     requests: Requests
+    written: Written
 
     @classmethod
     def of(cls, database: Database) -> Tables:
@@ -50,4 +52,5 @@ class Tables:
             Spared(database),
             Trees(database),
             Requests(database),
+            Written(database),
         )

@@ -52,9 +52,6 @@ _DELETE_KEY = """
         1, :seq, :since_seq, :due_ns, :now_ns, :shield_parent, :shield_name)"""
 _MEANT = """
     UPDATE task SET etag = coalesce(?, etag), unsure = max(unsure, ?), generation = generation + 1 WHERE task = ?"""
-_CLOSED = """
-    UPDATE task SET generation = generation + 1, seq = :seq, staged = 0,
-           due_ns = min(:due_ns, since_ns + :cap_ns) WHERE ino = :ino AND kind = 1"""
 _RECORDED = "UPDATE task SET key = ?, target_parent = ?, target_name = ? WHERE task = ?"
 # A change while it was in flight raised `generation`: then the row stays, for what came later.
 _DONE = "DELETE FROM task WHERE task = ? AND generation = ?"
@@ -263,11 +260,6 @@ class Tasks:
         row["since_seq"] = seq if since_seq is None else since_seq
         row |= {"task": self._database.next_seq(), "shield_parent": parent, "shield_name": name}
         self._db.execute(_DELETE_KEY, row)
-
-    def closed(self, ino: InodeNo, *, seq: Seq, due_ns: int, cap_ns: int) -> bool:
-        """The parked upload of `ino` falls due, at most `cap_ns` after its first change; False if there is none."""
-        row = {"ino": ino, "seq": seq, "due_ns": due_ns, "cap_ns": cap_ns}
-        return self._db.execute(_CLOSED, row).rowcount == 1
 
     def record_target(self, task: Task, key: ObjectKey, place: Place | None) -> Task:
         """Record, before the first request, which key may come to exist."""

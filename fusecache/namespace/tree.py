@@ -58,7 +58,7 @@ class Tree:
             seq, inode = self._new(place, owner, now_ns=now_ns, symlink=symlink)
             due_ns = None if is_open and symlink is None else now_ns + self._policies.delay_ns(place)
             store = t.directories.get(place.parent).store
-            t.tasks.want(TaskKind.UPLOAD, inode.ino, store, seq=seq, due_ns=due_ns, now_ns=now_ns)
+            t.written.begun(inode.ino, store, flow=place.parent, seq=seq, due_ns=due_ns, now_ns=now_ns)
         return inode
 
     def link(self, ino: InodeNo, place: Place, *, now_ns: int) -> Inode:
@@ -178,7 +178,7 @@ class Tree:
             t.inodes.written(inode)
             delay_ns = self._policies.delay_ns_of(inode.ino)
             due_ns, cap_ns = now_ns + delay_ns, delay_ns * MAX_DELAY_FACTOR
-            t.tasks.closed(inode.ino, seq=t.database.next_seq(), due_ns=due_ns, cap_ns=cap_ns)
+            t.written.closed(inode.ino, seq=t.database.next_seq(), due_ns=due_ns, cap_ns=cap_ns)
             if sums is not None:
                 t.seals.summed(inode.ino, inode.generation, sums)
             if held is not None:

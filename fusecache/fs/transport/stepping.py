@@ -12,7 +12,16 @@ def run(coroutine: Coroutine[Any, Any, Any], waits: Callable[[], None]) -> Gener
     """Run a coroutine to its end and return its result; call `waits` if it yields to the scheduler before."""
     try:
         trap = coroutine.send(None)
-        waits()
+    except StopIteration as end:
+        return end.value
+    waits()
+    return (yield from rest(coroutine, trap))
+
+
+@types.coroutine
+def rest(coroutine: Coroutine[Any, Any, Any], trap: Any) -> Generator[Any, Any, Any]:
+    """Run a coroutine to its end that was run until it yielded `trap`, and return its result."""
+    try:
         while True:
             try:
                 value = yield trap

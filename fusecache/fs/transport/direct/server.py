@@ -11,9 +11,10 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from select import POLLIN, poll
+from typing import Any
 
 import trio
 
@@ -24,7 +25,7 @@ from fusecache.fs.transport.direct.calls import Call, Calls, Header, Malformed, 
 from fusecache.fs.transport.direct.handshake import MAX_WRITE
 from fusecache.fs.transport.direct.patience import Patience
 from fusecache.fs.transport.direct.replies import Replies
-from fusecache.fs.transport.stepping import run
+from fusecache.fs.transport.stepping import rest
 from fusecache.nurseries import unwrapped
 
 log = logging.getLogger(__name__)
@@ -173,22 +174,33 @@ class Server:
                 self._reply(who, errno.ENOSYS if call is None else errno.EIO, b"")
             return
 
-        def waits() -> None:
-            if who.opcode not in _UNINTERRUPTIBLE:
-                self._interruptible[who.unique] = scope
-            self._reader = None
-            self._hire()
-
+        carried_out = self._carried_out(call, who, body)
         try:
-            number, answer = await run(self._carried_out(call, who, body), waits)
+            trap = carried_out.send(None)
+        except StopIteration as end:
+            number, answer = end.value
+        else:
+            number, answer = await self._waited_for(carried_out, trap, who, scope)
+        if who.opcode not in _UNANSWERED:
+            self._reply(who, number, answer)
+
+    async def _waited_for(
+        self, carried_out: Coroutine[Any, Any, tuple[int, bytes]], trap: object, who: Header, scope: trio.CancelScope
+    ) -> tuple[int, bytes]:
+        """Go on with a request that has to wait, while somebody else reads."""
+        if who.opcode not in _UNINTERRUPTIBLE:
+            self._interruptible[who.unique] = scope
+        self._reader = None
+        self._hire()
+        try:
+            number, answer = await rest(carried_out, trap)
+            return number, answer
         except trio.Cancelled:
             if scope.cancel_called:  # else it is this process that ends
                 self._reply(who, errno.EINTR, b"")
             raise
         finally:
             self._interruptible.pop(who.unique, None)
-        if who.opcode not in _UNANSWERED:
-            self._reply(who, number, answer)
 
     def _interrupt(self, body: memoryview) -> None:
         """Somebody does not want to wait any more. What is not waiting has been answered already."""
@@ -220,7 +232,8 @@ class Server:
         try:
             return 0, await (self._replies.of(who) or call)(who, body)
         except FusecacheError as exc:
-            log.log(exc.level, "%s(%s): %s: %s", _name(who), who.nodeid, type(exc).__name__, exc)
+            if log.isEnabledFor(exc.level):  # a name that is not there is told to nobody, and thousands of times
+                log.log(exc.level, "%s(%s): %s: %s", _name(who), who.nodeid, type(exc).__name__, exc)
             return errno_of(exc), b""
         except Refused as exc:
             return exc.number, b""
