@@ -78,9 +78,8 @@ class Recovery:
 
     def _after_crash(self, still_written: Collection[InodeNo]) -> None:
         """The page cache has it all: what was being written has the size and the times of its file."""
-        for ino in self._t.seals.dirty():
-            token = self._t.seals.get(ino).synced_token
-            if token is not None and not self._contents.exists(ino):  # killed while it was being emptied
+        for ino, token in self._t.seals.kept():
+            if not self._contents.exists(ino):  # killed while it was being emptied
                 self._contents.remains.bring_back(ino, token)
         for task in self._t.tasks.parked_uploads():
             assert task.ino is not None

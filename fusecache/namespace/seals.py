@@ -31,7 +31,12 @@ _DIRTY = "SELECT ino FROM task WHERE kind = 1 ORDER BY ino"
 _UNSYNCED = """
     SELECT task.ino, CASE WHEN seal.generation = inode.generation THEN digest END
       FROM task JOIN inode ON inode.ino = task.ino LEFT JOIN seal ON seal.ino = task.ino
-     WHERE task.kind = 1 AND inode.mode & 61440 = 32768 AND synced_generation IS NOT inode.generation"""
+     WHERE task.kind = 1 AND inode.mode & 61440 = 32768 AND synced_generation IS NOT inode.generation
+       AND NOT (seal.generation IS inode.generation AND digest IS NOT NULL
+                AND length(digest) = 8 AND digest <> zeroblob(8))"""
+_KEPT = """
+    SELECT ino, synced_token FROM seal
+     WHERE synced_token IS NOT NULL AND EXISTS (SELECT 1 FROM task WHERE task.ino = seal.ino AND kind = 1)"""
 _DOOMED = "SELECT ino, token FROM doomed LIMIT ?"
 _SWEPT = "DELETE FROM doomed WHERE ino = ? AND token = ?"
 
@@ -119,8 +124,15 @@ class Seals:
         """Inodes with bytes that no store has."""
         return (row[0] for row in self._db.execute(_DIRTY))
 
+    def kept(self) -> Iterator[tuple[InodeNo, int]]:
+        """Inodes with bytes that no store has, of which some were synced; with the token of their latest sync."""
+        return iter(self._db.execute(_KEPT))
+
     def unsynced(self) -> Iterator[tuple[InodeNo, bytes | None]]:
-        """Files with bytes that no store has and no sync has made safe; with their sums, as far as they are known."""
+        """Files with bytes that no store has and no sync has made safe; with their sums, as far as they are known.
+
+        Those of one block with a known sum, nearly all, are left out.
+        """
         return iter(self._db.execute(_UNSYNCED))
 
     def doomed(self, count: int) -> list[tuple[InodeNo, int]]:

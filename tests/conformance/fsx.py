@@ -38,7 +38,9 @@ WAYS = {
 """Without mmap; with it, each store followed by msync; and with stores that are left to the kernel to write."""
 
 
-def run(program: Path, way: str, path: Path, work: Path, *, seed: int, punches: bool) -> None:
+def run(
+    program: Path, way: str, path: Path, work: Path, *, seed: int, punches: bool, operations: int = OPERATIONS
+) -> None:
     """Exercise `path`, which holds the last bytes written when this returns; the same seed does the same again.
 
     `punches`: holes, too, which not every transport can.
@@ -49,7 +51,7 @@ def run(program: Path, way: str, path: Path, work: Path, *, seed: int, punches: 
     config = work / f"{path.name}.toml"
     config.write_text(f"nomsyncafterwrite = {str(way == 'lazy').lower()}\n{_CONFIG}{_PUNCHING[punches]}{WAYS[way]}")
     done = subprocess.run(
-        [program, "-f", config, "-N", str(OPERATIONS), "-S", str(seed), "-P", work, path],
+        [program, "-f", config, "-N", str(operations), "-S", str(seed), "-P", work, path],
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,

@@ -30,6 +30,8 @@ from tests.mount.test_programs import rows_checked
 DURATION_S = amount("FUSECACHE_OUTLIVED_S", usual=12, soak=120)
 PATIENCE_S = 60.0
 METADATA_THREADS = 16
+FSX_OPERATIONS = 100
+"""A round of it: some ten seconds, as its daemon is away for half of the time, and others ask more of it."""
 
 pytestmark = [
     pytest.mark.mount,
@@ -44,7 +46,7 @@ METADATA = """
 import os, sys, threading
 from pathlib import Path
 stop = threading.Event()
-failed = []
+done, failed = [], []
 
 def work(here):
     here.mkdir()
@@ -69,7 +71,7 @@ def work(here):
         for name in ("link", "soft", "fifo", "other"):
             os.unlink(here / name)
         os.rmdir(here / "d")
-    (here / "done").write_bytes(b"%d" % number)
+    done.append(number)
 
 def watched(here):
     try:
@@ -85,8 +87,10 @@ sys.stdin.read()
 stop.set()
 for thread in threads:
     thread.join()
+print(min(done, default=0))
 sys.exit("; ".join(failed) or 0)
 """
+"""Each of these says at its end how often it has done all that it does."""
 STREAM = """
 import os, sys, select
 here, number = sys.argv[1], 0
@@ -102,21 +106,42 @@ while not select.select([sys.stdin], [], [], 0)[0]:
         for _ in range(200):
             assert file.read(1 << 16) == block
         assert not file.read(1)
+print(number)
+"""
+COPIES = """
+import filecmp, os, select, subprocess, sys
+here, number = sys.argv[1], 0
+source, back = f"{sys.argv[2]}/dd-source", f"{sys.argv[2]}/dd-back"
+while not select.select([sys.stdin], [], [], 0)[0]:
+    number += 1
+    with open(source, "wb") as file:
+        file.write(os.urandom(8 << 20))
+    for one, other in ((source, here), (here, back)):
+        subprocess.run(["dd", f"if={one}", f"of={other}", "bs=16k", "status=none"], check=True)
+    assert filecmp.cmp(source, back, shallow=False)
+print(number)
 """
 CLONES = """
 import select, shutil, subprocess, sys
 source, here = sys.argv[1:3]
+number = 0
 while not select.select([sys.stdin], [], [], 0)[0]:
+    number += 1
     subprocess.run(["git", "clone", "--quiet", "--no-local", source, here], check=True)
     subprocess.run(["git", "-C", here, "fsck", "--full", "--no-progress"], check=True, stderr=subprocess.DEVNULL)
     assert not subprocess.check_output(["git", "-C", here, "status", "--porcelain"])
     shutil.rmtree(here)
+print(number)
 """
 
 
 @contextmanager
-def running(applications: Mapping[str, Sequence[str | Path]], logs: Path) -> Iterator[None]:
-    """Run applications for the block; then the standard input of all ends, and so have they to, without an error."""
+def running(applications: Mapping[str, Sequence[str | Path]], logs: Path) -> Iterator[dict[str, int]]:
+    """Run applications for the block; then the standard input of all ends, and so have they to, without an error.
+
+    What they have done is in what is given, then.
+    """
+    done: dict[str, int] = {}
     with ExitStack() as stack:
         said = {name: stack.enter_context((logs / f"{name}.log").open("w+")) for name in applications}
         processes = {
@@ -125,21 +150,23 @@ def running(applications: Mapping[str, Sequence[str | Path]], logs: Path) -> Ite
         }
         for process in processes.values():
             stack.callback(process.kill)
-        yield
+        yield done
         for process in processes.values():
             assert process.stdin is not None
             process.stdin.close()
         for name, process in processes.items():
             status = process.wait(PATIENCE_S)
             said[name].seek(0)
-            assert status == 0, f"{name}: {status}: {said[name].read()[-2000:]}"
+            text = said[name].read()
+            assert status == 0, f"{name}: {status}: {text[-2000:]}"
+            done[name] = int(text.split()[-1])
 
 
 def a_repository(root: Path) -> Path:
-    """One of a few hundred files, of which no two are the same."""
+    """One of a hundred files, of which no two are the same."""
     made = root / "source"
     rng = random.Random(SEED)
-    for number in range(300):
+    for number in range(100):
         path = made / f"d{number % 7}" / f"f{number}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(rng.randbytes(rng.randrange(20_000)))
@@ -168,7 +195,8 @@ def exercised(program: Path, here: Path, work: Path, ended: threading.Event) -> 
     while not ended.is_set():
         done += 1
         for way in ("unmapped", "mapped"):
-            fsx.run(program, way, here / f"fsx-{way}", work, seed=SEED + done, punches=True)
+            path = here / f"fsx-{way}"
+            fsx.run(program, way, path, work, seed=SEED + done, punches=True, operations=FSX_OPERATIONS)
     return done
 
 
@@ -182,6 +210,7 @@ def test_no_application_notices(mounts: Mounts, tmp_path: Path) -> None:
     applications: dict[str, list[str | Path]] = {
         "names": [*python, METADATA, mount.path / "names", str(METADATA_THREADS)],
         "stream": [*python, STREAM, mount.path / "stream"],
+        "copies": [*python, COPIES, mount.path / "copy", tmp_path],
         "clones": [*python, CLONES, a_repository(tmp_path), mount.path / "clone"],
     }
     fsx_program, ended = ROOT / ".tools" / "bin" / "fsx", threading.Event()
@@ -190,7 +219,7 @@ def test_no_application_notices(mounts: Mounts, tmp_path: Path) -> None:
         exercise = None
         if fsx_program.exists():  # building it takes minutes: the conformance tests do that
             exercise = pool.submit(exercised, fsx_program, mount.path, tmp_path, ended)
-        stack.enter_context(running(applications, logs))
+        done = stack.enter_context(running(applications, logs))
         sqlite = stack.enter_context(
             subprocess.Popen([sys.executable, transactions.__file__, rows, "wal", "0", log], stdout=subprocess.DEVNULL)
         )
@@ -200,9 +229,11 @@ def test_no_application_notices(mounts: Mounts, tmp_path: Path) -> None:
         assert sqlite.poll() is None, "SQLite has seen an error"
         sqlite.kill()
     if exercise is not None:
-        assert exercise.result()
+        done["fsx"] = exercise.result()
+    done["SQLite"] = rows_checked(rows, log)
+    print(f"{killed} daemons died; done: {done}")  # pytest shows it with -rP
+    assert all(done.values()), done
     assert killed > DURATION_S / 4, "so few daemons died that this proves little"
-    assert rows_checked(rows, log) > 0
     mount.pid = mount.facts()["pid"]
     told = mount.flush()
     assert (told["files_left"], told["stuck"], told["open_files"]) == (0, [], []), told

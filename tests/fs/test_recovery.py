@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
+from fusecache.backends.memory import MemoryBackend
+from fusecache.cache.sums import SUM_BYTES
+from fusecache.fs.recovery import Recovery
 from fusecache.types import HandleNo
 from tests.fs.draining import RecordedStore, a_drained_world
-from tests.fs.harness import BLOCK, World
+from tests.fs.harness import BLOCK, World, a_world, wall_clock
 
 SET_NS = 123_456_789
 SOON_NS = 60 * 10**9
@@ -77,3 +80,43 @@ async def test_a_fetched_block_is_no_write(tmp_path: Path, autojump_clock: MockC
         await world.read(number)
     async with a_drained_world(tmp_path, store) as world:
         assert (await world.stat("a")).mtime_ns == SET_NS
+
+
+async def test_what_it_costs_does_not_grow_with_the_files(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Whoever uses a mount waits for it, when its daemon has died with 100,000 of them dirty."""
+    asked: list[list[str]] = []
+    async with a_world(tmp_path, MemoryBackend()) as world:
+        recover(world)  # what it does but once is done
+        for count in (2, 20):
+            for number in range(count):
+                await world.write_file(f"{count}-{number}", b"x")
+            asked.append([])
+            world.ns.database.connection.set_trace_callback(asked[-1].append)
+            recover(world)
+            world.ns.database.connection.set_trace_callback(None)
+    few, many = asked
+    assert few
+    assert len(many) == len(few)
+
+
+async def test_who_is_to_be_made_safe_is_known_again(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """All of whose bytes somebody would have to read, to know them again."""
+    async with a_world(tmp_path, MemoryBackend()) as world:
+        for path, size in (("small", 1), ("large", 2 * SUM_BYTES), ("doubtful", 1), ("rewritten", SUM_BYTES + 5)):
+            number = await world.open(path, os.O_RDWR | os.O_CREAT)
+            await world.fs.write(number, 0, b"x" * size)
+            if path == "rewritten":
+                await world.fs.write(number, 1, b"y")
+            await world.close(number)
+        ns, inode = world.ns, await world.stat("doubtful")
+        with ns.database.transaction():
+            ns.tables.seals.summed(inode.ino, inode.generation, bytes(8))
+        expected = {inode.ino, (await world.stat("rewritten")).ino}
+        told = {ino for ino, _ in ns.tables.seals.unsynced()}
+        assert told == expected | {(await world.stat("large")).ino}, "one of a known block alone was looked at"
+    async with a_world(tmp_path, MemoryBackend()) as world:
+        assert set(world.fs._files.unsealed) == expected
+
+
+def recover(world: World) -> None:
+    Recovery(world.ns, world.contents, boot_id="boot", delay_ns=1, wall_ns=wall_clock()).run()
