@@ -45,10 +45,11 @@ class Content:
         clean: bool,
         indexed: bool,
         ledger: Ledger,
-        forget_row: Callable[[InodeNo], None],
+        forget_row: Callable[[InodeNo, bool], None],
         on_last_close: Callable[[Content], None],
     ) -> None:
-        """`presence` None: every byte is here. `indexed`: the index has a row, which `forget_row` drops at a change."""
+        """`presence` None: every byte is here. `indexed`: the index has a row, which `forget_row` empties, or drops if
+        it will not be clean."""
         self.ino = ino
         self.size = size
         self.base = base
@@ -86,6 +87,11 @@ class Content:
     def whole(self) -> bool:
         """Whether every byte is here: nothing needs to be asked of `missing`."""
         return self.presence is None or self.presence.whole
+
+    @property
+    def is_here(self) -> bool:
+        """Whether some byte of it is."""
+        return self.presence is None or bool(self.presence.size or self.presence.doubts)
 
     @property
     def clean(self) -> bool:
@@ -257,7 +263,7 @@ class Content:
     def unvouched(self) -> None:
         """Blocks of it go: after a crash, the index must not say that they are here."""
         if self._indexed:
-            self._forget_row(self.ino)
+            self._forget_row(self.ino, self._clean)
         self._indexed, self.row_unsaved = False, self._clean
 
     def row_saved(self) -> None:

@@ -15,8 +15,8 @@ import trio
 from fusecache.cache.blocks import BLOCK_BYTES, block_count
 from fusecache.cache.content import Base, Content
 from fusecache.cache.descriptors import Descriptors
+from fusecache.cache.eviction import Eviction
 from fusecache.cache.folders import Folders
-from fusecache.cache.hand import Hand
 from fusecache.cache.index import ContentIndex, IndexRow
 from fusecache.cache.layout import disk_usage
 from fusecache.cache.ledger import Ledger
@@ -58,7 +58,7 @@ class Contents:
         self._block_size = block_size
         self._boot_id = boot_id
         self._open: dict[InodeNo, Content] = {}
-        self.hand = Hand(index)
+        self.eviction = Eviction(index)
         self.sharing = Sharing()
         self._folders = Folders()
         self._descriptors = Descriptors(max_descriptors)
@@ -93,7 +93,6 @@ class Contents:
         content = self._open.get(ino)
         if content is not None:
             return content.retain()
-        self.hand.used(ino)
         if base is None:
             content = self._local(ino, size, fresh=create or size == 0)
         elif local_blocks is not None:
@@ -183,9 +182,16 @@ class Contents:
         if row is None or row.bitmap is not None:
             self._index.put(ino, IndexRow(label, size, self._block_size, None, b"", self._boot_id))
 
-    def unused(self, count: int) -> list[InodeNo]:
-        """Return some clean contents that were not opened for long, of the next so many; call it again for others."""
-        return [ino for ino in self.hand.turn(count) if ino not in self._open]
+    def unused(self, count: int, wanted: int) -> list[InodeNo] | None:
+        """Return some closed, clean contents that may go for so many bytes; call it again for others. None: no more.
+
+        The caller says of each that was not released that it has to `eviction.stay`.
+        """
+        found = self.eviction.turn(count, wanted)
+        if found and (in_use := [ino for ino in found if ino in self._open]):
+            self.eviction.stay(in_use)
+            return [ino for ino in found if ino not in self._open]
+        return found
 
     def opened(self) -> list[Content]:
         """Return those that are open, the one that has been for longest first."""
@@ -199,7 +205,9 @@ class Contents:
         row, used_bytes = self._index.get(ino), self._ledger.used_bytes
         if ino in self._open or row is None or row.label != label:
             return 0
-        self.remove(ino)
+        self._index.drop(ino)
+        delete(self.places.path(ino), self._ledger)
+        self.eviction.gone(ino, row.bytes)
         return used_bytes - self._ledger.used_bytes
 
     def exists(self, ino: InodeNo) -> bool:
@@ -314,7 +322,7 @@ class Contents:
             clean=clean,
             indexed=indexed,
             ledger=self._ledger,
-            forget_row=self._index.forget,
+            forget_row=self._forget_row,
             on_last_close=self._closed,
         )
 
@@ -326,5 +334,8 @@ class Contents:
     def _remember(self, content: Content) -> None:
         row = content.index_row(self._boot_id)
         if row is not None:
-            self._index.put(content.ino, row)
+            self._index.put(content.ino, row, kept=self.eviction.arrived(content.ino))
         content.row_saved()
+
+    def _forget_row(self, ino: InodeNo, is_clean: bool) -> None:
+        (self._index.empty if is_clean else self._index.forget)(ino)

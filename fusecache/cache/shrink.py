@@ -16,13 +16,8 @@ def can_shrink(content: Content) -> bool:
 
     Whoever sends or syncs it holds it open, too, and relies on what is here. Who reads looks again after each wait.
     """
-    presence = content.presence
-    return (
-        content.clean
-        and content.users - content.fetches == 1
-        and presence is not None
-        and bool(presence.size or presence.doubts)
-    )
+    is_ours = content.users - content.fetches == 1
+    return content.clean and is_ours and content.presence is not None and content.is_here
 
 
 def shrink(content: Content, wanted: int) -> int:

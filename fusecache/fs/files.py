@@ -78,6 +78,7 @@ class Files:
         if file is None:
             content = content_of(self._contents, inode)
             file = OpenFile(inode.ino, content, backed=may_back and can_be_backed(content, flags))
+        self._contents.eviction.opened(inode.ino, is_here=file.content.is_here)
         self._look(file)
         number = self._handles.add(file, flags)
         if flags & os.O_TRUNC:  # of an empty file, too: its times change

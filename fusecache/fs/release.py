@@ -1,4 +1,4 @@
-"""Clean files are given up when the disk runs short: those that were not used for longest, as a clock tells.
+"""Clean files are given up when room runs short, in the order of `cache.eviction`.
 
 Then what is clean of open ones: else writers that wait for room would keep it from themselves.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import trio
 
@@ -14,6 +15,7 @@ from fusecache.cache.content import Content
 from fusecache.cache.contents import Contents
 from fusecache.cache.shrink import can_shrink, shrink
 from fusecache.errors import FusecacheError, Stale
+from fusecache.fs.opening import content_of
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
@@ -26,6 +28,10 @@ _BATCH = 200
 """Files between two looks at other requests."""
 _ALL = 1 << 62
 """Bytes."""
+_LARGE = 64 << 20
+"""From here on, files go piece by piece."""
+_ROUNDS = 4
+"""Somebody who was used three times is passed over so often."""
 _MAX_BATCHES = 50
 """Looked at in one go: most could go, but some wait for a copy or for who has them open."""
 
@@ -69,12 +75,9 @@ class Releaser:
         async with self._one_at_a_time:
             if self._wanted():
                 self._contents.flush_index()  # what became clean a moment ago is found, too
-            batches, end = 0, self._contents.hand.rounds + 2
-            while (wanted := self._wanted()) and self._contents.hand.rounds < end and batches < _MAX_BATCHES:
-                if unused := self._contents.unused(_BATCH):
-                    batches += 1
-                    await self._release(unused, wanted)
-                await trio.lowlevel.checkpoint()
+            for _ in range(_ROUNDS):
+                if not await self._round():
+                    break
             if wanted := self._wanted():
                 await self._shrink([each for each in self._contents.opened() if self._is_idle(each)], wanted)
         return self._released - before
@@ -89,13 +92,44 @@ class Releaser:
             await self._shrink([each for each in self._contents.opened() if each.ino in chosen], _ALL)
             return self._released - before
 
+    async def _round(self) -> bool:
+        """Look at each content once, while room is wanted; False: another round will find no more."""
+        eviction = self._contents.eviction
+        eviction.begin()
+        for _ in range(_MAX_BATCHES):
+            await trio.lowlevel.checkpoint()
+            if not (wanted := self._wanted()):
+                return False
+            if (unused := self._contents.unused(_BATCH, wanted)) is None:
+                return eviction.passed > 0
+            await self._release(unused, wanted)
+        return False
+
     async def _release(self, unused: Sequence[InodeNo], wanted: int) -> None:
         enough = self._released + wanted
-        for inode in await self._settled(unused):
+        settled = await self._settled(unused) if unused else []
+        stay = set(unused).difference(inode.ino for inode in settled)
+        for inode in settled:
             assert inode.base is not None
-            self._released += self._contents.release(inode.ino, inode.base)
+            freed = self._give_up(inode, enough - self._released)
+            self._released += freed
+            if not freed:
+                stay.add(inode.ino)
             if self._released >= enough:
-                return
+                break
+        self._contents.eviction.stay(stay)
+
+    def _give_up(self, inode: Inode, wanted: int) -> int:
+        """Delete a closed content, or take as much as is wanted off a large one; return how much that frees."""
+        assert inode.base is not None
+        is_large = inode.size >= max(_LARGE, 2 * wanted)
+        if is_large or self._contents.sharing.is_on:
+            with closing(content_of(self._contents, inode)) as content:
+                if not self._contents.sharing.is_unused(content):
+                    return 0  # a mapping has outlived its close: the disk would not get the space back
+                if is_large and can_shrink(content) and (freed := shrink(content, wanted)):
+                    return freed
+        return self._contents.release(inode.ino, inode.base)
 
     async def _shrink(self, idle: Sequence[Content], wanted: int) -> None:
         clean = {inode.ino: inode.base for inode in await self._settled([each.ino for each in idle])} if idle else {}

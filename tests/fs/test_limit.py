@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from fusecache.errors import NoSpace
+from fusecache.fs import release
 from fusecache.fs.pressure import Limits
 from fusecache.types import ETag, Extent, HandleNo, ObjectKey
 from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
@@ -95,6 +96,41 @@ async def test_so_it_is_with_64_readers_who_read_at_random(
                 nursery.start_soon(reader, world, random.Random(seed))
         store.look()
         assert HIGH - 3 * MIB < store.most <= SIZE
+
+
+async def test_a_large_file_goes_piece_by_piece(
+    tmp_path: Path, store: Watched, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(release, "_LARGE", 4 * MIB)
+    body = pattern(12 * MIB)
+    await store.foreign({"large": body, **{f"f{n}": pattern(MIB, n) for n in range(4)}})
+    async with a_bounded_world(tmp_path, store) as world:
+        assert await world.read_file("large") == body
+        for n in range(4):
+            assert await world.read_file(f"f{n}") == pattern(MIB, n)
+            await trio.sleep(1)
+        assert 9 * MIB <= (await world.describer.describe(b"large"))["cached_bytes"] < 12 * MIB
+        store.since()
+        assert await world.read_file("large") == body
+        assert store.since()["get"] == 1
+
+
+async def test_what_a_mapping_still_shows_stays(tmp_path: Path, store: Watched, autojump_clock: MockClock) -> None:
+    """The kernel has no handle any more, and its pages need the file: to delete it would free nothing."""
+    await store.foreign({f"f{n}": pattern(MIB, n) for n in range(20)})
+    async with a_bounded_world(tmp_path, store) as world:
+        await world.read_file("f0")
+        world.contents.sharing.is_on = True
+        mapped = os.open(world.contents.places.path((await world.stat("f0")).ino), os.O_RDONLY)
+        for n in range(1, 20):
+            await world.read_file(f"f{n}")
+            await trio.sleep(1)
+        assert world.contents.exists((await world.stat("f0")).ino)
+        os.close(mapped)
+        for n in range(1, 20):
+            await world.read_file(f"f{n}")
+            await trio.sleep(1)
+        assert not world.contents.exists((await world.stat("f0")).ino)
 
 
 async def test_what_the_store_lacks_is_never_given_up_and_writers_wait(

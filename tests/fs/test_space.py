@@ -190,7 +190,6 @@ async def test_nothing_is_given_up_that_a_power_loss_would_make_dirty_again(
         await world.write_file("a", pattern(MIB))
         await world.settle()
         world.contents.flush_index()
-        world.contents.unused(10)
         given_up = []
 
         def release(*_: object) -> int:
