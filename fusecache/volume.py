@@ -45,6 +45,7 @@ from fusecache.fs.expiry import Expiry
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.left import NOTHING, Left
+from fusecache.fs.looking import Looking
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.fs.opening import go_on
@@ -182,6 +183,14 @@ class Volume:
         exporter = Exporter(self._parts.namespace.tables, self._parts.contents)
         return (await exporter.export(ino, to, progress=progress)).as_dict()
 
+    async def sync(self, path: bytes, *, progress: Callable[[dict[str, object]], None]) -> dict[str, object]:
+        """Look at the store now, at what is known at or below `path`; return how much that was, and what had changed.
+
+        Raises:
+            NotFound: the store has nothing there. StoreUnreachable: what was looked at until then counts.
+        """
+        return (await self._parts.looking.look(path, progress=progress)).as_dict()
+
     def tune(self, **limits: Any) -> dict[str, object]:
         """Change some of the limits, until it is unmounted; return all of them as they are then.
 
@@ -244,6 +253,7 @@ class _Parts:
             dropped=self.files.dropped,
             stale=stale,
         )
+        self.looking = Looking(namespace, names)
         self.upkeep = Upkeep(namespace, self.contents, durability, self.files)
         self.space = self._space(config)
         self.releaser = Releaser(

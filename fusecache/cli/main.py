@@ -17,6 +17,7 @@ from fusecache.cli.mount import mount
 from fusecache.cli.pin import pin, unpin
 from fusecache.cli.stat import stat
 from fusecache.cli.steer import pause, resume, retry, tune
+from fusecache.cli.sync import sync
 from fusecache.cli.umount import umount
 from fusecache.cli.upgrade import upgrade
 from fusecache.control.protocol import ControlError, ExitCode
@@ -72,5 +73,5 @@ def main() -> None:
 
 
 _CACHE = (ls, load, free, pin, unpin)
-for _command in (mount, umount, stat, flush, *_CACHE, pause, resume, retry, tune, export, doctor, upgrade):
+for _command in (mount, umount, stat, flush, *_CACHE, pause, resume, retry, tune, sync, export, doctor, upgrade):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""What root and a mount's owner may do to its drain: hold it up, hurry it, limit it, or give up its store."""
+"""What root and a mount's owner may do: hold up its drain, hurry it, limit it, give up its store, or look at it now."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from fusecache.control.protocol import ControlError, ExitCode, path_bytes
 from fusecache.control.server import Message
-from fusecache.errors import ConfigError
+from fusecache.errors import ConfigError, StoreUnreachable
 
 Progress = Callable[[Message], None]
 
@@ -31,6 +31,10 @@ class Steerable(Protocol):
         """Raises `NotFound`, and OSError if nothing can be put to `to`."""
         ...
 
+    async def sync(self, path: bytes, *, progress: Progress) -> dict[str, object]:
+        """Raises `NotFound`, and `StoreUnreachable`."""
+        ...
+
     def tune(self, **limits: object) -> dict[str, object]:
         """Raises `ConfigError`."""
         ...
@@ -48,6 +52,7 @@ class Steering:
             "retry": self._retry,
             "export": self._export,
             "tune": self._tune,
+            "sync": self._sync,
         }
 
     async def _pause(self, request: Message, progress: Progress) -> Message:
@@ -68,6 +73,14 @@ class Steering:
             return await self._volume.export(_path(request), to, progress=progress)
         except OSError as exc:
             raise ControlError(f"{to}: {exc.strerror}") from exc
+
+    async def _sync(self, request: Message, progress: Progress) -> Message:
+        try:
+            return await self._volume.sync(_path(request), progress=progress)
+        except StoreUnreachable as exc:
+            raise ControlError(
+                f"{exc}; what was not looked at is believed as before: sync again when it is back"
+            ) from exc
 
     async def _tune(self, request: Message, progress: Progress) -> Message:
         limits = request.get("limits")

@@ -8,21 +8,23 @@ from typing import NamedTuple
 import trio
 
 from fusecache.backends.base import Backend
-from fusecache.backends.metadata import attributes_of
 from fusecache.cache.listings import Listing, Listings, LowerEntry
 from fusecache.config.rules import FOR_EVER_S
 from fusecache.errors import NoSuchObject, NotADirectory, NotFound
+from fusecache.fs.asking import Answer, Asking
+from fusecache.fs.doubts import Doubts
 from fusecache.fs.negatives import Negatives
-from fusecache.fs.stale import TellStale
+from fusecache.fs.stale import Pages, TellStale
 from fusecache.namespace.keys import TMP_PREFIX, component_of
 from fusecache.namespace.lower import Defaults, Evidence, Lost, LowerObject, LowerPrefix
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Dentry, Directory, Inode, Place
 from fusecache.nurseries import unwrapped
-from fusecache.types import ROOT_INO, Attributes, ETag, InodeNo, ObjectInfo, ObjectKey, Seq, StoreNo
+from fusecache.types import ROOT_INO, ETag, Extent, InodeNo, ObjectKey, Seq, StoreNo
 
 _CHECKED = 200_000
 """How many names are remembered as just compared with the store, ~ 100 bytes each."""
+_LONG_AGO = float("-inf")
 _HEADS = 16
 """HEAD requests at a time for one listing: zero-byte objects, which may be symbolic links."""
 
@@ -38,14 +40,6 @@ class Entry(NamedTuple):
     timeout_s: float
     attr_timeout_s: float | None = None
     """In its attributes, if that is not as long as in the name."""
-
-
-class _Found(NamedTuple):
-    """What the lower told of a name: since when, and how old the answer is."""
-
-    evidence: Evidence
-    epoch: Seq
-    age_s: float = 0.0
 
 
 class Names:
@@ -67,13 +61,14 @@ class Names:
         self._t = namespace.tables
         self._listings = listings
         self._backends = backends
-        self._defaults = defaults
+        self._asking = Asking(backends, defaults, seq=lambda: namespace.database.seq)
         self._wall_ns = wall_ns
         self._dropped = dropped
         self._stale = stale
         self._checked: dict[InodeNo, float] = {}
         """As of when, by trio's clock, the store has it as the rows do."""
         self._negatives = Negatives()
+        self._doubts = Doubts()
 
     async def find(self, parent: InodeNo, name: bytes) -> Dentry:
         """Return the live row of a name, asking the lower if the rows don't settle it.
@@ -102,15 +97,16 @@ class Names:
         fresh_s = self._ns.policies.fresh_s(place)
         if _live(row) is None and self._is_absent(directory, place, row, fresh_s):
             return None
-        if (age_s := self._vouched_age_s(directory)) < fresh_s:
-            return self._noted(_live(row), age_s)
+        age_s, is_doubted = self._vouched_age_s(directory), self._doubts.outdates(place, directory.epoch)
+        if age_s < fresh_s and not is_doubted:
+            return self._noted(_live(row), age_s, directory.epoch)
         found = await self._find_out(directory, name, row, fresh_s)
-        if self.directory(parent).prefix != directory.prefix:  # it was relocated while we asked
-            return await self.find_any(parent, name)
+        if self.directory(parent).prefix != directory.prefix or self._doubts.outdates(place, found.epoch):
+            return await self.find_any(parent, name)  # it was relocated, or changed, while we asked
         merged = self._merge(parent, [(name, found.evidence)], found.epoch)[0]
         if merged is None:
             self._negatives.put(place, found.epoch, at=trio.current_time() - found.age_s)
-        return self._noted(merged, found.age_s)
+        return self._noted(merged, found.age_s, found.epoch)
 
     async def head(self, inode: Inode) -> Inode:
         """Return the inode with the attributes of its object, asked for once a version.
@@ -135,7 +131,7 @@ class Names:
         current = self._t.inodes.get(inode.ino)  # it may have changed while we asked
         if current.headed or info.etag != current.base_etag:
             return current
-        return self._ns.lower.headed(current, self._attributes(info))
+        return self._ns.lower.headed(current, self._asking.attributes(info))
 
     def directory(self, ino: InodeNo) -> Directory:
         """Return the directory.
@@ -157,9 +153,49 @@ class Names:
     async def listing(self, directory: Directory) -> Listing | None:
         """The listing to be merged into a directory; None where the rows are all there is."""
         fresh_s = self._ns.policies.fresh_s_in(directory.ino)
-        if directory.prefix is None or self._vouched_age_s(directory) < fresh_s:
+        if directory.prefix is None or self._is_vouched(directory, fresh_s):
             return None
         return await self._listed(directory, directory.prefix, fresh_s)
+
+    async def listed_now(self, directory: Directory) -> Listing | None:
+        """A listing that begins now, whatever is believed; None where the rows are all there is."""
+        if directory.prefix is None:
+            return None
+        return await self._listed(directory, directory.prefix, 0.0)
+
+    def listed_before(self, directory: Directory) -> Listing | None:
+        """What is still known of the last listing, however old it is."""
+        if directory.prefix is None:
+            return None
+        return self._listings.fresh(directory.store, directory.prefix, ttl_s=FOR_EVER_S)
+
+    def doubt_names(self, directory: Directory) -> None:
+        """The store may have changed any name of a directory."""
+        self._doubts.raised_in(directory.ino, self._ns.database.passed_seq())
+        if directory.prefix is not None:
+            self._listings.drop(directory.store, directory.prefix)
+        self._stale(Pages(directory.ino, Extent(0, 0)))  # where the kernel may have its names
+
+    def doubt(self, place: Place, etag: ETag | None = None) -> bool:
+        """Somebody says that the store has changed a name: it is asked for when it is needed, and so is its directory.
+
+        False if there is no such directory, or the name is known to lead to `etag`.
+        """
+        directory, row = self._t.directories.find(place.parent), self._t.dentries.get(*place)
+        if directory is None or (etag is not None and row is not None and row.etag == etag):
+            return False
+        self._doubts.raised(place, self._ns.database.passed_seq())
+        if directory.prefix is not None:
+            self._listings.drop(directory.store, directory.prefix)
+        if row is not None and row.ino is not None:
+            self._checked[row.ino] = _LONG_AGO
+            self._stale(place)
+        self._stale(Pages(directory.ino, Extent(0, 0)))  # where the kernel may have its names
+        return True
+
+    def is_doubted(self, row: Dentry) -> bool:
+        """Whether a name was doubted, and has not been asked for since."""
+        return row.ino is not None and self._checked.get(row.ino) == _LONG_AGO
 
     async def _listed(self, directory: Directory, prefix: str, fresh_s: float) -> Listing:
         listing = await self._listings.open(
@@ -182,7 +218,12 @@ class Names:
         if self.directory(directory.ino).prefix != directory.prefix:
             return []  # it was relocated while we asked: listed again, from where it is now
         age_s = self._age_s(listing)
-        return [self._noted(row, age_s) for row in self._merge(directory.ino, found, listing.epoch)]
+        if self._doubts.outdates_any_in(directory.ino, listing.epoch):
+            news = [each for each in found if self._t.dentries.get(directory.ino, each[0]) is None]
+            self._merge(directory.ino, news, listing.epoch)
+            rows = [_live(self._t.dentries.get(directory.ino, name)) for name, _ in found]
+            return [self._noted(row, age_s, listing.epoch) for row in rows]
+        return [self._noted(row, age_s, listing.epoch) for row in self._merge(directory.ino, found, listing.epoch)]
 
     def good_for_s(self, directory: Directory, listing: Listing | None) -> float:
         """How long what is merged of it may be believed; None: what only the rows tell."""
@@ -195,14 +236,16 @@ class Names:
         if directory is None:
             return False
         fresh_s = self._ns.policies.fresh_s_in(ino)
-        if directory.prefix is None or self._vouched_age_s(directory) < fresh_s:
+        if directory.prefix is None or self._is_vouched(directory, fresh_s):
             return listing is None
         found = self._listings.fresh(directory.store, directory.prefix, min_epoch=directory.epoch, ttl_s=fresh_s)
         return listing is not None and found is listing
 
-    def merge_absent(self, directory: Directory, names: Sequence[bytes], epoch: Seq) -> list[Dentry | None]:
+    def merge_absent(self, directory: Directory, names: Sequence[bytes], listing: Listing) -> list[Dentry | None]:
         """A complete listing lacks these names: those that are only the store's are gone."""
-        return self._merge(directory.ino, [(name, None) for name in names], epoch)
+        if self._doubts.outdates_any_in(directory.ino, listing.epoch):
+            return [_live(self._t.dentries.get(directory.ino, name)) for name in names]
+        return self._merge(directory.ino, [(name, None) for name in names], listing.epoch)
 
     def forget_whiteouts(self, whiteouts: Sequence[Dentry], epoch: Seq) -> None:
         """The listing of that epoch has been merged whole."""
@@ -213,7 +256,7 @@ class Names:
 
     # --- asking the lower ---
 
-    async def _find_out(self, directory: Directory, name: bytes, row: Dentry | None, fresh_s: float) -> _Found:
+    async def _find_out(self, directory: Directory, name: bytes, row: Dentry | None, fresh_s: float) -> Answer:
         assert directory.prefix is not None
         component = component_of(name)
         if fresh_s <= 0.0 and (seen := await self._again(directory, component, row)) is not None:
@@ -221,57 +264,36 @@ class Names:
         listing = await self._listed(directory, directory.prefix, fresh_s)
         entries = listing.known(component)
         if entries is None:
-            return await self._probe(directory, component)
+            return await self._asking.probe(directory, component)
         age_s = self._age_s(listing)
         if any(entry.is_prefix for entry in entries):
-            return _Found(LowerPrefix(f"{directory.prefix}{component}/"), listing.epoch, age_s)
+            return Answer(LowerPrefix(f"{directory.prefix}{component}/"), listing.epoch, age_s)
         if not entries:
-            return _Found(None, listing.epoch, age_s)
+            return Answer(None, listing.epoch, age_s)
         is_newer = row is not None and row.epoch > listing.epoch  # a HEAD says nothing of a directory made since
         if is_newer or self._is_headed(row, entries[0].etag):
-            return _Found(_evidence_of(directory.prefix, entries[0]), listing.epoch, age_s)
-        return await self._head(directory, ObjectKey(directory.prefix + component))
+            return Answer(_evidence_of(directory.prefix, entries[0]), listing.epoch, age_s)
+        return await self._asking.head(directory, component)
 
-    async def _again(self, directory: Directory, component: str, row: Dentry | None) -> _Found | None:
+    async def _again(self, directory: Directory, component: str, row: Dentry | None) -> Answer | None:
         """Ask for what was there the last time, which is less than a listing; None if that is not there."""
         if row is None or row.ino is None:
             return None
         if self._t.inodes.get(row.ino).is_dir:
-            found = await self._below(directory, component)
+            found = await self._asking.below(directory, component)
         else:
-            found = await self._head(directory, ObjectKey(f"{directory.prefix}{component}"))
+            found = await self._asking.head(directory, component)
         return found if found.evidence is not None else None
-
-    async def _probe(self, directory: Directory, component: str) -> _Found:
-        """In a directory too large to be listed for one name: is there an object, or anything below it?"""
-        found = await self._below(directory, component)
-        if found.evidence is not None:
-            return found
-        return await self._head(directory, ObjectKey(f"{directory.prefix}{component}"))
-
-    async def _below(self, directory: Directory, component: str) -> _Found:
-        epoch = self._ns.database.seq
-        prefix = f"{directory.prefix}{component}/"
-        page = await self._backends[directory.store].list(prefix, delimiter=None, limit=1)
-        return _Found(LowerPrefix(prefix) if page.objects or page.prefixes else None, epoch)
-
-    async def _head(self, directory: Directory, key: ObjectKey) -> _Found:
-        epoch = self._ns.database.seq
-        try:
-            info = await self._backends[directory.store].head(key)
-        except NoSuchObject:
-            return _Found(None, epoch)
-        return _Found(LowerObject(key, info.size, info.etag, info.mtime_ns, self._attributes(info)), epoch)
 
     async def _type_empty_objects(self, directory: Directory, found: Found) -> None:
         limiter = trio.CapacityLimiter(_HEADS)
 
-        async def ask(index: int, name: bytes, key: ObjectKey) -> None:
+        async def ask(index: int, name: bytes) -> None:
             async with limiter:
-                found[index] = (name, (await self._head(directory, key)).evidence)
+                found[index] = (name, (await self._asking.head(directory, component_of(name))).evidence)
 
         untyped = [
-            (index, name, evidence.key)
+            (index, name)
             for index, (name, evidence) in enumerate(found)
             if isinstance(evidence, LowerObject)
             and not evidence.size
@@ -305,14 +327,16 @@ class Names:
     def _is_fresh(self, row: Dentry) -> bool:
         checked_at, fresh_s = self._checked.get(row.inode_no), self._ns.policies.fresh_s(row.place)
         if checked_at is None:  # else what a mount before this one was told is believed, too
-            return fresh_s >= FOR_EVER_S
+            return fresh_s >= FOR_EVER_S and not self._doubts.outdates(row.place, Seq(0))
         return checked_at + fresh_s > trio.current_time()
 
     def _is_absent(self, directory: Directory, place: Place, row: Dentry | None, fresh_s: float) -> bool:
         """Whether the lower told lately that nothing is there, and nothing of ours has come or gone since."""
+        absent = self._negatives.get(place)
+        if absent is None or self._doubts.outdates(place, absent.epoch):
+            return False
         not_before = directory.epoch if row is None else max(directory.epoch, row.epoch)
-        known_at = self._negatives.known_at(place, not_before=not_before)
-        return known_at is not None and known_at + fresh_s > trio.current_time()
+        return absent.epoch >= not_before and absent.at + fresh_s > trio.current_time()
 
     def _is_new_file(self, row: Dentry) -> bool:
         """Whether the store never had it: `is_ours` would say so, after a look for a directory."""
@@ -323,9 +347,10 @@ class Names:
             return False
         return bool(self._t.inodes.get(row.ino).headed)
 
-    def _attributes(self, info: ObjectInfo) -> Attributes:
-        d = self._defaults
-        return attributes_of(info, uid=d.uid, gid=d.gid, file_mode=d.file_mode)
+    def _is_vouched(self, directory: Directory, fresh_s: float) -> bool:
+        """Whether it is believed that the rows are all that it has."""
+        is_doubted = self._doubts.outdates_any_in(directory.ino, directory.epoch)
+        return self._vouched_age_s(directory) < fresh_s and not is_doubted
 
     def _vouched_age_s(self, directory: Directory) -> float:
         """How long ago a directory was purely local: then the rows are all that it has."""
@@ -334,13 +359,14 @@ class Names:
     def _age_s(self, listing: Listing) -> float:
         return max(0.0, self._wall_ns() / 1e9 - listing.fetched_at)
 
-    def _noted(self, row: Dentry | None, age_s: float) -> Dentry | None:
+    def _noted(self, row: Dentry | None, age_s: float, epoch: Seq) -> Dentry | None:
         """Remember that this name is as the store had it so long ago."""
         if row is None or row.ino is None:
             return None
         if len(self._checked) >= _CHECKED:
             self._checked.clear()
-        self._checked[row.ino] = trio.current_time() - age_s
+        is_doubted = self._doubts.outdates(row.place, epoch)
+        self._checked[row.ino] = _LONG_AGO if is_doubted else trio.current_time() - age_s
         return row
 
 

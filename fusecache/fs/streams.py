@@ -214,7 +214,7 @@ class Stream:
         changed = self.changed
         if self._listing is not None and self._listing.complete:
             names = [row.name for row in fresh]
-            kept = self._names.merge_absent(directory, names, self._listing.epoch) if names else []
+            kept = self._names.merge_absent(directory, names, self._listing) if names else []
             fresh = [row for row in kept if row is not None]
             whiteouts = [row for row in rows if row.ino is None]
             self._names.forget_whiteouts(whiteouts, self._listing.epoch)

@@ -161,6 +161,11 @@ class Database:
         self.seq = Seq(self.seq + 1)
         return self.seq
 
+    def passed_seq(self) -> Seq:
+        """Return a new number outside of any transaction: of a moment, not of a change."""
+        with self.transaction():
+            return self.next_seq()
+
     def bind_store(self, url: str) -> StoreNo:
         """Return the number of the store at `url`.
 

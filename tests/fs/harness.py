@@ -111,6 +111,7 @@ class World:
     stale: list[Stale] = field(default_factory=list, kw_only=True)
     """What the kernel was told not to believe any more."""
     kernel: dict[HandleNo, InodeNo] = field(default_factory=dict)
+    names: Names | None = field(default=None, kw_only=True)
 
     # --- names ---
 
@@ -308,7 +309,9 @@ async def a_world(
     async with trio.open_nursery() as nursery:
         await nursery.start(fetcher.run)
         try:
-            yield World(fs, ns, backend, contents, upkeep=Upkeep(ns, contents, durability, files), stale=stale)
+            yield World(
+                fs, ns, backend, contents, upkeep=Upkeep(ns, contents, durability, files), stale=stale, names=names
+            )
         finally:
             nursery.cancel_scope.cancel()
             contents.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from fusecache.control.client import wait_gone
 from tests.conftest import new_bucket
-from tests.mount.cli import TIMEOUT_S, mounted
+from tests.mount.cli import TIMEOUT_S, fusecache, mounted
 from tests.mount.gate import Gate, gated_server
 from tests.mount.harness import Mount, Mounts, Store, s3_store, soon
 
@@ -187,3 +188,28 @@ def test_told_to_end_while_a_notification_waits_it_ends(waiting: Waiting) -> Non
     assert wait_gone(mount.pid, TIMEOUT_S)
     waiting.assert_over()
     assert mounted(mount.path) is None
+
+
+def test_a_sync_shows_what_others_changed(directory_store: Store, mounts: Mounts) -> None:
+    for key in ("d/a", "d/b", "d/t/c"):
+        directory_store.put(key, b"old")
+    mount = mounts(directory_store, "--freshness", "never")
+    root = mount.path / "d"
+    assert sorted(os.listdir(root)) == ["a", "b", "t"]
+    assert [(root / name).read_bytes() for name in ("a", "b", "t/c")] == [b"old"] * 3
+    assert not (root / "new").exists()
+    store = Path(directory_store.url.removeprefix("file://"))
+    (store / "d/b").unlink()
+    for key in ("d/a", "d/new", "d/t/c"):
+        directory_store.put(key, b"newer")
+    assert (root / "b").exists()
+    assert (root / "a").read_bytes() == b"old"
+    done = fusecache("sync", root)
+    assert (done.returncode, done.stdout) == (0, f"{root}: 4 of 6 names had changed, in 2 directories\n"), done
+    soon(lambda: not (root / "b").exists(), "a file that is gone is still there")
+    soon(lambda: (root / "a").read_bytes() == b"newer", "an old version is still read")
+    soon(lambda: (root / "t/c").read_bytes() == b"newer", "an old version is still read")
+    assert sorted(os.listdir(root)) == ["a", "new", "t"]
+    assert json.loads(fusecache("sync", "--json", root / "t").stdout) == {"directories": 1, "names": 3, "changed": 0}
+    done = fusecache("sync", root / "b")
+    assert (done.returncode, "no such file" in done.stderr) == (1, True), done

@@ -16,7 +16,7 @@ from fusecache.control.server import listen
 from fusecache.daemon.departure import StillBusy
 from fusecache.daemon.reporting import Starter, Supervisor
 from fusecache.daemon.service import Service
-from fusecache.errors import ConfigError, NotFound
+from fusecache.errors import ConfigError, NotFound, StoreUnreachable
 from fusecache.fs.load import Wish
 from fusecache.types import FlushProgress
 
@@ -109,6 +109,13 @@ class FakeVolume:
         await trio.lowlevel.checkpoint()
         resumed, self.paused = self.paused, []
         return [each.decode() for each in resumed]
+
+    async def sync(self, path: bytes, *, progress: Callable[[dict[str, object]], None]) -> dict[str, object]:
+        await trio.lowlevel.checkpoint()
+        if path == b"away":
+            raise StoreUnreachable("the store does not answer")
+        progress({"names": 1})
+        return {"directories": 1, "names": 2, "changed": 1}
 
     async def retry(self, path: bytes) -> int:
         await trio.lowlevel.checkpoint()

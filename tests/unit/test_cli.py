@@ -63,7 +63,7 @@ def test_bad_input_ends_with_a_line_and_a_status(arguments: list[str], status: i
 
 def test_version_and_help() -> None:
     assert CliRunner().invoke(main, ["--version"]).output.startswith("fusecache ")
-    for command in ("mount", "umount", "stat", "flush", "pause", "resume", "retry", "tune", "export", "doctor"):
+    for command in ("mount", "umount", "stat", "flush", "pause", "resume", "retry", "tune", "sync", "export", "doctor"):
         assert CliRunner().invoke(main, [command, "--help"]).exit_code == 0
 
 

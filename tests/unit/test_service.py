@@ -220,6 +220,7 @@ async def test_others_may_ask_for_what_they_may_read_and_unmount_nothing(tmp_pat
         {"command": "pause", "path": "a"},
         {"command": "resume", "path": "a"},
         {"command": "retry", "path": "a"},
+        {"command": "sync", "path": "a"},
         {"command": "export", "path": "a", "to": "/tmp/x"},
         {"command": "tune", "limits": {}},
         {"command": "ls", "path": "secret"},
@@ -250,6 +251,9 @@ async def test_the_drain_is_steered(tmp_path: Path) -> None:
             await ask(tmp_path, command="pause", path="absent")
         assert await ask(tmp_path, command="resume") == {"resumed": ["a/b"]}
         assert await ask(tmp_path, command="retry", path="a") == {"retried": 0}
+        assert (await ask(tmp_path, command="sync", path="a"))["changed"] == 1
+        with pytest.raises(ControlError, match=r"does not answer; .* sync again when it is back"):
+            await ask(tmp_path, command="sync", path="away")
         assert (await ask(tmp_path, command="tune", limits={"max_uploads": 4}))["max_uploads"] == 4
         for wrong in ({"max_uploads": 0}, {"max_uploads": "4"}, {"max_uploads": True}, None):
             with pytest.raises(ControlError) as caught:
