@@ -42,7 +42,7 @@ class Mortal:
         self._doom.write_text(f"{point} {nth}")
         if self.witness.run_until_killed(self._rng, patience_s=PATIENCE_S):
             self.reached[point] += 1
-        self._doom.unlink()
+        self._doom.unlink(missing_ok=True)
         self.mount.mount()
         self.witness.check(when)
         self._kills += 1
@@ -58,7 +58,7 @@ class Mortal:
                 "mount", self.mount.url, self.mount.path, "--cache-dir", self.mount.cache, *self.mount.options
             )
         finally:
-            self._doom.unlink()
+            self._doom.unlink(missing_ok=True)
         if started.returncode == 0:
             self.mount.pid = int((self.mount.cache / "lock").read_text().split()[0])
             self.mount.kill()
