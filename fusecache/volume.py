@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,7 @@ class Volume:
                 nursery.start_soon(self._parts.upkeep.run)
                 nursery.start_soon(self._parts.expiry.run)
                 nursery.start_soon(self._parts.releaser.run)
+                nursery.start_soon(self._parts.scrub.run)
                 nursery.start_soon(self._remember_cache)
 
     def stat_mount(self) -> dict[str, Any]:
@@ -105,7 +106,12 @@ class Volume:
             space = self._parts.space.report()
         except NamespaceError:  # it cannot be read any more: what is left to say is why
             report, aside, space = DrainReport(), [], None
-        cache = {"bytes": self._parts.contents.used_bytes(), "limit": self._parts.limits.cache_size, "hit_ratio": None}
+        cache: dict[str, Any] = {
+            "bytes": self._parts.contents.used_bytes(),
+            "limit": self._parts.limits.cache_size,
+            "hit_ratio": None,
+        }
+        cache |= {"bad_blocks": self._parts.contents.bad_blocks(), "scrub": asdict(self._parts.scrub.done)}
         facts = {"stores": [self._backend.url], **report.as_dict(), "cache": cache, "pressure": space}
         facts["bytes_written"] = self._parts.files.bytes_written
         return facts | {"read_only": namespace.database.degraded, "set_aside": aside}
@@ -264,6 +270,7 @@ class _Parts:
             namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns
         )
         self.caching = self._caching(names, durability)
+        self.scrub = self.contents.scrub(bytes_per_s=config.scrub_rate, wall_s=time.time)
         self.filesystem = self._filesystem(config, names, durability, backend.capabilities.max_key_bytes)
         self.expiry = Expiry(
             namespace,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -24,7 +25,9 @@ from fusecache.cache.originals import Originals
 from fusecache.cache.places import Places, delete
 from fusecache.cache.presence import Presence
 from fusecache.cache.remains import Remains
+from fusecache.cache.scrub import Scrub
 from fusecache.cache.sharing import Sharing
+from fusecache.cache.shrink import disown
 from fusecache.cache.sparse import ContentLost, SparseFile
 from fusecache.cache.summing import read_sums, unsummed
 from fusecache.cache.synced import Synced, present_bytes
@@ -209,6 +212,23 @@ class Contents:
         delete(self.places.path(ino), self._ledger)
         self.eviction.gone(ino, row.bytes)
         return used_bytes - self._ledger.used_bytes
+
+    def refute(self, ino: InodeNo, row: IndexRow, block_no: int) -> bool:
+        """A block of a clean content is not what was fetched: it is absent from now on. False: somebody uses it."""
+        if ino in self._open:
+            return False
+        with closing(self.open(ino, size=row.size, base=Base(*row.label, size=row.size))) as content:
+            if content.presence is None or block_no not in content.presence:
+                return True
+            if not self.sharing.is_unused(content):
+                return False
+            disown(content, range(block_no, block_no + 1))
+        self._ledger.bad_blocks += 1
+        return True
+
+    def scrub(self, *, bytes_per_s: int, wall_s: Callable[[], float]) -> Scrub:
+        """Return what compares the clean contents with what was fetched; a rate of 0: nothing does."""
+        return Scrub(self._index, self.places, self.refute, bytes_per_s=bytes_per_s, wall_s=wall_s)
 
     def exists(self, ino: InodeNo) -> bool:
         """Whether there is a file; an empty new content has none."""

@@ -30,7 +30,7 @@ _VERSION = 2
 #   boot_id                  the boot in which these blocks were written or verified
 #   kept, place, bytes       the line it is in (0 new, 1 kept: see `eviction`), where in it, and what it takes
 # counter: `used_bytes`, the disk space of all contents, dirty ones included; `line0` and `line1`, of those in a line,
-#   by triggers.
+#   by triggers; and what `note` was told.
 _SCHEMA = f"""
     CREATE TABLE IF NOT EXISTS content (
         ino INTEGER PRIMARY KEY, store INTEGER NOT NULL, object_key TEXT NOT NULL, etag TEXT NOT NULL,
@@ -68,7 +68,8 @@ _MOVE = "UPDATE content SET kept = ?, place = ? WHERE ino = ?"
 _LINE_BYTES = "SELECT value FROM counter WHERE name = 'line' || ?"
 _AFTER = "SELECT ino FROM content WHERE ino > ? ORDER BY ino LIMIT ?"
 _GET_USED = "SELECT value FROM counter WHERE name = 'used_bytes'"
-_PUT_USED = "INSERT OR REPLACE INTO counter VALUES ('used_bytes', ?)"
+_GET_COUNTER = "SELECT value FROM counter WHERE name = ?"
+_PUT_COUNTER = "INSERT OR REPLACE INTO counter VALUES (?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ class ContentIndex:
         """Those of them that come to the kept line if they are new here."""
         self._passed: set[InodeNo] = set()
         """Those of them that had their turn."""
+        self._noted: dict[str, int] = {}
         try:
             self._db = _opened(path)
         except sqlite3.DatabaseError as exc:
@@ -212,6 +214,17 @@ class ContentIndex:
         found = self._asked(_GET_USED)
         return None if found is None else int(found[0])
 
+    def noted(self, name: str) -> int:
+        """Return what was noted under this name; 0: nothing, ever."""
+        if name not in self._noted:
+            found = self._asked(_GET_COUNTER, name)
+            self._noted[name] = 0 if found is None else int(found[0])
+        return self._noted[name]
+
+    def note(self, name: str, value: int) -> None:
+        """Remember a number, over a restart from the next `flush` on."""
+        self._noted[name] = value
+
     def flush(self, *, used_bytes: int) -> None:
         """Write what changed, in one transaction; it then survives the process, not the power.
 
@@ -244,9 +257,9 @@ class ContentIndex:
             self._db.execute("BEGIN")
             self._db.executemany(_PUT, puts)
             self._db.executemany(_DELETE, deletes)
-            self._db.execute(_PUT_USED, (used_bytes,))
+            self._db.executemany(_PUT_COUNTER, [("used_bytes", used_bytes), *self._noted.items()])
 
-    def _asked(self, statement: str, *values: int) -> tuple[Any, ...] | None:
+    def _asked(self, statement: str, *values: int | str) -> tuple[Any, ...] | None:
         """Run one statement; in a database that turns out to be damaged there is nothing to find."""
         try:
             row: tuple[Any, ...] | None = self._db.execute(statement, values).fetchone()

@@ -45,7 +45,14 @@ def lose(content: Content, blocks: range) -> int:
     content.fd()
     end = min(blocks.stop * content.block_size, content.size)
     freed = content.file.punch(blocks.start * content.block_size, end)
+    disown(content, blocks)
+    return freed
+
+
+def disown(content: Content, blocks: range) -> None:
+    """Blocks of a clean content are absent from now on, whatever the disk has there."""
+    assert content.presence is not None
+    content.unvouched()
     content.presence.discard(blocks)
     content.sums.forget()
     content.watch()
-    return freed

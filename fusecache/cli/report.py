@@ -179,6 +179,12 @@ def _cache_rows(facts: Facts) -> list[tuple[str, str]]:
     limit = f" of {size(cache['limit'])}" if cache.get("limit") else ""
     hits = f" · {cache['hit_ratio']:.0%} hits" if cache.get("hit_ratio") is not None else ""
     rows = [("cache", f"{size(cache.get('bytes'))}{limit}{hits}")]
+    scrub = cache.get("scrub") or {}
+    told = [f"{size(scrub['checked_bytes'])} of the cache compared"] if scrub.get("checked_bytes") else []
+    if bad := cache.get("bad_blocks"):
+        told.append(f"{bad:,} damaged block{'' if bad == 1 else 's'} of it given up, to be fetched again")
+    if told:
+        rows.append(("scrub", " · ".join(told)))
     if (pinned := cache.get("pinned") or {}).get("paths"):
         paths, more = pinned["paths"][:_SHOWN_STUCK], len(pinned["paths"]) - _SHOWN_STUCK
         shown = ", ".join(paths) + (f" and {more} more" if more > 0 else "")

@@ -70,6 +70,7 @@ BOUNDS = (
     Bound("dirty_soft_ratio", 0.0, 1.0, "it is a share of dirty_limit"),
     Bound("free_space_ratio", 0.0, 0.9, "the rest is all there is for files"),
     Bound("space_patience_s", 0.0, 86400.0, "an application is waiting meanwhile"),
+    Bound("scrub_rate", 0, 1 << 40, "it is a rate, and 0 is none"),
     Bound("persist_delay_s", 0.0, 7 * 86400.0, "what waits longer is forgotten by people, not by us"),
     Bound("stop_deadline_s", 0.0, 7 * 86400.0, "a machine that shuts down waits meanwhile"),
     Bound("local_ttl_s", 60.0, 365 * 86400.0, "files are looked at once a minute"),
@@ -106,6 +107,8 @@ class Config:
     dirty_soft_ratio: float = 0.8
     free_space_ratio: float | None = None
     """None: a tenth, at most 32 GiB."""
+    scrub_rate: int = 10 * MIB
+    """Bytes of the cache that are read and compared in a second; 0: none."""
     space_patience_s: float = 60.0
     """How long a writer waits for room while nothing drains, before ENOSPC."""
 

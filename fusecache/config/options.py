@@ -50,6 +50,7 @@ OPTIONS = (
     _size("dirty_limit", "How many bytes the store may lack before writers wait (what the cache disk holds)."),
     _ratio("dirty_soft_ratio", "The share of --dirty-limit from which on writers are slowed (0.8)."),
     _ratio("free_space_ratio", "The share of the cache disk that is kept free; at half of it writers wait (0.1)."),
+    _size("scrub_rate", "How much of the cache is compared with what was fetched in a second; 0: nothing (10M)."),
     _duration("space_patience", "How long writers wait while the disk is full and nothing drains (60s)."),
     _size("block_size", "The piece that is fetched and evicted; a power of two."),
     Option("transport", values.choice("auto", "pyfuse3", "direct"), "auto, pyfuse3 or direct (no libfuse).", "NAME"),

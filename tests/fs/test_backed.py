@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -322,3 +323,33 @@ async def test_a_large_object_of_which_no_sums_are_known_is_changed_by_requests(
     number = await backed.open("f", os.O_RDWR | os.O_TRUNC)
     assert backed.fs.backing(number) is not None
     await backed.close(number)
+
+
+@pytest.mark.parametrize("size", [3 * BLOCK, 9 << 20], ids=["small", "large"])
+async def test_after_a_power_loss_the_kernel_gets_only_what_was_compared(
+    autojump_clock: MockClock, tmp_path: Path, size: int
+) -> None:
+    """The disk has other bytes than it was given, and says nothing of it."""
+    store, data = RecordedStore(), random.Random(0).randbytes(size)
+    await store.foreign({"f": data})
+    async with a_drained_world(tmp_path, store, ttl_s=1e6) as world:
+        assert await world.read_file("f") == data
+        path = Path(world.contents.places.path((await world.stat("f")).ino))
+        world.contents.flush_index()
+    with path.open("r+b") as file:
+        file.seek(BLOCK + 5)
+        file.write(b"rotten")
+    store.since()
+    async with a_drained_world(tmp_path, store, ttl_s=1e6, boot_id="second") as world:
+        world.fs.back_files()
+        number = await world.open("f")
+        given = world.fs.backing(number)
+        assert (given is not None) == (size == 3 * BLOCK)
+        found = os.pread(given, size, 0) if given is not None else await world.read(number)
+        assert found == data
+        assert world.contents.bad_blocks() == 1
+        assert store.since()["get"] == 1
+        await world.close(number)
+        number = await world.open("f")  # by now all of it is known to be right
+        assert world.fs.backing(number) is not None
+        await world.close(number)

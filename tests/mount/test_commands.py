@@ -71,6 +71,9 @@ def test_the_keys_of_the_contract(mountpoint: Path) -> None:
     of_mount, of_path = facts(mountpoint), facts(mountpoint / "a")
     assert of_mount.keys() == MOUNT_KEYS | {"pid", "read_only", "set_aside", "bytes_written"} | STEERING_KEYS
     assert (of_mount["read_only"], of_mount["set_aside"]) == (None, [])
+    cache = of_mount["cache"]
+    assert (cache["scrub"], cache["bad_blocks"]) == ({"checked_bytes": 0, "corrupt": 0}, 0)
+    assert cache["pinned"] == {"paths": [], "files": 0, "bytes": 0, "cached_bytes": 0}
     assert of_path.keys() == PATH_KEYS
     assert (of_mount["files_dirty"], of_mount["bytes_dirty"], of_mount["bytes_written"]) == (1, 5, 5)
     assert (of_path["path"], of_path["state"], of_path["dirty_bytes"]) == (str(mountpoint / "a"), "dirty", 5)
