@@ -91,7 +91,8 @@ class Content:
     @property
     def is_here(self) -> bool:
         """Whether some byte of it is."""
-        return self.presence is None or bool(self.presence.size or self.presence.doubts)
+        presence = self.presence
+        return presence is None or bool(presence.size or presence.doubts or presence.pieces)
 
     @property
     def clean(self) -> bool:
@@ -103,7 +104,8 @@ class Content:
         """How many of `size` bytes are here, holes included."""
         if self.base is None or self.presence is None:
             return self.size
-        return self.presence.bytes_here(self.block_size, self.base.size) + self.size - self.base.size
+        here = self.presence.bytes_here(self.block_size, self.base.size) + self.presence.pieces.size_bytes
+        return min(here, self.base.size) + self.size - self.base.size
 
     # --- bytes ---
 
@@ -358,6 +360,7 @@ class Content:
         end = offset + written
         torn = end // self.block_size
         if written < wanted and end < self.base.size and torn not in self.presence:
+            self.presence.pieces.discard((torn,))  # some are overwritten
             end = max(offset, torn * self.block_size)
             if end == offset:
                 raise NoSpace(f"the cache disk is full: no room for block {torn} of content {self.ino:x}")

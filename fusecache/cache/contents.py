@@ -22,6 +22,7 @@ from fusecache.cache.index import ContentIndex, IndexRow
 from fusecache.cache.layout import disk_usage
 from fusecache.cache.ledger import Ledger
 from fusecache.cache.originals import Originals
+from fusecache.cache.pieces import pieces_of
 from fusecache.cache.places import Places, delete
 from fusecache.cache.presence import Presence
 from fusecache.cache.remains import Remains
@@ -295,7 +296,8 @@ class Contents:
 
     def _dirty(self, ino: InodeNo, size: int, base: Base, local_blocks: bytes, changed: bytes) -> Content:
         base = base.within(size)
-        presence = Presence(block_count(base.size, self._block_size), local_blocks, changed=changed)
+        count = block_count(base.size, self._block_size)
+        presence = Presence(count, local_blocks, changed=changed, pieces=pieces_of(self._block_size))
         # What lies beyond the base, or is present, exists only in the file.
         unused = size == base.size and not (presence.size and base.size)
         return self._made(ino, size, base, presence, may_create=unused)
@@ -306,8 +308,16 @@ class Contents:
         row = self._index.get(ino)
         if row is None or not self._trusted(ino, row, size, base):
             # Of a file that is not there either, emptying costs nothing.
-            return self._made(ino, size, base, Presence(count, b""), clean=True, indexed=row is not None, void=True)
-        presence = Presence(count, row.bitmap, row.hashes)
+            return self._made(
+                ino,
+                size,
+                base,
+                Presence(count, b"", pieces=pieces_of(self._block_size)),
+                clean=True,
+                indexed=row is not None,
+                void=True,
+            )
+        presence = Presence(count, row.bitmap, row.hashes, pieces=pieces_of(self._block_size, row.pieces))
         if row.boot_id != self._boot_id:
             presence.doubt_all()
         return self._made(ino, size, base, presence, clean=True, indexed=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import trio
 
 from fusecache.backends.base import Backend
 from fusecache.cache.content import Base, Content
+from fusecache.cache.partial import keep, lacking
+from fusecache.cache.readahead import STEP_BYTES
 from fusecache.errors import BackendUnavailable, FusecacheError, NoSpace
 from fusecache.types import Body, Extent, InodeNo, StoreNo
 
@@ -17,19 +20,24 @@ log = logging.getLogger(__name__)
 REQUEST_BYTES = 8 << 20
 """Largest ranged GET: its body is in memory whole, once for each that the limiter lets through."""
 
-MAX_PREFETCHES = 8
+MAX_PREFETCHES = 16
 """Requests that nobody waits for. Beyond it prefetching is skipped: readers come first."""
+
+
+_Key = tuple[InodeNo, int | Extent]
+"""A block, or an extent that is fetched without the rest of its blocks."""
 
 
 class _Fetch:
     """One ranged GET, and who waits for it."""
 
-    __slots__ = ("base", "blocks", "content", "done", "error", "kept", "scope", "waiters")
+    __slots__ = ("base", "content", "done", "error", "kept", "scope", "waiters", "wanted")
 
-    def __init__(self, content: Content, base: Base, blocks: range, *, kept: bool) -> None:
+    def __init__(self, content: Content, base: Base, wanted: range | Extent, *, kept: bool) -> None:
         self.content = content
         self.base = base
-        self.blocks = blocks
+        self.wanted = wanted
+        """Blocks, or a part of some."""
         self.kept = kept
         """A prefetch: goes on though nobody waits."""
         self.waiters = 0
@@ -40,8 +48,16 @@ class _Fetch:
     @property
     def extent(self) -> Extent:
         """The bytes that `base` had for these blocks when it was started."""
-        start = self.blocks.start * self.content.block_size
-        return Extent(start, min(self.blocks.stop * self.content.block_size, self.base.size) - start)
+        if isinstance(self.wanted, Extent):
+            return self.wanted
+        start = self.wanted.start * self.content.block_size
+        return Extent(start, min(self.wanted.stop * self.content.block_size, self.base.size) - start)
+
+    @property
+    def keys(self) -> Sequence[_Key]:
+        """By what others find it."""
+        each = (self.wanted,) if isinstance(self.wanted, Extent) else self.wanted
+        return [(self.content.ino, one) for one in each]
 
     @property
     def current(self) -> bool:
@@ -79,7 +95,7 @@ class Fetcher:
         self._fits = fits
         self._make_room = make_room
         self._limiter = limiter
-        self._flying: dict[tuple[InodeNo, int], _Fetch] = {}
+        self._flying: dict[_Key, _Fetch] = {}
         self._prefetch_count = 0
         self._nursery: trio.Nursery | None = None
 
@@ -110,15 +126,40 @@ class Fetcher:
         while absent := content.absent(blocks):
             await self._landed(self._joined(content, absent))
 
-    def prefetch(self, content: Content, blocks: Sequence[int]) -> None:
-        """Begin to fetch `blocks` without waiting; never raises, and does nothing when there is much to do."""
+    async def ensure_part(self, content: Content, extent: Extent) -> None:
+        """Return when `extent` can be read: fetched without the rest of its blocks, unless those are on their way.
+
+        A cancellation, and what is raised: as `ensure`.
+        """
+        while (part := lacking(content, extent)) is not None:
+            flying = [n for n in content.missing(part) if (content.ino, n) in self._flying]
+            if flying:
+                await self._landed(self._joined(content, flying))
+                continue
+            fetch = self._flying.get((content.ino, part)) or self._start(content, part, kept=False)
+            fetch.waiters += 1
+            await self._landed([fetch])
+
+    def prefetch(self, content: Content, blocks: Sequence[int]) -> int | None:
+        """Begin to fetch `blocks` without waiting; never raises. Return the first that was not begun: there is much
+        to do, and readers come first."""
         if self._nursery is None:
-            return
+            return None
         wanted = [n for n in content.absent(blocks) if (content.ino, n) not in self._flying]
-        for run in _runs(sorted(wanted), _longest(content)):
+        for run in _runs(sorted(wanted), max(1, STEP_BYTES // content.block_size)):
             if self._prefetch_count >= MAX_PREFETCHES:
-                return
+                return run.start
             self._start(content, run, kept=True)
+        return None
+
+    def prefetch_part(self, content: Content, extent: Extent) -> None:
+        """Begin to fetch an extent without the rest of its blocks; as `prefetch`."""
+        if self._nursery is None or self._prefetch_count >= MAX_PREFETCHES:
+            return
+        part = lacking(content, extent)
+        if part is None or any((content.ino, each) in self._flying for each in [part, *content.missing(part)]):
+            return
+        self._start(content, part, kept=True)
 
     def _joined(self, content: Content, absent: Iterable[int]) -> list[_Fetch]:
         """Become a waiter of every request that brings one of the blocks, new ones included."""
@@ -154,16 +195,15 @@ class Fetcher:
             self._forget(fetch)
             fetch.scope.cancel()
 
-    def _start(self, content: Content, blocks: range, *, kept: bool) -> _Fetch:
+    def _start(self, content: Content, wanted: range | Extent, *, kept: bool) -> _Fetch:
         if self._nursery is None:
             raise BackendUnavailable("the file system is stopping: nothing is fetched any more")
         assert content.base is not None, "without a base nothing is absent"
-        fetch = _Fetch(content, content.base, blocks, kept=kept)
+        fetch = _Fetch(content, content.base, wanted, kept=kept)
         self._nursery.start_soon(self._carry_out, fetch)
         self._prefetch_count += kept
         content.retain().fetches += 1
-        for block_no in blocks:
-            self._flying[content.ino, block_no] = fetch
+        self._flying.update(dict.fromkeys(fetch.keys, fetch))
         return fetch
 
     async def _carry_out(self, fetch: _Fetch) -> None:
@@ -191,18 +231,20 @@ class Fetcher:
 
     async def _store(self, fetch: _Fetch, body: Body) -> None:
         """Fill block by block, letting requests through in between, while these are the bytes the content asks for."""
-        size = fetch.content.block_size
-        view = memoryview(body)
-        for nth, block_no in enumerate(fetch.blocks):
-            await self._fill(fetch, block_no, view[nth * size : (nth + 1) * size])
+        content, size, view = fetch.content, fetch.content.block_size, memoryview(body)
+        if isinstance(fetch.wanted, Extent):
+            await self._fill(fetch, view, partial(keep, content, fetch.wanted))
+            return
+        for nth, block_no in enumerate(fetch.wanted):
+            await self._fill(fetch, view[nth * size : (nth + 1) * size], partial(content.fill, block_no))
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def _fill(self, fetch: _Fetch, block_no: int, data: memoryview) -> None:
+    async def _fill(self, fetch: _Fetch, data: memoryview, store: Callable[[memoryview], None]) -> None:
         while fetch.current:
             try:
                 if not self._fits(len(data)):
                     raise NoSpace(f"the cache is as large as it may be: no room for a block of {fetch.content!r}")
-                fetch.content.fill(block_no, data)
+                store(data)
             except NoSpace:
                 if not await self._make_room():
                     raise
@@ -220,9 +262,9 @@ class Fetcher:
             log.log(logging.DEBUG if known else logging.ERROR, "prefetch: %r: %r", fetch.content, fetch.error)
 
     def _forget(self, fetch: _Fetch) -> None:
-        for block_no in fetch.blocks:
-            if self._flying.get((fetch.content.ino, block_no)) is fetch:
-                del self._flying[fetch.content.ino, block_no]
+        for key in fetch.keys:
+            if self._flying.get(key) is fetch:
+                del self._flying[key]
 
 
 def _longest(content: Content) -> int:

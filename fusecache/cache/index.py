@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fusecache.cache.pieces import pieces_of
 from fusecache.cache.presence import Presence
 from fusecache.types import ETag, InodeNo, LowerId, ObjectKey, StoreNo
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2
+_VERSION = 3
 """Of the tables below. A newer version is begun anew."""
 
 # content: one row a clean content of which something is here.
@@ -27,6 +28,7 @@ _VERSION = 2
 #   size, block_size         of the file; another block size makes the row void
 #   bitmap                   the blocks that are here, lowest bit first; NULL = all
 #   hashes                   8 bytes a block in machine order, xxh3_64, 0 = unknown; may be short
+#   pieces                   the pages that are here of other blocks, as `Pieces.packed` has them
 #   boot_id                  the boot in which these blocks were written or verified
 #   kept, place, bytes       the line it is in (0 new, 1 kept: see `eviction`), where in it, and what it takes
 # counter: `used_bytes`, the disk space of all contents, dirty ones included; `line0` and `line1`, of those in a line,
@@ -35,7 +37,8 @@ _SCHEMA = f"""
     CREATE TABLE IF NOT EXISTS content (
         ino INTEGER PRIMARY KEY, store INTEGER NOT NULL, object_key TEXT NOT NULL, etag TEXT NOT NULL,
         size INTEGER NOT NULL, block_size INTEGER NOT NULL, bitmap BLOB, hashes BLOB NOT NULL, boot_id TEXT NOT NULL,
-        kept INTEGER NOT NULL DEFAULT 0, place INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0);
+        kept INTEGER NOT NULL DEFAULT 0, place INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
+        pieces BLOB NOT NULL DEFAULT x'');
     CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS content_line ON content (kept, place);
     INSERT OR IGNORE INTO counter SELECT 'line' || column1, (SELECT total(bytes) FROM content WHERE kept = column1)
@@ -48,20 +51,21 @@ _SCHEMA = f"""
         UPDATE counter SET value = value - OLD.bytes WHERE name = 'line' || OLD.kept;
         UPDATE counter SET value = value + NEW.bytes WHERE name = 'line' || NEW.kept; END;
     PRAGMA user_version = {_VERSION};"""
-# Version 1 had no lines; nothing of it is fetched again.
+# Version 1 had no lines, version 2 no pieces; nothing of them is fetched again.
 _FROM_1 = """
     ALTER TABLE content ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE content ADD COLUMN place INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE content ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
     UPDATE content SET bytes = size WHERE bitmap IS NULL;"""
-_GET = "SELECT store, object_key, etag, size, block_size, bitmap, hashes, boot_id FROM content WHERE ino = ?"
+_FROM_2 = "ALTER TABLE content ADD COLUMN pieces BLOB NOT NULL DEFAULT x'';"
+_GET = "SELECT store, object_key, etag, size, block_size, bitmap, hashes, boot_id, pieces FROM content WHERE ino = ?"
 _PUT = """
-    INSERT INTO content VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO content VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (ino) DO UPDATE SET store = excluded.store, object_key = excluded.object_key, etag = excluded.etag,
         size = excluded.size, block_size = excluded.block_size, bitmap = excluded.bitmap, hashes = excluded.hashes,
-        boot_id = excluded.boot_id, bytes = excluded.bytes"""
+        boot_id = excluded.boot_id, bytes = excluded.bytes, pieces = excluded.pieces"""
 _DELETE = "DELETE FROM content WHERE ino = ?"
-_EMPTY = "UPDATE content SET bitmap = x'', hashes = x'', bytes = 0 WHERE ino = ?"
+_EMPTY = "UPDATE content SET bitmap = x'', hashes = x'', pieces = x'', bytes = 0 WHERE ino = ?"
 _OLDEST = "SELECT ino, bytes FROM content WHERE kept = ? AND place < ? ORDER BY place, ino LIMIT ?"
 _LAST = "SELECT max(place) FROM content WHERE kept = ?"
 _MOVE = "UPDATE content SET kept = ?, place = ? WHERE ino = ?"
@@ -83,21 +87,24 @@ class IndexRow:
     """None: all of them."""
     hashes: bytes
     boot_id: str
+    pieces: bytes = b""
 
     @property
     def bytes(self) -> int:
         """What its blocks take, about."""
         if self.bitmap is None:
             return self.size
-        return min(self.size, int.from_bytes(self.bitmap, "little").bit_count() * self.block_size)
+        blocks = int.from_bytes(self.bitmap, "little").bit_count() * self.block_size
+        return min(self.size, blocks + pieces_of(self.block_size, self.pieces).size_bytes)
 
 
 def row_of(label: LowerId, size: int, block_size: int, presence: Presence, boot_id: str) -> IndexRow | None:
     """Return the row of a clean content; None if nothing of it is here."""
-    if not presence.size and not presence.doubts:
+    if not presence.size and not presence.doubts and not presence.pieces:
         return None
     boot_id = "" if presence.doubts else boot_id  # what was not verified yet is not vouched for
-    return IndexRow(label, size, block_size, presence.bits_on_disk(), presence.hashes(), boot_id)
+    pieces = presence.pieces.packed()
+    return IndexRow(label, size, block_size, presence.bits_on_disk(), presence.hashes(), boot_id, pieces)
 
 
 class ContentIndex:
@@ -130,9 +137,9 @@ class ContentIndex:
         found = self._asked(_GET, ino)
         if found is None:
             return None
-        store, key, etag, size, block_size, bitmap, hashes, boot_id = found
+        store, key, etag, *facts = found
         label = LowerId(StoreNo(store), ObjectKey(key), ETag(etag))
-        return IndexRow(label, size, block_size, bitmap, hashes, boot_id)
+        return IndexRow(label, *facts)
 
     def after(self, ino: InodeNo, *, count: int) -> list[InodeNo]:
         """Return the numbers of the first `count` rows above `ino`, written yet or not; some may be forgotten."""
@@ -248,7 +255,7 @@ class ContentIndex:
     def _write(self, used_bytes: int) -> None:
         rows = [(ino, row) for ino, row in self._pending.items() if row is not None]
         puts = [
-            (*_values(ino, row), ino in self._to_keep, self._place + nth, row.bytes)
+            (*_values(ino, row), ino in self._to_keep, self._place + nth, row.bytes, row.pieces)
             for nth, (ino, row) in enumerate(rows)
         ]
         self._place += len(puts)
@@ -289,7 +296,9 @@ def _opened(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = OFF")  # after a power loss boot_id differs and every block is verified
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version == 1:
-            db.executescript(f"BEGIN; {_FROM_1} COMMIT")
+            db.executescript(f"BEGIN; {_FROM_1} {_FROM_2} COMMIT")
+        elif version == 2:
+            db.executescript(_FROM_2)
         elif version not in (0, _VERSION):
             db.executescript("DROP TABLE IF EXISTS content; DROP TABLE IF EXISTS counter")
         db.executescript(_SCHEMA)

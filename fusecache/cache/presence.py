@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fusecache.cache.blocks import UNKNOWN_HASH, BlockHashes, BlockMap, full_map
+from fusecache.cache.pieces import Pieces
 
 
 class Presence:
@@ -12,13 +13,23 @@ class Presence:
 
     A block is *present*, *doubtful* (on disk, but from before the machine went down: to be compared
     with its hash before use) or absent. A dirty content knows which are *changed*, too: the others are that version's.
+    Of some absent ones `pieces` are here.
     """
 
-    __slots__ = ("_changed", "_doubtful", "_hand", "_hashes", "_present", "count")
+    __slots__ = ("_changed", "_doubtful", "_hand", "_hashes", "_present", "count", "pieces")
 
-    def __init__(self, count: int, bits: bytes | None, hashes: bytes = b"", *, changed: bytes | None = None) -> None:
+    def __init__(
+        self,
+        count: int,
+        bits: bytes | None,
+        hashes: bytes = b"",
+        *,
+        changed: bytes | None = None,
+        pieces: Pieces | None = None,
+    ) -> None:
         """Begin with the blocks of `bits` present; None: all of them. `changed` None: nobody keeps count of them."""
         self.count = count
+        self.pieces = Pieces(1) if pieces is None else pieces
         self._changed: BlockMap | None = None if changed is None else BlockMap(count, changed)
         self._present: BlockMap | None = None if bits is None else BlockMap(count, bits)
         self._doubtful: BlockMap | None = None
@@ -54,6 +65,7 @@ class Presence:
         """A block arrived, or proved right; `value` is its hash."""
         assert self._present is not None
         self._present.add(block_no)
+        self.pieces.discard((block_no,))
         self._hashes.put(block_no, value)
         if self._doubtful is not None:
             self._doubtful.discard(block_no)
@@ -90,6 +102,7 @@ class Presence:
     def written(self, blocks: range) -> bool:
         """Note that `blocks` were overwritten: present, changed, hash unknown. True if a map changed."""
         self._hashes.forget(blocks)
+        self.pieces.discard(blocks)
         if self._present is None:
             return self.mark(blocks)
         changed = False
@@ -104,6 +117,7 @@ class Presence:
     def resize(self, count: int) -> None:
         """Cut at `count` blocks, or extend by present ones. The old tail block, or the cut one, loses its hash."""
         self._hashes.forget(range(max(0, min(count, self.count) - 1), self.count))
+        self.pieces.clear()
         for known in (self._present, self._changed):
             if known is not None:
                 known.resize(count)
@@ -113,7 +127,8 @@ class Presence:
         self._settle()
 
     def discard(self, blocks: range) -> None:
-        """These are absent now, and not doubtful."""
+        """These are absent now, and not doubtful, and no piece of them is here."""
+        self.pieces.discard(blocks)
         self._present = BlockMap(self.count, self.bits())
         for block_no in blocks:
             self._present.discard(block_no)
@@ -130,7 +145,7 @@ class Presence:
         return found
 
     def _run(self, start: int, count: int) -> range:
-        bits = self.bits_on_disk() or full_map(self.count)
+        bits = self._bits_with_pieces()
         rest = bits[start // 8 :].lstrip(b"\0")  # a long absent run costs nothing
         start = max(start, 8 * (len(bits) - len(rest)))
         on_disk = BlockMap(self.count, bits)
@@ -138,13 +153,20 @@ class Presence:
         end = min(self.count, start + count)
         return range(start, next((n for n in range(start, end) if n not in on_disk), end))
 
+    def _bits_with_pieces(self) -> bytes:
+        on_disk = BlockMap(self.count, self.bits_on_disk() or full_map(self.count))
+        for block_no in self.pieces:
+            on_disk.add(block_no)
+        return on_disk.to_bytes()
+
     def bytes_here(self, block_size: int, size: int) -> int:
         """Return how many of `size` bytes, which end in the last block, are in present blocks."""
         here = self.size * block_size
         return here - (self.count * block_size - size) if self.count - 1 in self else here
 
     def doubt_all(self) -> None:
-        """Make what is present doubtful if it has a hash to compare with, else absent."""
+        """Make what is present doubtful if it has a hash to compare with, else absent; pieces have none."""
+        self.pieces.clear()
         bits = BlockMap(self.count, self.bits())
         for block_no in range(self.count):
             if self._hashes.get(block_no) == UNKNOWN_HASH:

@@ -19,6 +19,7 @@ from fusecache.daemon.reporting import Starter, Supervisor
 from fusecache.daemon.service import Service
 from fusecache.daemon.unmounting import own_mount, sever, unmount
 from fusecache.errors import MountError
+from fusecache.fs.transport.breadth import widen
 from fusecache.fs.transport.direct import takeover
 from fusecache.fs.transport.direct import transport as direct
 from fusecache.fs.transport.invalidation import Invalidations
@@ -129,6 +130,7 @@ def control_socket(config: Config, keeper: Keeper) -> Iterator[socket.socket]:
     entry = own_mount(config.mountpoint, config.store)
     if entry is None:
         raise MountError(f"{config.mountpoint} vanished while it was mounted")
+    widen(entry.device)
     path = sockets.make_directory(uid, environ=os.environ) / sockets.socket_name(entry.device)
     # Root's: each request is checked by its sender.
     mode = 0o666 if uid == 0 else 0o600

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 import trio
 
 from fusecache.cache.content import Base, Content
 from fusecache.cache.fetch import Fetcher
+from fusecache.cache.partial import takes_pieces
 from fusecache.cache.readahead import demand
 from fusecache.errors import FusecacheError, NoSuchObject, PreconditionFailed, Stale
 from fusecache.fs.handles import Handle
@@ -37,22 +38,40 @@ class Absent:
             Stale: the version that was opened is gone from the store.
         """
         content = handle.file.content
-        ahead = handle.readahead.on_read(extent, content.size)
-        if ahead is not None and (later := content.missing(ahead)):
-            self._fetcher.prefetch(content, later)
+        plan = handle.readahead.on_read(extent, content.size)
+        is_exact = plan.exact and takes_pieces(content)
+        self._ahead(handle, plan.ahead, is_exact=is_exact)
+        if is_exact:
+            await self._moved_along(content, lambda: self._fetcher.ensure_part(content, extent))
+            return
         while content.missing(extent):
             await self.fetch(content, content.missing(demand(extent, content.size)))
 
+    def _ahead(self, handle: Handle, extents: Iterable[Extent], *, is_exact: bool) -> None:
+        """Begin with what is likely to be read next; what there is no time for now is begun at the next read."""
+        content = handle.file.content
+        for extent in extents:
+            if is_exact:
+                self._fetcher.prefetch_part(content, extent)
+                continue
+            left = self._fetcher.prefetch(content, content.missing(extent))
+            if left is not None:
+                handle.readahead.stopped(left * content.block_size)
+
     async def fetch(self, content: Content, missing: list[int]) -> None:
         """Make blocks present; if their object was moved by us meanwhile, from where it is now. Raises Stale."""
+        await self._moved_along(content, lambda: self._fetcher.ensure(content, content.absent(missing)))
+
+    async def _moved_along(self, content: Content, request: Callable[[], Awaitable[None]]) -> None:
+        """Make a request, and if what it asks for was moved by us meanwhile, make it again. Raises Stale."""
         try:
-            await self._fetcher.ensure(content, missing)
+            await request()
         except (NoSuchObject, PreconditionFailed) as exc:
             base = None if content.base is None else await self._base_instead_of(content.ino, content.base.label)
             if base is None or content.base is None:
                 raise Stale(f"the object of inode {content.ino} was replaced in the store") from exc
             content.rebase(Base(*base, size=content.base.size))
-            await self._fetcher.ensure(content, content.absent(missing))
+            await request()
 
     async def complete(self, content: Content) -> None:
         """Fetch all that a small content lacks, as far as that takes a moment and nothing is in the way."""
