@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 
 import trio
@@ -16,11 +16,13 @@ from fusecache.cache.fetch import Fetcher
 from fusecache.cache.sums import is_complete
 from fusecache.cache.synced import Synced, carried_bytes
 from fusecache.fs.absent import Absent
-from fusecache.fs.backed import can_be_backed, complete, is_shared, look, sums_of, take_back
+from fusecache.fs.backed import can_be_backed, complete, is_shared, look, take_back
+from fusecache.fs.closing import closed, committed, of_each
 from fusecache.fs.handles import Handles, OpenFile, is_for_writing
 from fusecache.fs.left import LeftFile
 from fusecache.fs.opening import believe, content_of, reopened
 from fusecache.fs.sealing import seal
+from fusecache.namespace.closes import Closed
 from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
@@ -132,8 +134,26 @@ class Files:
         if file.dirtied and not file.writers:
             self._look(file)
             self._commit(file)
-        if file.handles:
-            return None
+        return None if file.handles else self._let_go(file)
+
+    def release_all(self, numbers: Sequence[HandleNo]) -> tuple[list[InodeNo], list[Inode]]:
+        """Like `release` for each that there is, with one commit: return whose they were, and what was reaped.
+
+        What goes wrong with one is said in the log, and the affair of that one alone."""
+        files = [self._handles.remove(number) for number in numbers if number in self._handles]
+        written = {file.ino: file for file in files if file.dirtied and not file.writers}
+        ones = of_each(written.values(), self._looked_at)
+        for one in committed(self._ns.closes, ones, now_ns=self._wall_ns()):
+            self._committed(written[one.inode.ino], one)
+        ended = {file.ino: file for file in files if not file.handles}
+        return [file.ino for file in files], list(filter(None, of_each(ended.values(), self._let_go)))
+
+    def _looked_at(self, file: OpenFile) -> Closed:
+        self._look(file)
+        return closed(file, self._inodes.get(file.ino), self._contents.sharing)
+
+    def _let_go(self, file: OpenFile) -> Inode | None:
+        """Nobody has it open any more."""
         take_back(file)
         file.content.close()
         self._grew(file, -file.grown)  # not committed: the disk was full
@@ -366,19 +386,13 @@ class Files:
             self._ns.tree.synced(file.ino, held)
 
     def _commit(self, file: OpenFile, held: Held | None = None) -> None:
-        content, now_ns = file.content, self._wall_ns()
-        row = self._inodes.get(file.ino)
-        inode = row._replace(
-            size=content.size,
-            mtime_ns=file.mtime_ns,
-            ctime_ns=max(row.ctime_ns, file.ctime_ns),
-            blocks=content.block_map() or None,
-            changed=changed_map(content),
-            base_size=content.base.size if content.base is not None else None,
-        )
-        sums = sums_of(file, self._contents.sharing)
-        self._ns.tree.closed(inode, now_ns=now_ns, sums=sums, held=held)
-        if sums is None or not is_complete(sums) or (held is None and content.base is not None):
+        one = closed(file, self._inodes.get(file.ino), self._contents.sharing, held=held)
+        self._ns.closes.commit([one], now_ns=self._wall_ns())
+        self._committed(file, one)
+
+    def _committed(self, file: OpenFile, one: Closed) -> None:
+        content, sums = file.content, one.sums
+        if sums is None or not is_complete(sums) or (one.held is None and content.base is not None):
             self.unsealed[file.ino] = None
         content.map_saved()
         self._grew(file, -file.grown)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fusecache.cache.contents import Contents
@@ -336,9 +336,19 @@ class FileSystem:
         """Forget a handle, and return whose it was."""
         ino = self._files.opened(number).ino
         reaped = self._files.release(number)
-        if reaped is not None and reaped.ino in self._nameless:
-            self._nameless.keep(reaped)
+        self._reaped([] if reaped is None else [reaped])
         return ino
+
+    def release_all(self, numbers: Sequence[HandleNo]) -> list[InodeNo]:
+        """Like `release` for all of them, with one commit; those that are not known are passed over."""
+        inos, reaped = self._files.release_all(numbers)
+        self._reaped(reaped)
+        return inos
+
+    def _reaped(self, inodes: Sequence[Inode]) -> None:
+        for inode in inodes:
+            if inode.ino in self._nameless:
+                self._nameless.keep(inode)
 
     async def fsync(self, number: HandleNo) -> None:
         await self._files.fsync(number)

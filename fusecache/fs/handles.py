@@ -58,6 +58,9 @@ class Handles:
     def __repr__(self) -> str:
         return f"<Handles {len(self._handles)} on {len(self._files)} files>"
 
+    def __contains__(self, number: HandleNo) -> bool:
+        return number in self._handles
+
     def file(self, ino: InodeNo) -> OpenFile | None:
         """The shared state of an inode, if it is open."""
         return self._files.get(ino)

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from fusecache.cache.contents import Contents
 from fusecache.fs.left import NOTHING, Left
+from fusecache.namespace.closes import Closed
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
 from fusecache.namespace.salvage import Doubt, Salvage
@@ -91,7 +92,7 @@ class Recovery:
                 changed_ns = max(inode.ctime_ns, found.st_ctime_ns)
                 written = written._replace(mtime_ns=found.st_mtime_ns, ctime_ns=changed_ns)
             if written != inode:
-                self._ns.tree.closed(written, now_ns=self._wall_ns())
+                self._ns.closes.commit([Closed(written)], now_ns=self._wall_ns())
 
     def _after_power_loss(self) -> None:
         """Only what was synced, or proves to be whole, is believed."""

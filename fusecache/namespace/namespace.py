@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fusecache.config.rules import Rules
+from fusecache.namespace.closes import Closes
 from fusecache.namespace.database import Database
 from fusecache.namespace.drain import Drain
 from fusecache.namespace.lower import Defaults, Lower
@@ -23,7 +24,7 @@ from fusecache.types import ROOT_INO, InodeNo, Seq
 class Namespace:
     """What must never lose an acknowledged operation. All methods are synchronous and run on the loop.
 
-    `tree` and `tmpfiles` are for applications, `lower` for what the store shows, `drain` for the persister;
+    `tree`, `closes` and `tmpfiles` are for applications, `lower` for what the store shows, `drain` for the persister;
     `tables` are there to be read by all.
     """
 
@@ -54,6 +55,7 @@ class Namespace:
         self.store = self.database.bind_store(url)
         self.policies = Policies(self.tables, rules, delay_ns=delay_ns, is_staging=is_staging)
         self.tree = Tree(self.tables, self.policies, delay_ns=delay_ns, is_staging=is_staging)
+        self.closes = Closes(self.tables, self.policies)
         self.tmpfiles = Tmpfiles(self.tables)
         self.lower = Lower(self.tables, defaults)
         self.drain = Drain(self.tables, self.policies, delay_ns=delay_ns)

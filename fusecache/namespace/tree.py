@@ -27,9 +27,6 @@ from fusecache.namespace.tables import Tables as Tables
 from fusecache.namespace.wants import Wants
 from fusecache.types import InodeNo, LowerId, Seq
 
-MAX_DELAY_FACTOR = 10
-"""A file that is rewritten again and again is uploaded at the latest after so many delays."""
-
 
 class Tree:
     """Create, write, rename, remove: acknowledged when the call returns."""
@@ -167,22 +164,6 @@ class Tree:
             with t.database.transaction():
                 t.inodes.update(inode, base_store=equal.store, base_key=equal.key, base_etag=equal.etag)
         return equal
-
-    def closed(self, inode: Inode, *, now_ns: int, sums: bytes | None = None, held: Held | None = None) -> None:
-        """Size, times and block map of `inode` are final for now: its upload falls due.
-
-        `sums` of all its bytes, or what of them is `held` by the disk, makes them believed after a power loss.
-        """
-        t = self._t
-        with t.database.transaction():
-            t.inodes.written(inode)
-            delay_ns = self._policies.delay_ns_of(inode.ino)
-            due_ns, cap_ns = now_ns + delay_ns, delay_ns * MAX_DELAY_FACTOR
-            t.written.closed(inode.ino, seq=t.database.next_seq(), due_ns=due_ns, cap_ns=cap_ns)
-            if sums is not None:
-                t.seals.summed(inode.ino, inode.generation, sums)
-            if held is not None:
-                t.seals.synced(inode.ino, held)
 
     def synced(self, ino: InodeNo, held: Held, *, sums: bytes | None = None) -> None:
         """So much of a dirty file is on the disk; `sums` are of all of that generation."""

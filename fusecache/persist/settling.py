@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from fusecache.namespace.closes import MAX_DELAY_FACTOR
 from fusecache.namespace.keys import TMP_PREFIX, ancestors
 from fusecache.namespace.links import lacking
 from fusecache.namespace.records import Removal, Task, TaskKind
 from fusecache.namespace.tables import Tables
 from fusecache.namespace.tasks import HURRIED_NS, PAUSED_NS
-from fusecache.namespace.tree import MAX_DELAY_FACTOR
 from fusecache.persist.staging import Patterns
 from fusecache.types import StoreNo
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fusecache.doctor.rows import broken_rows
+from fusecache.namespace.closes import Closed
 from fusecache.namespace.drain import Started
 from fusecache.namespace.lower import Defaults, Evidence, LowerObject, LowerPrefix
 from fusecache.namespace.namespace import Namespace
@@ -131,7 +132,8 @@ class Upper:
 
     def close_file(self, ino: InodeNo) -> None:
         inode = self.ns.tables.inodes.get(ino)
-        self.ns.tree.closed(inode._replace(size=inode.size + 1, mtime_ns=self.tick()), now_ns=self.now_ns)
+        written = inode._replace(size=inode.size + 1, mtime_ns=self.tick())
+        self.ns.closes.commit([Closed(written)], now_ns=self.now_ns)
 
     def mkdir(self, path: str) -> InodeNo:
         return self.ns.tree.mkdir(self.place(path), DIRECTORY, now_ns=self.tick()).ino

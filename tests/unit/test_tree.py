@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fusecache.errors import AlreadyExists, InvalidArgument, Stale
+from fusecache.namespace.closes import Closed
 from fusecache.namespace.records import TaskKind
 from tests.unit.builders import DELAY_NS, FILE, Upper
 
@@ -100,7 +101,7 @@ def test_a_writers_old_copy_changes_only_what_it_wrote(upper: Upper) -> None:
     ino = upper.create("a")
     held = upper.inode("a")
     upper.ns.tree.set_attributes(held._replace(uid=7), now_ns=upper.tick())
-    upper.ns.tree.closed(held._replace(size=5), now_ns=upper.tick())
+    upper.ns.closes.commit([Closed(held._replace(size=5))], now_ns=upper.tick())
     inode = upper.ns.tables.inodes.get(ino)
     assert (inode.uid, inode.size) == (7, 5)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from struct import Struct
 from typing import Any, NamedTuple
@@ -319,13 +319,18 @@ class Calls:
 
     def _close(self, kind: Kind, number: HandleNo) -> None:
         """The kernel has a handle no more; also one that was closed before, by who could not answer that."""
-        try:
-            if kind is Kind.DIRECTORY:
-                self._fs.releasedir(number)
-            else:
-                self._backings.close(self._fs.release(number))
-        finally:
+        if kind is Kind.FILE:
+            self.release_all([number])
+        else:
             self._logbook.closed(kind, number)
+            self._fs.releasedir(number)
+
+    def release_all(self, numbers: Sequence[HandleNo]) -> None:
+        """RELEASE for all of them, with one commit."""
+        for ino in self._fs.release_all(numbers):
+            self._backings.close(ino)
+        for number in numbers:
+            self._logbook.closed(Kind.FILE, number)
 
     def unanswered(self, who: Header, answer: bytes) -> None:
         """Nobody waits any more for what was answered: what it opened is closed."""

@@ -25,7 +25,7 @@ class Again(enum.Enum):
     OPENS = enum.auto()
     """Carried out again. What the first one opened, nobody has: whoever keeps what is open closes that."""
     CLOSES = enum.auto()
-    """Carried out again. If it was closed already, that fails, and the kernel doesn't care."""
+    """Carried out again. If it was closed already, nothing happens."""
     ONCE = enum.auto()
     """It would fail, or undo what it did: what was done, the namespace knows (`Requests`), and the answer is made
     from that."""

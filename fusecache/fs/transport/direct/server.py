@@ -20,13 +20,21 @@ import trio
 
 from fusecache.errors import FusecacheError
 from fusecache.fs.errno import errno_of
-from fusecache.fs.transport.direct.abi import Opcode, fuse_in_header, fuse_interrupt_in, fuse_out_header
+from fusecache.fs.transport.direct.abi import (
+    Opcode,
+    fuse_in_header,
+    fuse_interrupt_in,
+    fuse_out_header,
+    fuse_release_in,
+)
 from fusecache.fs.transport.direct.calls import Call, Calls, Header, Malformed, Refused
+from fusecache.fs.transport.direct.closing import Closing
 from fusecache.fs.transport.direct.handshake import MAX_WRITE
 from fusecache.fs.transport.direct.patience import Patience
 from fusecache.fs.transport.direct.replies import Replies
 from fusecache.fs.transport.stepping import rest
 from fusecache.nurseries import unwrapped
+from fusecache.types import HandleNo
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +60,7 @@ class Server:
         self._patience = Patience(_looking_at(fd))
         self._calls = calls
         self._replies = replies
+        self._closing = Closing(calls, self._reply)
         self._most_waiting = most_waiting
         self._ended = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -71,15 +80,19 @@ class Server:
         When `hand_over` is set return False: what is answered without waiting was, and what waits has no answer. The
         next process will be asked for that again.
         """
-        with unwrapped():
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                if hand_over is not None:
-                    nursery.start_soon(self._end_at, hand_over)
-                self._hire()
-                await self._ended.wait()
-                nursery.cancel_scope.cancel()
-        return hand_over is None or not hand_over.is_set()
+        try:
+            with unwrapped():
+                async with trio.open_nursery() as nursery:
+                    self._nursery = nursery
+                    if hand_over is not None:
+                        nursery.start_soon(self._end_at, hand_over)
+                    self._hire()
+                    await self._ended.wait()
+                    nursery.cancel_scope.cancel()
+        finally:
+            if is_over := hand_over is None or not hand_over.is_set():
+                self._closing.carry_out()
+        return is_over
 
     async def _end_at(self, event: trio.Event) -> None:
         await event.wait()
@@ -149,14 +162,15 @@ class Server:
                 if self._patience.has_come():
                     return os.readv(self._fd, [buffer])
             except BlockingIOError:
-                pass
+                self._closing.carry_out()
             except OSError as exc:
                 if exc.errno in _GONE:
                     return -1
                 if exc.errno not in (errno.ENOENT, errno.EINTR):  # it was interrupted before we had read it
                     raise
                 continue
-            await trio.lowlevel.wait_readable(self._fd)
+            if not self._closing.carry_out():  # and look again: that took a moment
+                await trio.lowlevel.wait_readable(self._fd)
 
     async def _answer(self, message: memoryview, scope: trio.CancelScope) -> None:
         """Carry one request out and answer it."""
@@ -174,6 +188,10 @@ class Server:
                 self._reply(who, errno.ENOSYS if call is None else errno.EIO, b"")
             return
 
+        if who.opcode == Opcode.RELEASE and len(body) >= fuse_release_in.size:
+            self._closing.put_off(who, HandleNo(fuse_release_in.unpack_from(body)[0]))
+            return
+        self._closing.before(who)
         carried_out = self._carried_out(call, who, body)
         try:
             trap = carried_out.send(None)
