@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusecache.backends.base import Backend
+from fusecache.backends.factory import parse_store
 from fusecache.backends.options import StoreOptions
 from fusecache.backends.pace import Aimd, Limits, Pacer
 from fusecache.cache.contents import Contents
@@ -16,6 +17,8 @@ from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
 from fusecache.config import Config
 from fusecache.config.model import MAX_UPLOADS
+from fusecache.fs.names import Names
+from fusecache.fs.notified import Notified
 from fusecache.fs.pressure import Limits as SpaceLimits
 from fusecache.fs.pressure import default_size
 from fusecache.fs.recovery import Recovery
@@ -71,6 +74,12 @@ def listings_of(config: Config, readers: Mapping[StoreNo, Backend]) -> Listings:
     keep_s = max(_STREAMED_S, config.by_path().longest_fresh_s)
     pages = PageStore(config.cache_dirs[0] / "listings", tag=str(config.mountpoint), keep_s=keep_s)
     return Listings(readers, pages, clock=time.time)
+
+
+def notified_of(config: Config, namespace: Namespace, names: Names) -> Notified:
+    """Return what heeds the notices of the store of a mount."""
+    store = parse_store(config.store)
+    return Notified(namespace, names, bucket=store.bucket, prefix=store.prefix, wall_s=time.time)
 
 
 def namespace_of(config: Config, url: str) -> Namespace:

@@ -17,7 +17,7 @@ from typing import Any
 import trio
 
 from fusecache.backends.base import Backend
-from fusecache.backends.factory import open_backend
+from fusecache.backends.factory import open_backend, open_queue
 from fusecache.backends.pace import Paced, Pacer, Priority
 from fusecache.backends.repeat import Repeats
 from fusecache.backends.retry import RetryingReader
@@ -30,6 +30,7 @@ from fusecache.building import (
     listings_of,
     namespace_of,
     namespace_path,
+    notified_of,
     pacer_of,
     recovery_of,
     space_limits,
@@ -96,6 +97,7 @@ class Volume:
                 nursery.start_soon(self._parts.expiry.run)
                 nursery.start_soon(self._parts.releaser.run)
                 nursery.start_soon(self._parts.scrub.run)
+                nursery.start_soon(self._heed_store)
                 nursery.start_soon(self._remember_cache)
 
     def stat_mount(self) -> dict[str, Any]:
@@ -114,6 +116,7 @@ class Volume:
         cache |= {"bad_blocks": self._parts.contents.bad_blocks(), "scrub": asdict(self._parts.scrub.done)}
         facts = {"stores": [self._backend.url], **report.as_dict(), "cache": cache, "pressure": space}
         facts["bytes_written"] = self._parts.files.bytes_written
+        facts["events"] = self.config.events and {"queue": self.config.events, **self._parts.notified.report()}
         return facts | {"read_only": namespace.database.degraded, "set_aside": aside}
 
     async def stat_path(self, path: bytes) -> dict[str, Any]:
@@ -211,6 +214,11 @@ class Volume:
             self._parts.pacer.tune(limits_of(config))
         return {name: getattr(self.config, name) for name in TUNABLE}
 
+    async def _heed_store(self) -> None:
+        """Heed what the store tells of its own accord, if it was told where."""
+        if self.config.events is not None:
+            await self._parts.notified.run(partial(open_queue, self.config.events, store_options(self.config)))
+
     async def _remember_cache(self) -> None:
         while True:
             await trio.sleep(_INDEX_EVERY_S)
@@ -260,6 +268,7 @@ class _Parts:
             stale=stale,
         )
         self.looking = Looking(namespace, names)
+        self.notified = notified_of(config, namespace, names)
         self.upkeep = Upkeep(namespace, self.contents, durability, self.files)
         self.space = self._space(config)
         self.releaser = Releaser(

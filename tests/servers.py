@@ -50,13 +50,13 @@ class S3Server:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
-    def client(self) -> Any:
+    def client(self, service: str = "s3") -> Any:
         """Return a plain blocking botocore client: the independent witness of what is in the bucket."""
         from botocore.config import Config
         from botocore.session import Session
 
         return Session().create_client(
-            "s3",
+            service,
             endpoint_url=self.endpoint_url,
             region_name=REGION,
             aws_access_key_id=ACCESS_KEY,

@@ -15,6 +15,7 @@ import trio
 from fusecache.backends.base import Backend
 from fusecache.backends.later import Later
 from fusecache.backends.local import open_local
+from fusecache.backends.notices import Queue
 from fusecache.backends.options import S3Options, StoreOptions
 from fusecache.backends.pace import Refused, unheard
 from fusecache.errors import ConfigError
@@ -57,6 +58,18 @@ def parse_store(url: str) -> StoreURL:
             raise ConfigError(f"{url}: hdfs:// is not in this version; known are {_KNOWN}")
         case _:
             raise ConfigError(f"{url}: unknown scheme {scheme}://; known are {_KNOWN}")
+
+
+@asynccontextmanager
+async def open_queue(name: str, options: StoreOptions) -> AsyncIterator[Queue]:
+    """Open the queue in which a bucket tells of changes: `sqs://name`, or its URL. Makes no request.
+
+    Raises:
+        ConfigError: an option is wrong.
+    """
+    module = await trio.to_thread.run_sync(importlib.import_module, f"{_S3}.queue")
+    async with module.open_queue(name, options) as queue:
+        yield queue
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ def mount_report(facts: Facts) -> str:
     """Return the lines for a mount, of the values of `stat --json`."""
     rows = [*_stuck_rows(facts), *_aside_rows(facts), *_paused_rows(facts), *_local_rows(facts)]
     rows += [*_pace_rows(facts), *_moving_rows(facts), *_waiting_rows(facts), *_space_rows(facts), *_cache_rows(facts)]
+    rows += _events_rows(facts)
     if facts.get("bytes_spared"):
         rows.append(("spared", f"{size(facts['bytes_spared'])} never had to be sent"))
     rows.append(("mount", f"{facts.get('mountpoint')} · {facts.get('transport')} · pid {facts.get('pid')}"))
@@ -149,6 +150,17 @@ def _pace_rows(facts: Facts) -> list[tuple[str, str]]:
     limited = [f"limited by {facts['limited_by']}"] if facts.get("limited_by") else []
     told = [*limited, *([f"{throttled:.1f} refusals a second"] if throttled else [])]
     return [("drain", " · ".join(told))] if told else []
+
+
+def _events_rows(facts: Facts) -> list[tuple[str, str]]:
+    """Whether what others change is seen at once."""
+    told = facts.get("events") or {}
+    if told.get("failing_s") is not None:
+        why = (
+            f"{told['queue']} fails for {span(told['failing_s'])}, so what others change is seen later: {told['error']}"
+        )
+        return [("events", why)]
+    return [("events", f"{told.get('changes') or 0:,} changes by others were told by {told['queue']}")] if told else []
 
 
 def _space_rows(facts: Facts) -> list[tuple[str, str]]:

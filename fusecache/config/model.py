@@ -39,6 +39,7 @@ MARKERS = (
 """Names that tell readers that a tree is complete: uploaded after everything acknowledged before them."""
 
 
+_QUEUES = ("sqs", "http", "https")
 MAX_UPLOADS = 256
 """At once, whatever people say."""
 
@@ -120,6 +121,8 @@ class Config:
     sse_kms_key_id: str | None = None
     storage_class: str | None = None
     requester_pays: bool = False
+    events: str | None = None
+    """The queue in which the bucket tells of changes: its URL, or sqs://name."""
 
     read_only: bool = False
     verify: str = "checksum"
@@ -224,6 +227,8 @@ def _check_store(config: Config) -> None:
         raise ConfigError(f"{config.store!r} is no store: write s3://bucket/prefix or file:///directory")
     if url.scheme == "s3" and not url.netloc:
         raise ConfigError(f"{config.store!r} names no bucket: write s3://bucket/prefix")
+    if config.events is not None and (url.scheme != "s3" or urlsplit(config.events).scheme not in _QUEUES):
+        raise ConfigError(f"events {config.events!r}: give sqs://name or the URL of an SQS queue, for a mount of s3://")
     if url.password is not None or url.username is not None:
         raise ConfigError("credentials come from the AWS chain (environment, profile, role), never from the URL")
     if config.sse_kms_key_id is not None and config.sse not in ("aws:kms", "aws:kms:dsse"):

@@ -63,6 +63,9 @@ OPTIONS = (
     Option("sse_kms_key_id", values.text, "The key of --sse aws:kms.", "ID"),
     Option("storage_class", values.text, "Storage class of new objects.", "CLASS"),
     _flag("requester_pays", "Pay for the requests to somebody else's bucket."),
+    Option(
+        "events", values.text, "The SQS queue in which the bucket tells of changes: sqs://name or its URL.", "QUEUE"
+    ),
     _flag("read_only", "Refuse every change."),
     _duration("persist_delay", "How long after its last close a file is uploaded (1s)."),
     _duration("stop_deadline", "How long SIGTERM and a shutdown drain before it is unmounted (14m)."),

@@ -190,6 +190,13 @@ def test_fstab_options() -> None:
         read_mount_options(["persit_delay=1s"])
 
 
+def test_a_queue_belongs_to_a_bucket() -> None:
+    assert config(store="s3://b/p", events="sqs://changes").events == "sqs://changes"
+    for wrong in ({"store": "file:///tmp/x", "events": "sqs://changes"}, {"store": "s3://b", "events": "changes"}):
+        with pytest.raises(ConfigError, match="an SQS queue"):
+            config(**wrong)
+
+
 # --- rules by path ---
 
 

@@ -67,7 +67,7 @@ async def frozen_credentials(client: S3Client) -> ReadOnlyCredentials | None:
 
 
 @asynccontextmanager
-async def open_client(options: StoreOptions) -> AsyncIterator[S3Client]:
+async def open_client(options: StoreOptions, *, service: str = "s3") -> AsyncIterator[Any]:
     """Make the client; no request is sent but those for credentials.
 
     Raises:
@@ -77,7 +77,7 @@ async def open_client(options: StoreOptions) -> AsyncIterator[S3Client]:
         session = _session(options)
         try:
             client = await session.create_client(
-                "s3",
+                service,
                 endpoint_url=options.endpoint_url,
                 region_name=options.region or _default_region(session, options),
             ).__aenter__()
