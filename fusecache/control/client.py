@@ -87,7 +87,10 @@ def call(mount: MountEntry, request: dict[str, object], *, progress: Progress | 
 
 
 def connect(mount: MountEntry) -> socket.socket:
-    """Return a connection to the daemon of `mount`, which is certainly its owner's."""
+    """Return a connection to the daemon of `mount`, which is certainly its owner's.
+
+    If that has ended, and somebody keeps its socket (systemd), it is the next one's, and waits for it.
+    """
     uid = mount.user_id or 0
     path = sockets.find_socket(mount.device, uid, environ=os.environ)
     if path is None:
@@ -103,14 +106,15 @@ def connect(mount: MountEntry) -> socket.socket:
     if peer_uid not in (0, uid):  # somebody else's socket in the owner's folder
         connection.close()
         raise _no_answer(mount, "has a control socket of another user")
-    if has_died(pid):
+    if is_dying(pid):
         connection.close()
         raise _no_answer(mount, "has died")
     return connection
 
 
 def daemon_has_died(mount: MountEntry) -> bool:
-    """Whether the daemon of `mount` has certainly died. One that merely does not answer has not."""
+    """Whether the daemon of `mount` has certainly died, and no other is to follow. One that merely does not answer has
+    not."""
     path = sockets.find_socket(mount.device, mount.user_id or 0, environ=os.environ)
     if path is None:
         return False
@@ -122,7 +126,7 @@ def daemon_has_died(mount: MountEntry) -> bool:
             return True
         except OSError:
             return False
-        return has_died(peer_of(connection.getsockopt)[0])
+        return is_dying(peer_of(connection.getsockopt)[0])
 
 
 def peer_of(getsockopt: Callable[[int, int, int], bytes]) -> tuple[int, int, int]:
@@ -183,17 +187,25 @@ def wait_gone(pid: int, timeout_s: float) -> bool:
 
 
 def has_died(pid: int) -> bool:
-    """Whether process `pid` has died: also if it cannot end, as one of its threads waits in the kernel.
+    """Whether process `pid` has died: also if it cannot end, see `is_dying`."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return is_dying(pid)
+
+
+def is_dying(pid: int) -> bool:
+    """Whether process `pid` has died and cannot end, as one of its threads waits in the kernel.
 
     Its leader is a zombie then, which neither waitpid(2) nor a pidfd reports, with its descriptors and locks held.
     """
     try:
-        os.kill(pid, 0)
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
-    except ProcessLookupError:
-        return True
     except OSError:
-        return False  # not ours to see
+        return False  # it has ended, or is not ours to see
     return state in ("Z", "X")
 
 

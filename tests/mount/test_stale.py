@@ -15,7 +15,7 @@ import pytest
 
 from fusecache.control.client import wait_gone
 from tests.conftest import new_bucket
-from tests.mount.cli import TIMEOUT_S, fusecache, mounted
+from tests.mount.cli import TIMEOUT_S, fusecache, kill, mounted
 from tests.mount.gate import Gate, gated_server
 from tests.mount.harness import Mount, Mounts, Store, s3_store, soon
 
@@ -122,6 +122,7 @@ class Waiting:
     def __init__(self, mount: Mount, store: Store, gate: Gate) -> None:
         self.mount = mount
         self.store = store
+        self.gate = gate
         self.notifier = notifier_of(mount)
         assert (mount.path / "d" / "seen").read_bytes() == b"old"
         gate.close("d/slow")  # known from a listing, so that a HEAD has to tell what it is
@@ -170,6 +171,25 @@ def test_killed_while_a_notification_waits_the_next_mount_succeeds(waiting: Wait
     assert (mount.path / "kept").read_bytes() == b"acknowledged"
     assert (mount.path / "d" / "seen").read_bytes() == b"newer"
     mount.umount("--no-flush")
+
+
+def test_killed_while_a_notification_waits_the_next_daemon_answers(waiting: Waiting) -> None:
+    """The create, which the notification of the dead one waits for, and everybody else before that."""
+    mount = waiting.mount
+    if not mount.supervisor:
+        pytest.skip("the mount ends with its daemon")
+    (mount.path / "kept").write_bytes(b"acknowledged")
+    kill(mount.pid)
+    mount.followed()
+    assert (mount.path / "kept").read_bytes() == b"acknowledged"
+    (mount.path / "other").mkdir()
+    assert waiting.create.poll() is None
+    waiting.gate.opened.set()
+    assert waiting.create.wait(TIMEOUT_S) == 0
+    soon(lambda: state(waiting.notifier) == "X", "the notifier is still there")
+    assert (mount.path / "d" / "seen").read_bytes() == b"newer"
+    mount.umount()
+    assert {"kept", "d/slow", "other/"} <= waiting.store.objects().keys()
 
 
 def test_others_go_on_while_a_notification_waits(waiting: Waiting) -> None:

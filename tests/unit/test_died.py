@@ -110,6 +110,25 @@ def test_the_daemon_of_a_mount_lives(process: Process, mount: MountEntry) -> Non
     assert not daemon_has_died(mount)
 
 
+def test_whose_socket_is_kept_is_to_be_followed(mount: MountEntry, tmp_path: Path) -> None:
+    """As systemd does it: who connects waits for the next one, and nobody takes the mount away from it."""
+    listens = "import socket, sys; socket.socket(fileno=int(sys.argv[1])).listen()"
+    with socket.socket(socket.AF_UNIX) as kept:
+        kept.bind(str(tmp_path / "0:77.sock"))
+        subprocess.run([sys.executable, "-c", listens, str(kept.fileno())], pass_fds=[kept.fileno()], check=True)
+        assert not daemon_has_died(mount)
+        with connect(mount) as waiting:
+            waiting.sendall(b"question\n")
+            kept.settimeout(10)
+            answering, _ = kept.accept()  # by somebody who asked whether it has died
+            while not (asked := answering.recv(100)):
+                answering.close()
+                answering, _ = kept.accept()
+            answering.close()
+            assert asked == b"question\n"
+    assert daemon_has_died(mount)  # given up
+
+
 def test_without_a_socket_nobody_can_tell(tmp_path: Path, mount: MountEntry) -> None:
     assert not daemon_has_died(mount)
     with socket.socket(socket.AF_UNIX) as left_behind:
