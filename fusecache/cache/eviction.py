@@ -63,6 +63,7 @@ class Eviction:
         """Who has gone: what it took, and what had gone by then; the first one first."""
         self._gone_bytes = 0
         self._ghost_bytes = 0
+        self._asked_for: set[InodeNo] = set()
         self._before = 0
         self._is_kept = False
         self.passed = 0
@@ -85,7 +86,19 @@ class Eviction:
         """Something of a content is here now; True: it is known from before, and belongs to the kept line."""
         gone = self._ghosts.pop(ino, None)
         self._ghost_bytes -= 0 if gone is None else gone[0]
-        return gone is not None
+        was_asked_for = ino in self._asked_for
+        self._asked_for.discard(ino)
+        return gone is not None or was_asked_for
+
+    def ask_for(self, ino: InodeNo) -> None:
+        """Somebody wants a content here before it is used: what arrives of it belongs to the kept line."""
+        if len(self._asked_for) >= _REMEMBERED:
+            self._asked_for.clear()
+        self._asked_for.add(ino)
+
+    def surplus(self) -> int:
+        """Return how many bytes of the new line go before any of the kept one."""
+        return max(0, self._line.line_bytes(kept=False) - int(NEW_SHARE * self._bytes()))
 
     def begin(self) -> None:
         """Begin a round: everybody is looked at once in it, but who comes meanwhile."""

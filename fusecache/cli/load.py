@@ -31,9 +31,9 @@ def load(
 ) -> None:
     """Bring what is at or below PATH whole into the cache, so that reading it asks no store.
 
-    What is counted first costs listings, then many files are fetched at once. Nothing that is in the cache goes for
-    it: if there is no room for more, it stops and says so. Ctrl-C ends it; what has arrived stays. Only for root and
-    the mount's owner.
+    First all is counted, which costs listings, then many files are fetched at once. Of what is in the cache only what
+    was read once, and not since, goes for it: if there is no more room, it stops and says so. Ctrl-C ends it; what
+    has arrived stays. Only for root and the mount's owner.
 
     Exit status: 0 all is here; 1 something is not, and is named; 4 not a fusecache mount.
     """

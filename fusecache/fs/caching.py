@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from fusecache.cache.contents import Contents
 from fusecache.fs.absent import Absent
@@ -19,6 +20,8 @@ from fusecache.namespace.durability import Durability
 from fusecache.namespace.namespace import Namespace
 from fusecache.types import InodeNo
 
+_SLACK = 0.05
+"""Of the cache: so much more than wanted may be given up at a time."""
 Tell = Callable[[dict[str, object]], None]
 
 
@@ -44,7 +47,7 @@ class Caching:
         self._t = namespace.tables
         self._describer = describer
         walk = Walk(self._t, names)
-        self._loader = Loader(self._t, names, contents, absent, walk, room=lambda: space.look().room)
+        self._loader = Loader(self._t, names, contents, absent, walk, room=partial(_room, space, contents))
         self._pinning = Pinning(
             namespace, contents, durability, self._loader, walk, limit=lambda: space.look().capacity
         )
@@ -90,3 +93,9 @@ class Caching:
     async def ls(self, path: bytes, *, after: bytes) -> dict[str, object]:
         """Return a page of a directory's names above `after`, each with what is here of it."""
         return await self._catalog.page(path, after=after)
+
+
+def _room(space: Space, contents: Contents) -> int:
+    """Return how much may be fetched before something goes for it that was used more than once, or lately."""
+    pressure = space.look()
+    return pressure.room + max(0, contents.eviction.surplus() - int(pressure.capacity * _SLACK))

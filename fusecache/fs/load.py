@@ -85,7 +85,7 @@ class Loaded:
 
 
 class Loader:
-    """Fetches as a reader would, and gives nothing up for it: what there is no room for stays in the store."""
+    """Fetches as a reader would; what there is no room for stays in the store."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Loader:
         *,
         room: Callable[[], int],
     ) -> None:
-        """`room` tells how many bytes may come before something else would have to go for them."""
+        """`room` tells how many bytes may come before something would have to go for them that is in use."""
         self._t = tables
         self._names = names
         self._contents = contents
@@ -151,6 +151,8 @@ class Loader:
         await self.head(found)
         with closing(content_of(self._contents, self._t.inodes.get(found.inode.ino))) as content:
             step = _step(content, turns.per_s)
+            if not content.whole:
+                self._contents.eviction.ask_for(content.ino)
             for start in range(0, content.size, step):
                 while missing := content.missing(Extent(start, min(step, content.size - start))):
                     count = sum(content.block_length(each) for each in missing)

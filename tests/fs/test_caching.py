@@ -153,6 +153,29 @@ async def test_nothing_that_is_here_goes_for_what_is_loaded(
         assert await cached(world, "hot") == 5 * MIB
 
 
+async def test_what_was_read_once_long_ago_goes_for_what_is_loaded(
+    tmp_path: Path, autojump_clock: MockClock, store: RecordedStore
+) -> None:
+    """A cache that has been in use is full."""
+    await store.foreign({f"{name}/f{n:02d}": bytes([n]) * MIB for name in ("scan", "new") for n in range(17)})
+    await store.foreign({"hot": bytes(5 * MIB)})
+    room = Room(Disk(99 * MIB), Limits(cache_size=20 * MIB))
+    async with a_drained_world(tmp_path, store, ttl_s=1e6, room=room) as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.releaser.run)
+        for n in range(17):
+            await world.read_file("hot")
+            await world.read_file(f"scan/f{n:02d}")
+            await trio.sleep(1)
+        for _ in range(2):  # the second one finds nothing to go for it but what came with the first
+            told = await load(world, "new")
+            await trio.sleep(1)
+            assert "no room for " in told["stopped"]
+            assert await cached(world, "hot") == 5 * MIB
+        assert 6 * MIB <= await cached(world, "new") <= 13 * MIB
+        assert await cached(world, "scan") < 7 * MIB
+        nursery.cancel_scope.cancel()
+
+
 async def test_free_gives_up_what_the_store_has(
     autojump_clock: MockClock, world: Drained, store: RecordedStore
 ) -> None:
