@@ -106,7 +106,8 @@ def _supervised(config: Config, config_fd: int, ready_fd: str) -> list[str]:
     """Return what starts the mount's process: with a supervisor where the mount can outlive it, and systemd is none."""
     is_systemds = ready_fd == "-" and "NOTIFY_SOCKET" in os.environ
     if config.transport == _OUTLIVES and not is_systemds:
-        return [sys.executable, "-S", "-m", "fusecache.daemon.supervisor", str(config_fd), ready_fd]
+        supervisor = [sys.executable, "-S", "-m", "fusecache.daemon.supervisor"]
+        return [*supervisor, str(config_fd), ready_fd, f"{config.watchdog_s:g}"]
     return [*_command(config_fd), *([] if ready_fd == "-" else ["--ready-fd", ready_fd])]
 
 

@@ -74,6 +74,7 @@ BOUNDS = (
     Bound("scrub_rate", 0, 1 << 40, "it is a rate, and 0 is none"),
     Bound("persist_delay_s", 0.0, 7 * 86400.0, "what waits longer is forgotten by people, not by us"),
     Bound("stop_deadline_s", 0.0, 7 * 86400.0, "a machine that shuts down waits meanwhile"),
+    Bound("watchdog_s", 0.0, 86400.0, "0 is for ever, and so is a day to who waits"),
     Bound("local_ttl_s", 60.0, 365 * 86400.0, "files are looked at once a minute"),
     Bound("ttl_s", 0.0, 365 * 86400.0, "longer is for ever"),
     Bound("patience_s", 0.1, 3600.0, "an application is waiting meanwhile"),
@@ -129,6 +130,8 @@ class Config:
     persist_delay_s: float = 1.0
     stop_deadline_s: float = 840.0
     """How long a SIGTERM drains: below what systemd grants a service that it stops (systemd/fusecache@.service)."""
+    watchdog_s: float = 60.0
+    """How long a loop may stand still: what it does takes milliseconds. 0: for ever."""
     max_uploads: int = 16
     max_connections: int | None = None
     """None: as many as uploads, readers and lookups may need at once, whatever `max_uploads` is tuned to."""

@@ -69,6 +69,7 @@ OPTIONS = (
     _flag("read_only", "Refuse every change."),
     _duration("persist_delay", "How long after its last close a file is uploaded (1s)."),
     _duration("stop_deadline", "How long SIGTERM and a shutdown drain before it is unmounted (14m)."),
+    _duration("watchdog", "How long a daemon may hang before another takes over, if one can (60s; 0: for ever)."),
     Option("max_uploads", values.number, "How many uploads run at once (16).", "N"),
     _size("upload_limit", "How many bytes are uploaded in a second at most (no limit)."),
     Option("request_rate", values.decimal, "How many requests a second the store gets at most (no limit).", "N"),

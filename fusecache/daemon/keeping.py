@@ -10,6 +10,7 @@ import os
 import select
 import socket
 from collections.abc import MutableMapping
+from contextlib import suppress
 
 FUSE = "fuse"
 CONTROL = "control"
@@ -35,7 +36,9 @@ class Keeper:
         self.held = _received(environ)
         """What the last process has left with the keeper, by name."""
         self._kept: set[str] = set(self.held)
-        for name in (CHANNEL, DIED, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        self.watched_s = _watched_s(environ)
+        """How long this process may show no sign of life before it is killed; None: as long as it likes."""
+        for name in (CHANNEL, DIED, "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC"):
             environ.pop(name, None)
         if self.held and not _is_connected(self.held.get(FUSE)):
             self.release()
@@ -71,6 +74,12 @@ class Keeper:
         if self.is_supervisor:
             self._tell("READY=1")
 
+    def alive(self) -> None:
+        """The loop goes on."""
+        if self.is_supervisor and self._channel is not None:
+            with suppress(OSError):  # a supervisor that is stopped, or gone, must not stop the loop
+                self._channel.send(b"WATCHDOG=1", socket.MSG_DONTWAIT)
+
     def _tell(self, state: str) -> None:
         if self._channel is not None:
             self._channel.send(state.encode())
@@ -86,6 +95,13 @@ def _channel(environ: MutableMapping[str, str]) -> socket.socket | None:
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     channel.connect("\0" + address[1:] if address.startswith("@") else address)
     return channel
+
+
+def _watched_s(environ: MutableMapping[str, str]) -> float | None:
+    """As sd_watchdog_enabled(3) says."""
+    if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return None
+    return int(environ.get("WATCHDOG_USEC", "0")) / 1e6 or None
 
 
 def _received(environ: MutableMapping[str, str]) -> dict[str, int]:

@@ -74,6 +74,10 @@ class Supervisor:
     def ready(self, mountpoint: str, store: str) -> None:
         self._tell(f"READY=1\nSTATUS={store} on {mountpoint}")
 
+    def alive(self) -> None:
+        """The loop goes on (WatchdogSec)."""
+        self._tell("WATCHDOG=1")
+
     def stopping(self, within_s: float) -> None:
         """It ends within so long, whatever the unit's TimeoutStopSec says."""
         self._tell(f"STOPPING=1\nEXTEND_TIMEOUT_USEC={int(within_s * 1e6)}")

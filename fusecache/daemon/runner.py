@@ -101,6 +101,8 @@ def _service(
         starter=starter,
         supervisor=Supervisor(os.environ),
         ready=keeper.ready,
+        alive=keeper.alive,
+        watched_s=keeper.watched_s,
         hand_over=hand_over.set if is_direct and keeper.is_there else None,
     )
     return service

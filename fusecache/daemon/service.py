@@ -23,6 +23,8 @@ from fusecache.types import FlushProgress
 log = logging.getLogger(__name__)
 _LAST_WORDS_S = 2.0  # for the answers of commands that ended with the mount
 
+_SIGNS = 4
+"""Signs of life in the time after which somebody would be taken for dead."""
 _DETACH_S = 60.0  # to unmount, and to close what is open
 
 Transport = Callable[[Callable[[], None]], Awaitable[None]]
@@ -51,9 +53,12 @@ class Service:
         starter: Starter,
         supervisor: Supervisor,
         ready: Callable[[], None] = lambda: None,
+        alive: Callable[[], None] = lambda: None,
+        watched_s: float | None = None,
         hand_over: Callable[[], None] | None = None,
     ) -> None:
-        """`ready` is called once requests are answered. `hand_over` has the transport end, and the mount stay for the
+        """`ready` is called once requests are answered, and `alive` again and again while the loop goes on, if somebody
+        looks for that at least every `watched_s`. `hand_over` has the transport end, and the mount stay for the
         next process; None: there would be none."""
         self._config = config
         self._volume = volume
@@ -62,6 +67,8 @@ class Service:
         self._starter = starter
         self._supervisor = supervisor
         self._ready = ready
+        self._alive = alive
+        self._watched_s = watched_s
         self._departure = Departure(volume, unmount)
         self._commands = Commands(config, volume, self._departure, hand_over=hand_over)
         self._server = ControlServer(self._commands.answer)
@@ -81,6 +88,8 @@ class Service:
                 nursery.start_soon(self._volume.run)
                 nursery.start_soon(self._leave_when_asked)
                 nursery.start_soon(self._announce)
+                if self._watched_s is not None:
+                    nursery.start_soon(self._show_life, self._watched_s / _SIGNS)
                 with self._serving:
                     await self._transport(self._mounted.set)
                 await self._last_words()
@@ -111,6 +120,13 @@ class Service:
             self._supervisor.ready(str(self._config.mountpoint), self._config.store)
             log.info("%s is mounted on %s", self._config.store, self._config.mountpoint)
             await self._server.serve(listener)
+
+    async def _show_life(self, every_s: float) -> None:
+        """Of the loop alone: a store, or a disk in a thread, may hang for as long as it does."""
+        while True:
+            self._alive()
+            self._supervisor.alive()
+            await trio.sleep(every_s)
 
     async def _leave_when_asked(self) -> None:
         await self._asked_to_leave.wait()

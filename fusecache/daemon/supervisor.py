@@ -1,8 +1,8 @@
-"""The parent of a mount's daemon: `python -S -m fusecache.daemon.supervisor CONFIG_FD READY_FD|-`.
+"""The parent of a mount's daemon: `python -S -m fusecache.daemon.supervisor CONFIG_FD READY_FD|- WATCHDOG_S`.
 
 It holds what has to outlive the daemon (/dev/fuse, and what is known of the connection) and starts the next one when
-that dies. There is nothing else in it that could fail: it reads no file, knows no store, and imports the standard
-library's least. What it is told, it is told in systemd's words, see `keeping`.
+that dies, or hangs. There is nothing else in it that could fail: it reads no file, knows no store, and imports the
+standard library's least. What it is told, it is told in systemd's words, see `keeping`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,35 @@ _CLIENTS = 64
 _ABOVE = 32
 """Where descriptors are kept: the lower numbers are for the child's."""
 _MESSAGE_BYTES = 4096
+_TICKS = 6
+"""A silence is counted in so many pieces: who was stopped together with the daemon, as with a machine that is paused,
+has missed one of them and not all."""
+
+
+class Silence:
+    """How long nothing has been heard of a daemon's loop."""
+
+    def __init__(self, longest_s: float) -> None:
+        """0: as long as it likes."""
+        self.longest_s = longest_s
+        self.tick_ms = longest_s * 1000 / _TICKS or None
+        self._ticks = 0
+
+    def heard(self) -> None:
+        """It lives."""
+        self._ticks = 0
+
+    def is_too_long(self) -> bool:
+        """Count one more tick in which nothing was heard."""
+        self._ticks += 1
+        return self._ticks >= _TICKS
 
 
 class Supervisor:
     """Runs one daemon after the other."""
 
-    def __init__(self, config_fd: int, ready_fd: int | None) -> None:
+    def __init__(self, config_fd: int, ready_fd: int | None, watchdog_s: float) -> None:
+        """A daemon that answers, and then shows no sign of life for `watchdog_s`, is killed; 0: none is."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self._channel = ours
@@ -48,6 +71,8 @@ class Supervisor:
         self._unready = 0
         self._signal = 0
         self._deaths: list[float] = []
+        self._silence = Silence(watchdog_s)
+        self._hung = False
 
     def run(self) -> int:
         """Return the exit status of the last daemon."""
@@ -58,7 +83,7 @@ class Supervisor:
             status = self._child("fusecache.daemon", [], died)
             if FUSE not in self._kept or not status:
                 return status if status >= 0 else 128 - status
-            died = "" if status == HAND_OVER_STATUS else _said(status)
+            died = "" if status == HAND_OVER_STATUS else self._said(status)
             if died and self._is_loop(status):
                 why = (
                     f"the daemon ended {len(self._deaths) or self._unready} times in short order, the last time {died}"
@@ -68,17 +93,18 @@ class Supervisor:
                 time.sleep(_PAUSE_S)
 
     def _is_loop(self, status: int) -> bool:
-        """Whether it makes no sense to start another: SIGKILL is somebody else's doing."""
+        """Whether it makes no sense to start another: SIGKILL is somebody else's doing, unless it was ours."""
         now = time.monotonic()
         self._unready = 0 if self._is_ready else self._unready + 1
-        if status != -signal.SIGKILL:
+        if status != -signal.SIGKILL or self._hung:
             self._deaths = [at for at in self._deaths if now - at < _WITHIN_S] + [now]
         return len(self._deaths) >= _DEATHS or self._unready >= _UNREADY
 
     def _child(self, module: str, arguments: list[str], died: str) -> int:
         """Run one until it ends; return its exit status, or the negative number of what killed it."""
         os.lseek(self._config_fd, 0, os.SEEK_SET)
-        self._is_ready = False
+        self._is_ready = self._hung = False
+        self._silence.heard()
         pid = os.fork()
         if not pid:
             self._become(module, arguments, died)
@@ -89,8 +115,10 @@ class Supervisor:
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
         poll.register(self._channel, select.POLLIN)
-        while self._pidfd not in (fd for fd, _ in poll.poll()):
+        while self._pidfd not in (ready := [fd for fd, _ in poll.poll(self._silence.tick_ms)]):
             self._hear()
+            if not ready:
+                self._look()
         self._hear()
         pidfd, self._pidfd = self._pidfd, -1
         os.close(pidfd)
@@ -113,6 +141,8 @@ class Supervisor:
                 environ["LISTEN_FDNAMES"] = ":".join(self._kept)
             if died:
                 environ[DIED] = died
+            if self._silence.tick_ms:
+                environ |= {"WATCHDOG_PID": str(os.getpid()), "WATCHDOG_USEC": str(int(self._silence.longest_s * 1e6))}
             ready = [] if self._ready_fd is None else ["--ready-fd", str(self._ready_fd)]
             command = [sys.executable, "-m", module, "--config-fd", str(self._config_fd), *ready, *arguments]
             os.execve(sys.executable, command, environ)  # noqa: S606  # no shell is the point
@@ -135,6 +165,14 @@ class Supervisor:
                 os.close(self._kept.pop(name))
             elif "READY" in said:
                 self._ready()
+            elif "WATCHDOG" in said:
+                self._silence.heard()
+
+    def _look(self) -> None:
+        """Nothing was heard for a while. One that hangs keeps all who use the mount waiting, and another would not."""
+        if self._is_ready and FUSE in self._kept and not self._hung and self._silence.is_too_long():
+            self._hung = True
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _keep(self, name: str, fd: int) -> None:
         if name in self._kept:
@@ -160,6 +198,11 @@ class Supervisor:
         if self._is_ready or not self._was_ready:
             self._pass_on()
 
+    def _said(self, status: int) -> str:
+        if self._hung:
+            return f"by its supervisor, as its loop gave no sign of life for {self._silence.longest_s:g} s"
+        return f"by signal {-status}" if status < 0 else f"with status {status}"
+
     def _pass_on(self) -> None:
         if self._pidfd >= 0:
             number, self._signal = self._signal, 0
@@ -176,14 +219,10 @@ def _above(fd: int) -> int:
     return moved
 
 
-def _said(status: int) -> str:
-    return f"by signal {-status}" if status < 0 else f"with status {status}"
-
-
 def main() -> int:
     """Supervise until the mount is gone."""
-    config_fd, ready = sys.argv[1:3]
-    return Supervisor(int(config_fd), None if ready == "-" else int(ready)).run()
+    config_fd, ready, watchdog_s = sys.argv[1:4]
+    return Supervisor(int(config_fd), None if ready == "-" else int(ready), float(watchdog_s)).run()
 
 
 if __name__ == "__main__":

@@ -205,7 +205,7 @@ def _run_command() -> None:
         """Without a supervisor, unless the test wants one: the next one is started by the test."""
         mortal = [sys.executable, "-m", "tests.crash.mortal"]
         if FOLLOWED in os.environ:
-            return [*mortal, SUPERVISOR, str(config_fd), ready_fd]
+            return [*mortal, SUPERVISOR, str(config_fd), ready_fd, "0"]
         return [*mortal, "--config-fd", str(config_fd), "--ready-fd", ready_fd]
 
     launch._supervised = daemon

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fusecache.daemon.keeping import FUSE, Keeper
+from fusecache.daemon.keeping import CHANNEL, FUSE, Keeper
+from fusecache.daemon.supervisor import Silence
 
 CHILD = """
 import os, signal, sys
@@ -94,7 +95,7 @@ def test_descriptors_for_another_process_are_not_taken() -> None:
 class Supervised:
     """A supervisor of daemons that do what a script says, one line each."""
 
-    def __init__(self, directory: Path, *script: str) -> None:
+    def __init__(self, directory: Path, *script: str, watchdog_s: float = 0.0) -> None:
         package = directory / "fusecache"
         real = Path(__file__).resolve().parents[2] / "fusecache"
         (package / "daemon").mkdir(parents=True)
@@ -111,6 +112,7 @@ class Supervised:
             config.write("config")
             config.flush()
             command = [sys.executable, "-S", "-m", "fusecache.daemon.supervisor", str(config.fileno()), "-"]
+            command.append(str(watchdog_s))
             self.process = subprocess.Popen(command, cwd=directory, pass_fds=[config.fileno()])
 
     def status(self) -> int:
@@ -152,6 +154,50 @@ def test_too_many_crashes(tmp_path: Path) -> None:
     assert supervised.status() == 1
     assert len(supervised.said()) == 1 + 8 + 4
     assert "5 times" in supervised.why()
+
+
+@pytest.mark.slow
+def test_one_that_hangs_is_followed(tmp_path: Path) -> None:
+    """But not one that nobody can follow, nor one that has not answered yet."""
+    supervised = Supervised(tmp_path, "keep,ready,wait", "ready,release,0", watchdog_s=0.3)
+    assert supervised.status() == 0
+    hung = "by its supervisor, as its loop gave no sign of life for 0.3 s"
+    assert supervised.said() == ["None {} config", f"{hung} {{'fuse': 'of 1'}} config"]
+
+
+@pytest.mark.slow
+def test_hanging_again_and_again_is_dying_again_and_again(tmp_path: Path) -> None:
+    supervised = Supervised(tmp_path, "keep,ready,wait", *["ready,wait"] * 9, watchdog_s=0.2)
+    assert supervised.status() == 1
+    assert len(supervised.said()) == 5
+    assert "5 times" in supervised.why()
+    assert "no sign of life" in supervised.why()
+
+
+def test_silence_is_counted_anew_after_each_sign() -> None:
+    silence = Silence(60.0)
+    assert silence.tick_ms == 10_000
+    for _ in range(3):
+        assert [silence.is_too_long() for _ in range(6)] == [False] * 5 + [True]
+        silence.heard()
+    assert [silence.is_too_long() for _ in range(5)] == [False] * 5
+    assert Silence(0.0).tick_ms is None
+
+
+def test_a_sign_of_life_never_waits() -> None:
+    """Nor fails when nobody listens any more."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        environ = {CHANNEL: str(theirs.detach()), "WATCHDOG_USEC": "1500000", "WATCHDOG_PID": str(os.getpid())}
+        keeper = Keeper(environ)
+        assert (keeper.watched_s, environ) == (1.5, {})
+        for _ in range(5000):
+            keeper.alive()
+        assert ours.recv(100) == b"WATCHDOG=1"
+    keeper.alive()
+    assert keeper._channel is not None
+    keeper._channel.close()
+    assert Keeper({"WATCHDOG_USEC": "1500000", "WATCHDOG_PID": "1"}).watched_s is None
 
 
 @pytest.mark.slow
