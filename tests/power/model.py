@@ -12,6 +12,7 @@ import trio
 
 from fusecache.types import ROOT_INO, HandleNo
 from tests.fs.draining import Drained, RecordedStore
+from tests.fs.handing import Handed
 from tests.fs.room import Disk
 from tests.power.disk import PAGE
 
@@ -88,8 +89,14 @@ class Application:
     """Does random things, and keeps the model of them."""
 
     def __init__(
-        self, world: Drained, disk: Disk, rng: random.Random, log_end: Callable[[], int], bases: dict[str, bytes]
+        self,
+        world: Drained,
+        disk: Disk,
+        rng: random.Random,
+        log_end: Callable[[], int],
+        bases: dict[str, bytes],
     ) -> None:
+        """Where the world gives files to the kernel, that is who writes."""
         self._world = world
         self._disk = disk
         self._rng = rng
@@ -171,18 +178,24 @@ class Application:
         """Write in a few pieces, perhaps fsync in between or at the end, and close."""
         left, fsyncs = size, []
         self._count += 1
+        by = Handed(self._world, number) if self._world.fs.backing(number) is not None else None
+        if by is not None:
+            file.versions.append(file.now)  # after a power loss nobody knows that it was not changed
         while left:
             piece = min(left, self._rng.choice((PAGE, 5 * PAGE, left)))
             data = fill(file.number, self._count, offset, piece)
             file.versions.append(file.now[:offset].ljust(offset, b"\0") + data + file.now[offset + piece :])
             file.edges |= {offset, offset + piece}
-            await self._world.fs.write(number, offset, data)
+            if by is None:
+                await self._world.fs.write(number, offset, data)
+            else:
+                os.pwrite(by.fd, data, offset)
             offset, left = offset + piece, left - piece
             if self._rng.random() < 0.2:
                 await self._fsync(file, number)
                 fsyncs.append(offset)
-        await self._world.close(number)
-        return f"{size} bytes, fsync at {fsyncs}"
+        await (self._world.close(number) if by is None else by.close())
+        return f"{size} bytes{' by the kernel' if by else ''}, fsync at {fsyncs}"
 
     async def _fsync(self, file: File, number: HandleNo) -> None:
         await self._world.fs.fsync(number)
