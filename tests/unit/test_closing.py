@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import cast
 
 import pytest
@@ -20,16 +21,21 @@ class Rig:
     def __init__(self) -> None:
         self.closed: list[list[int]] = []
         self.answered: list[int] = []
+        self.errors: list[int] = []
+        self.is_broken = False
         self.now = 0.0
         self.closing = Closing(cast("Calls", self), self._answer, clock=lambda: self.now)
 
     def release_all(self, numbers: list[HandleNo]) -> None:
         assert not self.answered[sum(map(len, self.closed)) :], "an answer before the deed"
+        if self.is_broken:
+            raise OSError("of a kind that nobody expects")
         self.closed.append([int(number) for number in numbers])
 
     def _answer(self, who: Header, number: int, body: bytes) -> None:
-        assert (number, body) == (0, b"")
+        assert body == b""
         self.answered.append(who.unique)
+        self.errors.append(number)
 
     def release(self, number: int) -> None:
         self.closing.put_off(request(Opcode.RELEASE, number, number), HandleNo(number))
@@ -51,6 +57,7 @@ def test_closes_wait_for_others_and_each_is_answered_after_it_is_done() -> None:
     assert rig.closing.carry_out()
     assert rig.closed == [[10, 11, 12]]
     assert rig.answered == [10, 11, 12]
+    assert not any(rig.errors)
     assert not rig.closing.carry_out()
 
 
@@ -98,3 +105,19 @@ def test_it_ends_however_much_is_asked() -> None:
     rig.now = 0.011
     rig.ask(Opcode.LOOKUP, 1)
     assert rig.closed == [[10, 11]]
+
+
+def test_whatever_happens_each_is_answered_and_nobody_else_harmed(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig()
+    rig.is_broken = True
+    rig.release(10)
+    rig.release(11)
+    rig.ask(Opcode.UNLINK, 1)
+    assert rig.answered == [10, 11]
+    assert rig.errors == [errno.EIO, errno.EIO]
+    assert "nobody foresaw" in caplog.text
+    rig.is_broken = False
+    rig.answered.clear()
+    rig.release(12)
+    assert rig.closing.carry_out()
+    assert rig.closed == [[12]]

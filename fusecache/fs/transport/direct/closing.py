@@ -6,12 +6,16 @@ open, and nobody can tell the difference: what concerns it is carried out after 
 
 from __future__ import annotations
 
+import errno
+import logging
 import time
 from collections.abc import Callable
 
 from fusecache.fs.transport.direct.abi import Opcode
 from fusecache.fs.transport.direct.calls import Calls, Header
 from fusecache.types import HandleNo
+
+log = logging.getLogger(__name__)
 
 _MOST = 16
 """Of more a commit saves little, and the kernel lets 64 of its own requests wait before it holds the next ones back."""
@@ -59,11 +63,17 @@ class Closing:
             self.carry_out()
 
     def carry_out(self) -> bool:
-        """Close all that was put off; return whether there was any. None of it is refused: who could act on that?"""
+        """Close all that was put off, and answer; return whether there was any. Raises nothing: others ask, too."""
+        if not self._put_off:
+            return False
         put_off, self._put_off = self._put_off, []
         self._inodes.clear()
-        if put_off:
+        error = 0
+        try:
             self._calls.release_all([number for _, number in put_off])
-            for who, _ in put_off:
-                self._answer(who, 0, b"")
-        return bool(put_off)
+        except Exception:
+            log.exception("closes failed in a way nobody foresaw")
+            error = errno.EIO
+        for who, _ in put_off:
+            self._answer(who, error, b"")
+        return True
