@@ -108,12 +108,10 @@ class Volume:
             space = self._parts.space.report()
         except NamespaceError:  # it cannot be read any more: what is left to say is why
             report, aside, space = DrainReport(), [], None
-        cache: dict[str, Any] = {
-            "bytes": self._parts.contents.used_bytes(),
-            "limit": self._parts.limits.cache_size,
-            "hit_ratio": None,
-        }
-        cache |= {"bad_blocks": self._parts.contents.bad_blocks(), "scrub": asdict(self._parts.scrub.done)}
+        contents = self._parts.contents
+        cache: dict[str, Any] = {"bytes": contents.used_bytes(), "limit": self._parts.limits.cache_size}
+        cache |= contents.traffic.as_dict(contents.eviction.opens, fetched_bytes=self._parts.fetcher.fetched_bytes)
+        cache |= {"bad_blocks": contents.bad_blocks(), "scrub": asdict(self._parts.scrub.done)}
         facts = {"stores": [self._backend.url], **report.as_dict(), "cache": cache, "pressure": space}
         facts["bytes_written"] = self._parts.files.bytes_written
         facts["events"] = self.config.events and {"queue": self.config.events, **self._parts.notified.report()}

@@ -32,6 +32,7 @@ from fusecache.cache.shrink import disown
 from fusecache.cache.sparse import ContentLost, SparseFile
 from fusecache.cache.summing import read_sums, unsummed
 from fusecache.cache.synced import Synced, present_bytes
+from fusecache.cache.traffic import Traffic
 from fusecache.types import InodeNo, LowerId, ObjectKey, StoreNo
 
 __all__ = ["Base", "Content", "ContentLost", "Contents"]
@@ -63,6 +64,7 @@ class Contents:
         self._boot_id = boot_id
         self._open: dict[InodeNo, Content] = {}
         self.eviction = Eviction(index)
+        self.traffic = Traffic()
         self.sharing = Sharing()
         self._folders = Folders()
         self._descriptors = Descriptors(max_descriptors)

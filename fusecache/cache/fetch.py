@@ -95,6 +95,8 @@ class Fetcher:
         self._fits = fits
         self._make_room = make_room
         self._limiter = limiter
+        self.fetched_bytes = 0
+        """Since the start, whatever became of them."""
         self._flying: dict[_Key, _Fetch] = {}
         self._prefetch_count = 0
         self._nursery: trio.Nursery | None = None
@@ -225,6 +227,7 @@ class Fetcher:
     async def _body(self, fetch: _Fetch) -> Body:
         base, extent = fetch.base, fetch.extent
         body = await self._backends[base.store].get(base.key, extent, if_match=base.etag)
+        self.fetched_bytes += len(body)
         if len(body) != extent.length:
             raise BackendUnavailable(f"{base.key}: {len(body)} bytes came instead of {extent.length}")
         return body

@@ -190,7 +190,7 @@ def _cache_rows(facts: Facts) -> list[tuple[str, str]]:
         return []
     limit = f" of {size(cache['limit'])}" if cache.get("limit") else ""
     hits = f" · {cache['hit_ratio']:.0%} hits" if cache.get("hit_ratio") is not None else ""
-    rows = [("cache", f"{size(cache.get('bytes'))}{limit}{hits}")]
+    rows = [("cache", f"{size(cache.get('bytes'))}{limit}{hits}"), *_eviction_rows(cache)]
     scrub = cache.get("scrub") or {}
     told = [f"{size(scrub['checked_bytes'])} of the cache compared"] if scrub.get("checked_bytes") else []
     if bad := cache.get("bad_blocks"):
@@ -202,6 +202,16 @@ def _cache_rows(facts: Facts) -> list[tuple[str, str]]:
         shown = ", ".join(paths) + (f" and {more} more" if more > 0 else "")
         rows.append(("pinned", f"{size(pinned['cached_bytes'])} of {size(pinned['bytes'])} cached · {shown}"))
     return rows
+
+
+def _eviction_rows(cache: Facts) -> list[tuple[str, str]]:
+    """What had to go, and whether a larger cache would help."""
+    if not cache.get("evictions"):
+        return []
+    told = f"{size(cache['evicted_bytes'])} given up since the mount"
+    if (doubled := cache.get("hit_ratio_double")) is not None:
+        told += f" · {cache['hit_ratio_opens']:.0%} of opens hit, with twice the room about {doubled:.0%} would"
+    return [("evicted", told)]
 
 
 def _aligned(rows: Iterable[tuple[str, str]]) -> list[str]:

@@ -13,6 +13,7 @@ from fusecache.cache.changes import changed_map, mark
 from fusecache.cache.content import Content
 from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
+from fusecache.cache.partial import lacking
 from fusecache.cache.sums import is_complete
 from fusecache.cache.synced import Synced, carried_bytes
 from fusecache.fs.absent import Absent
@@ -80,7 +81,10 @@ class Files:
         if file is None:
             content = content_of(self._contents, inode)
             file = OpenFile(inode.ino, content, backed=may_back and can_be_backed(content, flags))
-        self._contents.eviction.opened(inode.ino, is_here=file.content.is_here)
+        if not flags & os.O_TRUNC:
+            self._contents.eviction.opened(inode.ino, is_here=file.content.is_here)
+            if file.backed and not is_for_writing(flags):
+                self._contents.traffic.read(file.content.size, is_hit=True)
         self._look(file)
         number = self._handles.add(file, flags)
         if flags & os.O_TRUNC:  # of an empty file, too: its times change
@@ -102,11 +106,14 @@ class Files:
     async def complete(self, number: HandleNo, flags: int) -> None:
         """Have the kernel get a small file, too, that was just opened. A cancellation closes the handle."""
         file = self._handles.get(number).file
+        was_here, was_backed = file.content.whole, file.backed
         try:
             await complete(file, flags, self._absent)
         except BaseException:
             self.release(number)
             raise
+        if file.backed and not was_backed and not is_for_writing(flags):
+            self._contents.traffic.read(file.content.size, is_hit=was_here)
         self._begin_unseen(file)
 
     def opened_new(self, inode: Inode, flags: int, *, may_back: bool = False) -> HandleNo:
@@ -263,8 +270,11 @@ class Files:
         """
         handle = self._handles.get(number)
         content = handle.file.content
+        extent, is_hit = Extent(offset, min(length, max(0, content.size - offset))), True
         if not content.whole:
-            await self._absent.read(handle, Extent(offset, min(length, max(0, content.size - offset))))
+            is_hit = lacking(content, extent) is None
+            await self._absent.read(handle, extent)
+        self._contents.traffic.read(extent.length, is_hit=is_hit)
         return content.pread(offset, length)
 
     async def write(self, number: HandleNo, offset: int, data: bytes | memoryview, *, hole: bool = False) -> int:

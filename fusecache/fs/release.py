@@ -112,7 +112,7 @@ class Releaser:
         for inode in settled:
             assert inode.base is not None
             freed = self._give_up(inode, enough - self._released)
-            self._released += freed
+            self._freed(freed)
             if not freed:
                 stay.add(inode.ino)
             if self._released >= enough:
@@ -136,9 +136,13 @@ class Releaser:
         enough = self._released + wanted
         for content in self._contents.opened() if clean else ():
             if content.base is not None and clean.get(content.ino) == content.base.label and self._is_idle(content):
-                self._released += shrink(content, enough - self._released)
+                self._freed(shrink(content, enough - self._released))
             if self._released >= enough:
                 return
+
+    def _freed(self, count: int) -> None:
+        self._released += count
+        self._contents.traffic.evicted(count)
 
     def _is_idle(self, content: Content) -> bool:
         """Whether nobody but applications has it open, and no call of theirs relies on what is here of it."""

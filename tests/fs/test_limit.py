@@ -98,6 +98,23 @@ async def test_so_it_is_with_64_readers_who_read_at_random(
         assert HIGH - 3 * MIB < store.most <= SIZE
 
 
+async def test_what_was_here_and_what_went_is_counted(
+    tmp_path: Path, store: Watched, autojump_clock: MockClock
+) -> None:
+    await store.foreign({f"f{n}": pattern(MIB, n) for n in range(24)})
+    async with a_bounded_world(tmp_path, store) as world:
+        for names in ((0, 0, 1), range(2, 24), (2,)):
+            for n in names:
+                await world.read_file(f"f{n}")
+                await trio.sleep(1)
+        traffic, opens = world.contents.traffic, world.contents.eviction.opens
+        assert (traffic.reads, traffic.hits, traffic.hit_bytes) == (26, 1, MIB)
+        assert (opens.count, opens.hits, opens.ghosts) == (26, 1, 1)  # 2 went not long ago, and 0 is kept
+        assert traffic.evicted_bytes >= 24 * MIB - SIZE
+        await world.read_file("f0")
+        assert (traffic.reads, traffic.hits) == (27, 2)
+
+
 async def test_a_large_file_goes_piece_by_piece(
     tmp_path: Path, store: Watched, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

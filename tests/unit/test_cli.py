@@ -113,6 +113,9 @@ def test_the_first_line_answers_the_question() -> None:
     assert headline(left) == "3 files, 12.0 MiB not yet in s3://b/p · oldest 4 s · 11.2 MiB/s · about 1 s left"
 
 
+EVICTED = {"evictions": 70, "evicted_bytes": 5 << 30, "hit_ratio_opens": 0.6, "hit_ratio_double": 0.8}
+
+
 def test_the_whole_report() -> None:
     facts = {
         "mountpoint": "/mnt/x",
@@ -132,7 +135,7 @@ def test_the_whole_report() -> None:
         "files_paused": 3,
         "paused": ["/a", "/b"],
         "bytes_spared": 3 << 30,
-        "cache": {"bytes": 1 << 30, "limit": 2 << 30, "hit_ratio": 0.934},
+        "cache": {"bytes": 1 << 30, "limit": 2 << 30, "hit_ratio": 0.934} | EVICTED,
         "stuck": [{"path": "a/b", "error": "denied", "attempts": 4, "since_s": 180}],
     }
     assert mount_report(facts).splitlines() == [
@@ -143,6 +146,7 @@ def test_the_whole_report() -> None:
         "drain   limited by a dependency: t/_SUCCESS waits for t/f · 2.0 refusals a second",
         "waits   u/_SUCCESS waits for u/f",
         "cache   1.0 GiB of 2.0 GiB · 93% hits",
+        "evicted 5.0 GiB given up since the mount · 60% of opens hit, with twice the room about 80% would",
         "spared  3.0 GiB never had to be sent",
         "mount   /mnt/x · pyfuse3 · pid 7",
     ]
