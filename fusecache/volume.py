@@ -42,6 +42,7 @@ from fusecache.errors import ConfigError, NamespaceError, TransientBackendError
 from fusecache.fs.absent import Absent
 from fusecache.fs.caching import Caching
 from fusecache.fs.describe import Describer
+from fusecache.fs.disk import Disk
 from fusecache.fs.expiry import Expiry
 from fusecache.fs.files import Files
 from fusecache.fs.filesystem import FileSystem
@@ -310,7 +311,7 @@ class _Parts:
             self.files,
             self.limits,
             patience_s=config.space_patience_s,
-            disk=partial(os.statvfs, config.cache_dirs[0]),
+            disk=Disk(config.cache_dirs[0]).statvfs,
             drained=self.persister.drained,
         )
 

@@ -142,6 +142,17 @@ class Fetcher:
             fetch.waiters += 1
             await self._landed([fetch])
 
+    async def get(self, content: Content, extent: Extent) -> Body:
+        """Return bytes of the content's base, and keep nothing of them.
+
+        Raises:
+            PreconditionFailed, NoSuchObject: the base is no longer what its key holds.
+            TransientBackendError: ask again.
+        """
+        assert content.base is not None, "nobody else has them"
+        async with self._limiter:
+            return await self._body(content.base, extent)
+
     def prefetch(self, content: Content, blocks: Sequence[int]) -> int | None:
         """Begin to fetch `blocks` without waiting; never raises. Return the first that was not begun: there is much
         to do, and readers come first."""
@@ -214,7 +225,7 @@ class Fetcher:
         try:
             with fetch.scope:
                 async with self._limiter:
-                    body = await self._body(fetch)
+                    body = await self._body(fetch.base, fetch.extent)
                 await self._store(fetch, body)
                 fetch.error = None
             if fetch.scope.cancelled_caught:
@@ -224,8 +235,7 @@ class Fetcher:
         finally:
             self._finish(fetch)
 
-    async def _body(self, fetch: _Fetch) -> Body:
-        base, extent = fetch.base, fetch.extent
+    async def _body(self, base: Base, extent: Extent) -> Body:
         body = await self._backends[base.store].get(base.key, extent, if_match=base.etag)
         self.fetched_bytes += len(body)
         if len(body) != extent.length:

@@ -13,7 +13,7 @@ from fusecache.cache.partial import takes_pieces
 from fusecache.cache.readahead import demand
 from fusecache.errors import FusecacheError, NoSuchObject, PreconditionFailed, Stale
 from fusecache.fs.handles import Handle
-from fusecache.types import Extent, InodeNo, LowerId
+from fusecache.types import Body, Extent, InodeNo, LowerId
 
 _SMALL_BYTES = 8 << 20
 """Files up to this size are fetched as a whole: then the kernel reads them by itself."""
@@ -72,6 +72,16 @@ class Absent:
                 raise Stale(f"the object of inode {content.ino} was replaced in the store") from exc
             content.rebase(Base(*base, size=content.base.size))
             await request()
+
+    async def past(self, content: Content, extent: Extent) -> Body:
+        """Return bytes of the base that nobody keeps. Raises Stale."""
+        bodies: list[Body] = []
+
+        async def get() -> None:
+            bodies.append(await self._fetcher.get(content, extent))
+
+        await self._moved_along(content, get)
+        return bodies[0]
 
     async def complete(self, content: Content) -> None:
         """Fetch all that a small content lacks, as far as that takes a moment and nothing is in the way."""

@@ -9,6 +9,7 @@ from fusecache.cache.blocks import hash_block
 from fusecache.cache.content import Content
 from fusecache.cache.contents import Contents
 from fusecache.cache.sharing import Sharing
+from fusecache.cache.sparse import ContentLost
 from fusecache.cache.summing import AT_ONCE_BYTES, begin, packed_sums
 from fusecache.cache.sums import is_complete
 from fusecache.fs.absent import Absent
@@ -47,7 +48,13 @@ def hand_over(file: OpenFile) -> int | None:
     """Return the descriptor for the kernel, good until the next await; None: it has to ask for the bytes."""
     if not file.backed:
         return None
-    fd = file.content.fd()
+    try:
+        fd = file.content.fd()
+    except ContentLost:
+        if file.stamp is not None or not file.content.clean:
+            raise
+        file.backed = False  # the store has it still
+        return None
     if file.stamp is None:
         if file.dirtied:  # who comes after a kill sees by that time whether the kernel has written since
             os.utime(fd, ns=(file.mtime_ns, file.mtime_ns))

@@ -13,7 +13,6 @@ from fusecache.cache.changes import changed_map, mark
 from fusecache.cache.content import Content
 from fusecache.cache.contents import Contents
 from fusecache.cache.fetch import Fetcher
-from fusecache.cache.partial import lacking
 from fusecache.cache.sums import is_complete
 from fusecache.cache.synced import Synced, carried_bytes
 from fusecache.fs.absent import Absent
@@ -22,6 +21,7 @@ from fusecache.fs.closing import closed, committed, of_each
 from fusecache.fs.handles import Handles, OpenFile, is_for_writing
 from fusecache.fs.left import LeftFile
 from fusecache.fs.opening import believe, content_of, reopened
+from fusecache.fs.reading import Reading
 from fusecache.fs.sealing import seal
 from fusecache.namespace.closes import Closed
 from fusecache.namespace.durability import Durability
@@ -52,6 +52,7 @@ class Files:
         self._durability = durability
         self._contents = contents
         self._absent = Absent(fetcher, base_instead_of)
+        self._reading = Reading(contents, self._absent)
         self._wall_ns = wall_ns
         self._changed = changed
         self._handles = Handles()
@@ -81,10 +82,7 @@ class Files:
         if file is None:
             content = content_of(self._contents, inode)
             file = OpenFile(inode.ino, content, backed=may_back and can_be_backed(content, flags))
-        if not flags & os.O_TRUNC:
-            self._contents.eviction.opened(inode.ino, is_here=file.content.is_here)
-            if file.backed and not is_for_writing(flags):
-                self._contents.traffic.read(file.content.size, is_hit=True)
+        self._reading.opened(file, flags)
         self._look(file)
         number = self._handles.add(file, flags)
         if flags & os.O_TRUNC:  # of an empty file, too: its times change
@@ -112,8 +110,8 @@ class Files:
         except BaseException:
             self.release(number)
             raise
-        if file.backed and not was_backed and not is_for_writing(flags):
-            self._contents.traffic.read(file.content.size, is_hit=was_here)
+        if not was_backed:
+            self._reading.completed(file, flags, was_here=was_here)
         self._begin_unseen(file)
 
     def opened_new(self, inode: Inode, flags: int, *, may_back: bool = False) -> HandleNo:
@@ -263,19 +261,8 @@ class Files:
     # --- bytes ---
 
     async def read(self, number: HandleNo, offset: int, length: int) -> bytes:
-        """Return the bytes there, fewer only at the end of the file.
-
-        Raises:
-            Stale: the version that was opened is gone from the store, and not whole here.
-        """
-        handle = self._handles.get(number)
-        content = handle.file.content
-        extent, is_hit = Extent(offset, min(length, max(0, content.size - offset))), True
-        if not content.whole:
-            is_hit = lacking(content, extent) is None
-            await self._absent.read(handle, extent)
-        self._contents.traffic.read(extent.length, is_hit=is_hit)
-        return content.pread(offset, length)
+        """Return the bytes there, fewer only at the end of the file. Raises as `Reading.read`."""
+        return await self._reading.read(self._handles.get(number), offset, length)
 
     async def write(self, number: HandleNo, offset: int, data: bytes | memoryview, *, hole: bool = False) -> int:
         """Write; the bytes survive the death of this process when it returns."""
