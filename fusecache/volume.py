@@ -54,6 +54,7 @@ from fusecache.fs.opening import go_on
 from fusecache.fs.release import Releaser
 from fusecache.fs.space import Space, space_of
 from fusecache.fs.stale import Pages, TellStale
+from fusecache.fs.strays import Strays
 from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.waiting import Waiting
 from fusecache.fs.xattrs import Xattrs
@@ -98,6 +99,7 @@ class Volume:
                 nursery.start_soon(self._parts.expiry.run)
                 nursery.start_soon(self._parts.releaser.run)
                 nursery.start_soon(self._parts.scrub.run)
+                nursery.start_soon(self._parts.strays.run)
                 nursery.start_soon(self._heed_store)
                 nursery.start_soon(self._remember_cache)
 
@@ -278,14 +280,11 @@ class _Parts:
             namespace, names, self.contents, uploading=self.persister.uploading, wall_ns=time.time_ns
         )
         self.caching = self._caching(names, durability)
+        self.strays = Strays(namespace.tables, self.contents, give_up=self.releaser.give_up)
         self.scrub = self.contents.scrub(bytes_per_s=config.scrub_rate, wall_s=time.time)
         self.filesystem = self._filesystem(config, names, durability, backend.capabilities.max_key_bytes)
         self.expiry = Expiry(
-            namespace,
-            self.filesystem.unlink,
-            is_open=self.files.is_open,
-            wall_ns=time.time_ns,
-            stale=stale,
+            namespace, self.filesystem.unlink, is_open=self.files.is_open, wall_ns=time.time_ns, stale=stale
         )
 
     def _persister(self, config: Config, backend: Backend, durability: Durability) -> Persister:

@@ -39,6 +39,7 @@ __all__ = ["Base", "Content", "ContentLost", "Contents"]
 
 log = logging.getLogger(__name__)
 
+_KNOWS_ALL = "knows_all"
 _MAX_SYNCS = 8
 """What one disk does in parallel; more only queue there."""
 
@@ -74,6 +75,10 @@ class Contents:
         self.places = Places(str(root / "contents"))
         used_bytes = index.used_bytes()
         self._ledger = Ledger(used_bytes=disk_usage(self.places.root) if used_bytes is None else used_bytes)
+        self.knows_all = bool(index.noted(_KNOWS_ALL))
+        """Whether the index was told of every file: not by a process that was killed, nor if it was lost."""
+        self._index.note(_KNOWS_ALL, 0)
+        self._index.flush(used_bytes=self._ledger.used_bytes)
         self.remains = Remains(self.places, root / "aside", self._ledger)
 
     def __repr__(self) -> str:
@@ -216,6 +221,23 @@ class Contents:
         self.eviction.gone(ino, row.bytes)
         return used_bytes - self._ledger.used_bytes
 
+    async def recount(self) -> None:
+        """Count the disk space again: a process that was killed has not told of its last second.
+
+        What changes meanwhile may be counted twice, or not.
+        """
+        self.flush_index()
+        before = self._ledger.used_bytes
+        found = await trio.to_thread.run_sync(disk_usage, self.places.root)
+        self._ledger.used_bytes += found - before
+
+    def adopt(self, ino: InodeNo, size: int, label: LowerId) -> bool:
+        """Have the index know a clean content as one of which nothing is here; False: it does, or somebody uses it."""
+        if ino in self._open or self._index.get(ino) is not None:
+            return False
+        self._index.put(ino, IndexRow(label, size, self._block_size, b"", b"", self._boot_id))
+        return True
+
     def refute(self, ino: InodeNo, row: IndexRow, block_no: int) -> bool:
         """A block of a clean content is not what was fetched: it is absent from now on. False: somebody uses it."""
         if ino in self._open:
@@ -290,6 +312,7 @@ class Contents:
 
     def close(self) -> None:
         """Remember what is cached and close the index; open contents are the caller's."""
+        self._index.note(_KNOWS_ALL, int(self.knows_all))
         self.flush_index()
         self._index.close()
 
