@@ -186,7 +186,15 @@ def make_config(directory: Path) -> Config:
     )
 
 
-def make_service(directory: Path, volume: FakeVolume, mount: FakeMount, *, stop_deadline_s: float = 60.0) -> Service:
+def make_service(
+    directory: Path,
+    volume: FakeVolume,
+    mount: FakeMount,
+    *,
+    stop_deadline_s: float = 60.0,
+    alive: Callable[[], None] = lambda: None,
+    watched_s: float | None = None,
+) -> Service:
     """Return a service on a control socket at `directory`/s."""
 
     @contextmanager
@@ -202,4 +210,6 @@ def make_service(directory: Path, volume: FakeVolume, mount: FakeMount, *, stop_
         control_socket=control_socket,
         starter=Starter(None),
         supervisor=Supervisor({}),
+        alive=alive,
+        watched_s=watched_s,
     )

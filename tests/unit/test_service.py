@@ -164,6 +164,22 @@ async def test_a_signal_does_not_drain_for_ever(tmp_path: Path, caplog: pytest.L
     assert "3 changes, 0 bytes not in the store (the deadline passed)" in caplog.text
 
 
+async def test_it_shows_that_its_loop_goes_on(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Four times before somebody would take it for dead; also while it drains, for however long."""
+    volume, mount = FakeVolume(files_left=1), FakeMount()
+    shown: list[float] = []
+    service = make_service(
+        tmp_path, volume, mount, stop_deadline_s=300.0, alive=lambda: shown.append(trio.current_time()), watched_s=60.0
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(service.run)
+        await trio.sleep(50.0)
+        assert [at - shown[0] for at in shown] == [0.0, 15.0, 30.0, 45.0]
+        service.signalled(signal.SIGTERM)
+    assert len(shown) > 20
+    assert not mount.mounted
+
+
 async def test_a_second_signal_unmounts_at_once(tmp_path: Path) -> None:
     volume, mount = FakeVolume(files_left=1), FakeMount()
     async with running(tmp_path, volume, mount) as service:
