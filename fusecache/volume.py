@@ -37,6 +37,7 @@ from fusecache.building import (
     store_options,
 )
 from fusecache.cache.fetch import Fetcher
+from fusecache.cache.hedge import Hedge
 from fusecache.config import Config
 from fusecache.errors import ConfigError, NamespaceError, TransientBackendError
 from fusecache.fs.absent import Absent
@@ -115,6 +116,7 @@ class Volume:
         cache: dict[str, Any] = {"bytes": contents.used_bytes(), "limit": self._parts.limits.cache_size}
         cache |= contents.traffic.as_dict(contents.eviction.opens, fetched_bytes=self._parts.fetcher.fetched_bytes)
         cache |= {"bad_blocks": contents.bad_blocks(), "scrub": asdict(self._parts.scrub.done)}
+        cache |= {"hedges": {"sent": self._parts.hedge.sent, "won": self._parts.hedge.won}}
         facts = {"stores": [self._backend.url], **report.as_dict(), "cache": cache, "pressure": space}
         facts["bytes_written"] = self._parts.files.bytes_written
         facts["events"] = self.config.events and {"queue": self.config.events, **self._parts.notified.report()}
@@ -241,11 +243,13 @@ class _Parts:
         durability = Durability(namespace.database)
         self.contents = contents_of(config)
         self.limits = space_limits(config, self.contents.used_bytes(), os.statvfs(config.cache_dirs[0]))
+        self.hedge = Hedge(is_on=config.hedge)
         self.fetcher = Fetcher(
             readers,
             limiter=trio.CapacityLimiter(MAX_GETS),
             fits=partial(self.contents.fits, self.limits.cache_size),
             make_room=lambda: self.releaser.make_room(),
+            hedge=self.hedge,
         )
         self.listings = listings_of(config, readers)
         self.persister = self._persister(config, Paced(backend, pacer, Priority.DRAIN, repeats=Repeats()), durability)
@@ -253,10 +257,9 @@ class _Parts:
             namespace,
             durability,
             self.contents,
-            self.fetcher,
+            Absent(self.fetcher, self.persister.base_instead_of, small_bytes=config.small_file),
             wall_ns=time.time_ns,
             changed=self.persister.changed,
-            base_instead_of=self.persister.base_instead_of,
         )
         self.nameless = Nameless(self.files.is_open)
         names = Names(

@@ -10,6 +10,7 @@ import trio
 
 from fusecache.backends.base import Backend
 from fusecache.cache.content import Base, Content
+from fusecache.cache.hedge import Hedge
 from fusecache.cache.partial import keep, lacking
 from fusecache.cache.readahead import STEP_BYTES
 from fusecache.errors import BackendUnavailable, FusecacheError, NoSpace
@@ -87,6 +88,7 @@ class Fetcher:
         limiter: trio.CapacityLimiter,
         fits: Callable[[int], bool] = _any,
         make_room: Callable[[], Awaitable[int]] = _no_room,
+        hedge: Hedge | None = None,
     ) -> None:
         """`limiter` bounds the GETs in flight, and with them `REQUEST_BYTES` each of memory. `fits` tells whether the
         cache may become larger by so many bytes. If not, or on a full disk, `make_room` returns how many bytes it has
@@ -97,6 +99,7 @@ class Fetcher:
         self._limiter = limiter
         self.fetched_bytes = 0
         """Since the start, whatever became of them."""
+        self._hedge = hedge or Hedge()
         self._flying: dict[_Key, _Fetch] = {}
         self._prefetch_count = 0
         self._nursery: trio.Nursery | None = None
@@ -236,7 +239,8 @@ class Fetcher:
             self._finish(fetch)
 
     async def _body(self, base: Base, extent: Extent) -> Body:
-        body = await self._backends[base.store].get(base.key, extent, if_match=base.etag)
+        get = partial(self._backends[base.store].get, base.key, extent, if_match=base.etag)
+        body = await self._hedge.ask(get, extent.length)
         self.fetched_bytes += len(body)
         if len(body) != extent.length:
             raise BackendUnavailable(f"{base.key}: {len(body)} bytes came instead of {extent.length}")

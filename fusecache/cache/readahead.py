@@ -7,9 +7,6 @@ from typing import NamedTuple
 
 from fusecache.types import Extent
 
-SMALL_FILE_BYTES = 8 << 20
-"""Up to this size a file is fetched whole, in one request: a second one would cost more than the bytes."""
-
 MIN_WINDOW_BYTES = 1 << 20
 MAX_WINDOW_BYTES = 64 << 20
 """Sixteen requests: with 50 ms for each, more than a connection of 10 Gbit/s brings."""
@@ -27,11 +24,6 @@ _LASTING = 8
 """Who has read so many windows goes on, whatever others did before."""
 _MAX_STRIDES = 8
 """Reads ahead at equal distances: two round trips, at what one request takes."""
-
-
-def demand(extent: Extent, size: int) -> Extent:
-    """Return what a read of `extent` of a file of `size` bytes should wait for, if it is not to be exact."""
-    return Extent(0, size) if size <= SMALL_FILE_BYTES else extent
 
 
 class Plan(NamedTuple):
@@ -84,8 +76,6 @@ class Readahead:
 
     def on_read(self, extent: Extent, size: int) -> Plan:
         """Note a read of a file of `size` bytes; return what to fetch for it and after it."""
-        if size <= SMALL_FILE_BYTES:
-            return Plan(exact=False)
         began, self._begins = self._begins, False
         stream = self._followed(extent)
         if stream is None:

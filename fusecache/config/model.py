@@ -77,6 +77,7 @@ BOUNDS = (
     Bound("watchdog_s", 0.0, 86400.0, "0 is for ever, and so is a day to who waits"),
     Bound("local_ttl_s", 60.0, 365 * 86400.0, "files are looked at once a minute"),
     Bound("ttl_s", 0.0, 365 * 86400.0, "longer is for ever"),
+    Bound("small_file", 0, GIB, "an open waits for all of it"),
     Bound("patience_s", 0.1, 3600.0, "an application is waiting meanwhile"),
     Bound("attr_timeout_s", 0.0, 86400.0, "the kernel asks again after it"),
     Bound("entry_timeout_s", 0.0, 86400.0, "the kernel asks again after it"),
@@ -165,6 +166,9 @@ class Config:
     entry_timeout_s: float | None = None
     ttl_s: float = 60.0
     """How long a cached answer about the lower counts as fresh."""
+    hedge: bool = False
+    """Whether a second request is made for bytes that are late."""
+    small_file: int = 8 * MIB
     patience_s: float = 60.0
     """How long a call that must know the lower waits for it before EIO."""
 

@@ -10,13 +10,13 @@ import trio
 from fusecache.cache.content import Base, Content
 from fusecache.cache.fetch import Fetcher
 from fusecache.cache.partial import takes_pieces
-from fusecache.cache.readahead import demand
 from fusecache.errors import FusecacheError, NoSuchObject, PreconditionFailed, Stale
 from fusecache.fs.handles import Handle
 from fusecache.types import Body, Extent, InodeNo, LowerId
 
-_SMALL_BYTES = 8 << 20
-"""Files up to this size are fetched as a whole: then the kernel reads them by itself."""
+SMALL_BYTES = 8 << 20
+"""Files up to this size are fetched as a whole, in one request, as a second one would cost more than the bytes: then
+the kernel reads them by itself."""
 _MOMENT_S = 1.0
 """So long an open may wait for that."""
 
@@ -25,9 +25,14 @@ class Absent:
     """Makes blocks present. A cancelled caller leaves what arrived."""
 
     def __init__(
-        self, fetcher: Fetcher, base_instead_of: Callable[[InodeNo, LowerId], Awaitable[LowerId | None]]
+        self,
+        fetcher: Fetcher,
+        base_instead_of: Callable[[InodeNo, LowerId], Awaitable[LowerId | None]],
+        *,
+        small_bytes: int = SMALL_BYTES,
     ) -> None:
         """`base_instead_of` tells where missing bytes come from whose version is gone from the store."""
+        self._small_bytes = small_bytes
         self._fetcher = fetcher
         self._base_instead_of = base_instead_of
 
@@ -38,14 +43,18 @@ class Absent:
             Stale: the version that was opened is gone from the store.
         """
         content = handle.file.content
+        if content.size <= self._small_bytes:
+            while content.missing(extent):
+                await self.fetch(content, content.missing(Extent(0, content.size)))
+            return
         plan = handle.readahead.on_read(extent, content.size)
         is_exact = plan.exact and takes_pieces(content)
         self._ahead(handle, plan.ahead, is_exact=is_exact)
         if is_exact:
             await self._moved_along(content, lambda: self._fetcher.ensure_part(content, extent))
             return
-        while content.missing(extent):
-            await self.fetch(content, content.missing(demand(extent, content.size)))
+        while missing := content.missing(extent):
+            await self.fetch(content, missing)
 
     def _ahead(self, handle: Handle, extents: Iterable[Extent], *, is_exact: bool) -> None:
         """Begin with what is likely to be read next; what there is no time for now is begun at the next read."""
@@ -85,7 +94,7 @@ class Absent:
 
     async def complete(self, content: Content) -> None:
         """Fetch all that a small content lacks, as far as that takes a moment and nothing is in the way."""
-        if content.whole or content.size > _SMALL_BYTES:
+        if content.whole or content.size > self._small_bytes:
             return
         self.prefetch(content)  # goes on when nobody waits any more
         with trio.move_on_after(_MOMENT_S), suppress(FusecacheError):  # else whoever reads is told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 import trio
@@ -12,7 +12,6 @@ from fusecache.cache.base import REUSED_BYTES
 from fusecache.cache.changes import changed_map, mark
 from fusecache.cache.content import Content
 from fusecache.cache.contents import Contents
-from fusecache.cache.fetch import Fetcher
 from fusecache.cache.sums import is_complete
 from fusecache.cache.synced import Synced, carried_bytes
 from fusecache.fs.absent import Absent
@@ -29,7 +28,7 @@ from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Inode
 from fusecache.namespace.seals import Held
 from fusecache.nurseries import unwrapped
-from fusecache.types import Extent, HandleNo, InodeNo, LowerId
+from fusecache.types import Extent, HandleNo, InodeNo
 
 
 class Files:
@@ -40,19 +39,17 @@ class Files:
         namespace: Namespace,
         durability: Durability,
         contents: Contents,
-        fetcher: Fetcher,
+        absent: Absent,
         *,
         wall_ns: Callable[[], int],
         changed: Callable[[], None],
-        base_instead_of: Callable[[InodeNo, LowerId], Awaitable[LowerId | None]],
     ) -> None:
-        """`base_instead_of` tells where missing bytes come from whose version is gone from the store."""
         self._ns = namespace
         self._inodes = namespace.tables.inodes
         self._durability = durability
         self._contents = contents
-        self._absent = Absent(fetcher, base_instead_of)
-        self._reading = Reading(contents, self._absent)
+        self._absent = absent
+        self._reading = Reading(contents, absent)
         self._wall_ns = wall_ns
         self._changed = changed
         self._handles = Handles()

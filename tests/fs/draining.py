@@ -292,8 +292,7 @@ async def a_drained_world(
         pacers={} if pacer is None else {ns.store: pacer}, stale=stale.append,
     )  # fmt: skip
     files = Files(
-        ns, durability, contents, fetcher, wall_ns=wall_ns, changed=persister.ring,
-        base_instead_of=persister.base_instead_of,
+        ns, durability, contents, Absent(fetcher, persister.base_instead_of), wall_ns=wall_ns, changed=persister.ring,
     )  # fmt: skip
     names = Names(
         ns, listings, readers, defaults=DEFAULTS, wall_ns=wall_ns,

@@ -21,6 +21,7 @@ from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
 from fusecache.config.rules import Policy, Rule, Rules
 from fusecache.errors import NotADirectory
+from fusecache.fs.absent import Absent
 from fusecache.fs.attrs import Changes
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
@@ -280,8 +281,7 @@ async def a_world(
     listings = Listings(readers, PageStore(root / "listings", tag="x"), clock=lambda: wall_ns() / 1e9)
     succession = Succession(ns, readers)
     files = Files(
-        ns, durability, contents, fetcher, wall_ns=wall_ns, changed=lambda: None,
-        base_instead_of=succession.instead_of,
+        ns, durability, contents, Absent(fetcher, succession.instead_of), wall_ns=wall_ns, changed=lambda: None,
     )  # fmt: skip
     stale: list[Stale] = []
     names = Names(

@@ -16,7 +16,7 @@ from fusecache.cache.blocks import hash_block
 from fusecache.cache.holes import FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE
 from fusecache.cache.summing import AT_ONCE_BYTES
 from fusecache.cache.sums import sum_of
-from fusecache.fs import absent
+from fusecache.fs.absent import SMALL_BYTES
 from fusecache.fs.backed import can_be_backed
 from fusecache.namespace.records import TaskKind
 from fusecache.types import Extent, InodeNo
@@ -135,18 +135,16 @@ async def test_who_opens_it_while_it_is_fetched_decides(backed: World, store: Co
     assert await backed.read_file("cold") == b"new" + pattern(BLOCK)[3:]
 
 
-async def test_what_lacks_bytes_is_asked_for(
-    backed: World, store: CountedStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(absent, "_SMALL_BYTES", 2 * BLOCK)
-    await store.foreign({"cold": pattern(3 * BLOCK)})
+async def test_what_lacks_bytes_is_asked_for(backed: World, store: CountedStore) -> None:
+    body = pattern(SMALL_BYTES + BLOCK)
+    await store.foreign({"cold": body})
     number = await backed.open("cold")
     assert backed.fs.backing(number) is None
     await backed.read(number)
     assert backed.fs.backing(number) is None, "for all handles or for none"
     await backed.close(number)
     file = await handed(backed, "cold", os.O_RDONLY)
-    assert os.pread(file.fd, 3 * BLOCK, 0) == pattern(3 * BLOCK)
+    assert os.pread(file.fd, len(body), 0) == body
     await file.close()
 
 

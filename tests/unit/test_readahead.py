@@ -8,10 +8,8 @@ import pytest
 from fusecache.cache.readahead import (
     MAX_WINDOW_BYTES,
     MIN_WINDOW_BYTES,
-    SMALL_FILE_BYTES,
     Plan,
     Readahead,
-    demand,
 )
 from fusecache.types import Extent
 
@@ -51,12 +49,6 @@ class Fetched:
         unit = PAGE if exact else MIB
         start, stop = extent.offset // unit * unit, -(-extent.end // unit) * unit
         return set(range(start // PAGE, min(stop, self.size) // PAGE))
-
-
-def test_a_small_file_is_wanted_whole() -> None:
-    assert demand(Extent(5, 1), SMALL_FILE_BYTES) == Extent(0, SMALL_FILE_BYTES)
-    assert demand(Extent(5, 1), SMALL_FILE_BYTES + 1) == Extent(5, 1)
-    assert Readahead().on_read(Extent(5, 1), SMALL_FILE_BYTES) == Plan(exact=False)
 
 
 @pytest.mark.parametrize("start", [0, 300 * MIB])
