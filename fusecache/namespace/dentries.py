@@ -43,8 +43,8 @@ _BELOW = f"""
       FROM dentry JOIN below ON dentry.parent = below.ino"""
 
 
-_KNOWN = 64
-"""Answers that are kept: of one request, and of the lookups before it."""
+_KNOWN = 20_000
+"""Names that are kept as objects, ~ 0.4 KiB each, those that are not there, too: the hot set, not the tree."""
 
 
 class Dentries:
@@ -53,9 +53,8 @@ class Dentries:
     def __init__(self, database: Database) -> None:
         self._db = database.connection
         self._known: dict[tuple[InodeNo, bytes], Dentry | None] = {}
-        """The latest answers, as long as no row of the database has changed."""
-        self._known_at = -1
-        database.on_rollback(self._known.clear)  # which brings rows back, and is no change of any
+        """What the rows say; None: there is none. Whatever changes a row is below, and sees to it."""
+        database.on_rollback(self._known.clear)
         self._changed: Callable[[InodeNo], None] = _nobody
 
     def on_change(self, changed: Callable[[InodeNo], None]) -> None:
@@ -63,20 +62,12 @@ class Dentries:
         self._changed = changed
 
     def get(self, parent: InodeNo, name: bytes) -> Dentry | None:
-        """Return the row, live or whiteout.
-
-        A request asks for its names again and again, and LOOKUP comes before CREATE and RENAME: only the first time,
-        and after any change of the database, is it a query.
-        """
-        known, changes = self._known, self._db.total_changes
-        if changes != self._known_at or len(known) >= _KNOWN:
-            known.clear()
-            self._known_at = changes
-        elif (parent, name) in known:
-            return known[parent, name]
-        found = self._db.execute(_GET, (parent, name)).fetchone()
-        row = known[parent, name] = None if found is None else Dentry._make(found)
-        return row
+        """Return the row, live or whiteout. Only for a name that nobody has asked for lately is it a query."""
+        key = (parent, name)
+        if key in self._known:
+            return self._known[key]
+        found = self._db.execute(_GET, key).fetchone()
+        return self._keep(key, None if found is None else Dentry._make(found))
 
     def of_inode(self, ino: InodeNo) -> list[Dentry]:
         """All names of an inode; a directory has one, the root none."""
@@ -85,6 +76,7 @@ class Dentries:
     def put(self, dentry: Dentry) -> None:
         """Insert the row, or replace the one of that name."""
         self._db.execute(_PUT, dentry)
+        self._keep(dentry[:2], dentry)
         self._changed(dentry.parent)
 
     def whiteout(self, place: Place, epoch: Seq, *, settled: bool) -> None:
@@ -93,26 +85,31 @@ class Dentries:
 
     def delete(self, place: Place) -> None:
         self._db.execute("DELETE FROM dentry WHERE parent = ? AND name = ?", place)
+        self._keep((place.parent, place.name), None)
         self._changed(place.parent)
 
     def delete_below(self, parent: InodeNo) -> None:
         """Drop the whiteouts of a directory that is removed."""
         self._db.execute("DELETE FROM dentry WHERE parent = ?", (parent,))
+        self._known.clear()
         self._changed(parent)
 
     def settle(self, place: Place, epoch: Seq) -> None:
         """Nothing is left to hide: newer listings count again, older ones still don't."""
         self._db.execute(_SETTLE, (epoch, *place))
+        self._known.pop((place.parent, place.name), None)
 
     def stamp(self, place: Place, epoch: Seq) -> None:
         """Evidence from before `epoch` does not count for this name."""
         self._db.execute("UPDATE dentry SET epoch = ? WHERE parent = ? AND name = ?", (epoch, *place))
+        self._known.pop((place.parent, place.name), None)
 
     def identify(self, dentry: Dentry, lower: LowerId, *, generation: int, epoch: Seq) -> Dentry:
         """The object of this name is now `lower`."""
         store, key, etag = lower
         identified = dentry._replace(store=store, key=key, etag=etag, generation=generation, epoch=epoch)
         self._db.execute(_PUT, identified)
+        self._keep(identified[:2], identified)
         return identified
 
     def children(self, parent: InodeNo, *, after: bytes, count: int) -> list[Dentry]:
@@ -175,6 +172,12 @@ class Dentries:
     def below(self, ino: InodeNo) -> list[Dentry]:
         """Every row below a directory, whiteouts included; those of its known subdirectories too."""
         return [Dentry._make(row) for row in self._db.execute(_BELOW, {"ino": ino})]
+
+    def _keep(self, key: tuple[InodeNo, bytes], row: Dentry | None) -> Dentry | None:
+        if len(self._known) >= _KNOWN and key not in self._known:
+            del self._known[next(iter(self._known))]
+        self._known[key] = row
+        return row
 
 
 def _nobody(parent: InodeNo) -> None:

@@ -38,7 +38,7 @@ async def test_a_read_that_meets_a_damaged_database_makes_it_read_only(
         await world.write_file("b", b"new")
         spoil(tmp_path, world, "dentry")
         with pytest.raises(NamespaceError):
-            await world.stat("b")
+            await world.stat("asked for the first time")
         assert world.ns.database.degraded == "database disk image is malformed"
         with pytest.raises(ReadOnly, match="malformed"):
             world.ns.tree.recover(now_ns=1)

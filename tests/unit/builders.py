@@ -325,6 +325,10 @@ def _stale_caches(namespace: Namespace) -> Iterator[str]:
     for row in namespace.database.connection.execute("SELECT * FROM directory").fetchall():
         if directories.get(row[0])[:7] != row:
             yield f"directory {row[0]} in memory is another: {directories.get(row[0])} for {row}"
+    one = f"SELECT {', '.join(Dentry._fields)} FROM dentry WHERE parent = ? AND name = ?"
+    for key, known in namespace.tables.dentries._known.items():
+        if known != (row := namespace.database.connection.execute(one, key).fetchone()):
+            yield f"name {key} in memory is another: {known} for {row}"
 
 
 def _miscounted(namespace: Namespace) -> Iterator[str]:

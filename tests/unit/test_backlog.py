@@ -75,8 +75,8 @@ def test_it_does_not_matter_what_of_a_file_goes_first(upper: Upper, tables: tupl
             db.execute(f"DELETE FROM {table} WHERE ino = ?", (ino,))
     assert upper.ns.tables.backlog.dirty() == Totals(files=1, bytes=1, stuck=0)
     upper.ns.tables.inodes.delete(ino)
-    with upper.ns.database.transaction() as db:
-        db.execute("DELETE FROM dentry WHERE ino = ?", (ino,))
+    with upper.ns.database.transaction():
+        upper.ns.tables.dentries.delete(upper.place("a"))
 
 
 def test_what_stays_here_is_counted_apart(upper: Upper) -> None:
