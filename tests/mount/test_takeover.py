@@ -261,7 +261,7 @@ def test_one_that_dies_again_and_again_is_not_started_for_ever(mount: Mount, dir
 
 
 def test_one_that_hangs_is_replaced(mounts: Mounts, directory_store: Store) -> None:
-    mount = mounts(directory_store, *DIRECT, "--watchdog", "2s")
+    mount = mounts(directory_store, *DIRECT, "--watchdog", "4s")
     with (mount.path / "open").open("w+b", buffering=0) as file:
         file.write(b"before")
         os.kill(mount.pid, signal.SIGSTOP)
@@ -269,7 +269,7 @@ def test_one_that_hangs_is_replaced(mounts: Mounts, directory_store: Store) -> N
         mount.followed()
         file.write(b" and since")
     assert (mount.path / "open").read_bytes() == b"before and since"
-    assert "gave no sign of life for 2 s: this one goes on" in (mount.cache / "state" / "daemon.log").read_text()
+    assert "gave no sign of life for 4 s: this one goes on" in (mount.cache / "state" / "daemon.log").read_text()
 
 
 def test_an_upgrade_of_what_ends_with_its_daemon(mounts: Mounts, directory_store: Store) -> None:

@@ -159,7 +159,7 @@ def test_too_many_crashes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_one_that_hangs_is_followed(tmp_path: Path) -> None:
     """But not one that nobody can follow, nor one that has not answered yet."""
-    supervised = Supervised(tmp_path, "keep,ready,wait", "ready,release,0", watchdog_s=0.3)
+    supervised = Supervised(tmp_path, "keep,ready,wait", "release,0", watchdog_s=0.3)
     assert supervised.status() == 0
     hung = "by its supervisor, as its loop gave no sign of life for 0.3 s"
     assert supervised.said() == ["None {} config", f"{hung} {{'fuse': 'of 1'}} config"]
