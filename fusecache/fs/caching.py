@@ -88,7 +88,7 @@ class Caching:
 
     async def pinned(self) -> dict[str, object]:
         """Return the pinned paths, and what they hold."""
-        return {"paths": self._pinning.paths(), **asdict(await self._pinning.count())}
+        return await self._pinning.report()
 
     async def ls(self, path: bytes, *, after: bytes) -> dict[str, object]:
         """Return a page of a directory's names above `after`, each with what is here of it."""

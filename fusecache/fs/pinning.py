@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+import trio
 
 from fusecache.cache.contents import Contents
 from fusecache.fs.load import Loaded, Loader
@@ -14,6 +16,9 @@ from fusecache.namespace.marked import key_of, path_of
 from fusecache.namespace.namespace import Namespace
 from fusecache.namespace.records import Dentry
 from fusecache.types import ROOT_INO, InodeNo
+
+_COST = 20
+"""Times what counting takes, the count is good for."""
 
 
 @dataclass(slots=True)
@@ -46,6 +51,8 @@ class Pinning:
         self._loader = loader
         self._walk = walk
         self._limit = limit
+        self._told: tuple[list[str], Pinned] = [], Pinned()
+        self._told_until = float("-inf")
 
     async def pin(
         self, path: bytes, ino: InodeNo, row: Dentry | None, *, progress: Callable[[Loaded], None]
@@ -83,9 +90,17 @@ class Pinning:
         above = [each for each in left if not each or key.startswith(f"{each}/")]
         return {"unpinned": [path_of(each) for each in gone], "still_by": [path_of(each) for each in above]}
 
-    def paths(self) -> list[str]:
-        """Return the pinned paths as people write them."""
-        return list(map(path_of, self._ns.pins.keys()))
+    async def report(self) -> dict[str, object]:
+        """Return the pinned paths as people write them, and what they hold: now, or as long ago as it costs little.
+
+        Who looks every second at a mount with a million pinned files must not keep it busy with that.
+        """
+        began_at, keys = trio.current_time(), self._ns.pins.keys()
+        if keys != self._told[0] or began_at >= self._told_until:
+            self._told = keys, await self.count()
+            now = trio.current_time()
+            self._told_until = now + _COST * (now - began_at)
+        return {"paths": list(map(path_of, keys)), **asdict(self._told[1])}
 
     async def count(self, *, but: str | None = None) -> Pinned:
         """Add up what the rows have below the pins, once each; `but` those at or below this key."""

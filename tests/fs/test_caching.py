@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from fusecache.errors import NotFound
 from fusecache.fs.load import Wish, included
+from fusecache.fs.pinning import Pinned, Pinning
 from fusecache.fs.pressure import Limits
 from tests.fs.draining import MIB, Drained, RecordedStore, a_drained_world
 from tests.fs.harness import BLOCK, pattern
@@ -244,6 +245,32 @@ async def test_pins_that_the_cache_cannot_hold_are_refused(
         assert (await world.caching.unpin(b""))["unpinned"] == ["/a", "/a/f1"]
         await load(world, "b", pin=True)
         assert (await world.caching.pinned())["cached_bytes"] == 10 * MIB
+
+
+async def test_a_count_that_takes_long_is_good_for_longer(
+    autojump_clock: MockClock, world: Drained, store: RecordedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.foreign(TREE)
+    await load(world, "t", pin=True)
+    counts = Pinning.count
+
+    async def slow(pinning: Pinning) -> Pinned:
+        await trio.sleep(1)
+        return await counts(pinning)
+
+    monkeypatch.setattr(Pinning, "count", slow)
+    told = await world.caching.pinned()
+    assert told["files"] == 12
+    await free(world, "t/d0")
+    began = trio.current_time()
+    assert await world.caching.pinned() == told
+    assert trio.current_time() == began
+    await world.caching.unpin(b"t")
+    assert (await world.caching.pinned())["files"] == 0
+    await trio.sleep(30)
+    began = trio.current_time()
+    await world.caching.pinned()
+    assert trio.current_time() == began + 1
 
 
 async def test_ls_tells_how_much_is_here_and_is_no_use_of_it(
