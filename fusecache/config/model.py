@@ -174,6 +174,7 @@ class Config:
 
     transport: str = "pyfuse3"
     passthrough: bool = True
+    acl: bool = False
     allow_other: bool = False
     kernel_options: tuple[str, ...] = ()
     """Mount options for the kernel as they were given: nosuid, nodev, noexec, noatime."""
@@ -240,6 +241,8 @@ def _check_store(config: Config) -> None:
         raise ConfigError("credentials come from the AWS chain (environment, profile, role), never from the URL")
     if config.sse_kms_key_id is not None and config.sse not in ("aws:kms", "aws:kms:dsse"):
         raise ConfigError("sse_kms_key_id needs sse = aws:kms")
+    if config.acl and config.transport != "direct":
+        raise ConfigError("acl needs the direct transport: --transport direct")
     if config.endpoint_url is not None and urlsplit(config.endpoint_url).scheme not in ("http", "https"):
         raise ConfigError(f"endpoint_url {config.endpoint_url!r} must begin with http:// or https://")
 

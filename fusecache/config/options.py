@@ -55,6 +55,7 @@ OPTIONS = (
     _size("block_size", "The piece that is fetched and evicted; a power of two."),
     Option("transport", values.choice("auto", "pyfuse3", "direct"), "auto, pyfuse3 or direct (no libfuse).", "NAME"),
     _flag("passthrough", "Let the kernel read and write whole files of the cache by itself, where it can (yes)."),
+    _flag("acl", "Keep POSIX access control lists, here and not in the store; on the direct transport (no)."),
     Option("endpoint_url", values.text, "Where the S3 API answers, if it isn't AWS.", "URL"),
     Option("region", values.text, "The bucket's region.", "NAME"),
     Option("profile", values.text, "The profile of the AWS configuration to use.", "NAME"),

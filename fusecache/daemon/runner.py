@@ -71,7 +71,7 @@ def _service(
     hand_over = trio.Event()
     keep = keeper.keep if keeper.is_there else None
     succession = takeover.Succession(before, keep, hand_over, lambda: service.leaves_at_once)
-    direct_serve = partial(direct.serve, may_back=config.passthrough, succession=succession)
+    direct_serve = partial(direct.serve, may_back=config.passthrough, acls=config.acl, succession=succession)
 
     async def transport(mounted: Callable[[], None]) -> None:
         serve = direct_serve if is_direct else _pyfuse_serve()

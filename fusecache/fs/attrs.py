@@ -56,4 +56,4 @@ def inherited(owner: Owner, parent: Inode) -> Owner:
     if not parent.mode & stat.S_ISGID:
         return owner
     mode = owner.mode | stat.S_ISGID if stat.S_ISDIR(owner.mode) else owner.mode
-    return Owner(mode, owner.uid, parent.gid)
+    return owner._replace(mode=mode, gid=parent.gid)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fusecache.cache.contents import Contents
 from fusecache.errors import AlreadyExists, InvalidArgument, IsADirectory, NotPermitted
-from fusecache.fs.attrs import Changes, inherited, without_set_id
+from fusecache.fs.attrs import Changes, without_set_id
 from fusecache.fs.backing import Backing
 from fusecache.fs.checks import Checks
 from fusecache.fs.copying import Copying
@@ -125,7 +125,7 @@ class FileSystem:
             self._files.truncate(inode, changes.size)
             inode = (await self.getattr(ino)).inode
         if not changes.is_size_only:
-            self._set(changes.applied_to(inode), changes.mtime_ns)
+            self._set(self.xattrs.applied(changes, inode), changes.mtime_ns)
         return await self.getattr(ino)
 
     async def mkdir(self, place: Place, owner: Owner) -> Entry:
@@ -374,7 +374,7 @@ class FileSystem:
         return Entry(inode, self._names.timeout_s(inode))
 
     def _inherited(self, place: Place, owner: Owner) -> Owner:
-        return inherited(owner, self._t.inodes.get(place.parent))
+        return self.xattrs.heir(owner, self._t.inodes.get(place.parent))
 
     def _set(self, inode: Inode, mtime_ns: int | None) -> None:
         now_ns = self._wall_ns()

@@ -100,6 +100,9 @@ class Owner(NamedTuple):
     mode: int
     uid: int
     gid: int
+    umask: int = 0
+    """What of the mode does not count, unless its directory says what it inherits."""
+    xattrs: bytes | None = None
 
 
 class Place(NamedTuple):

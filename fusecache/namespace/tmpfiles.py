@@ -19,9 +19,8 @@ class Tmpfiles:
         """Make an empty file that has no name, as if it had been unlinked while somebody has it open."""
         times = (now_ns, now_ns, now_ns)
         with self._t.database.transaction():
-            return self._t.inodes.insert(
-                Inode(InodeNo(0), *owner, 0, 0, *times, 0, 1, None, None, None, None, None, None)
-            )
+            inode = Inode(InodeNo(0), *owner[:3], 0, 0, *times, 0, 1, None, None, None, None, None, None)
+            return self._t.inodes.insert(inode._replace(xattrs=owner.xattrs))
 
     def name(self, ino: InodeNo, place: Place, *, now_ns: int) -> Inode:
         """Give it its name: from now on the store lacks it, which is sent after the next commit of its bytes.

@@ -174,7 +174,7 @@ class Tree:
                 t.seals.summed(ino, held.generation, sums)
 
     def set_attributes(self, inode: Inode, *, now_ns: int) -> None:
-        """Store mode, owner and times; the object's metadata follows, which knows neither atime nor ctime."""
+        """Store mode, owner, times and xattrs; the object's metadata follows, which knows neither atime nor ctime."""
         t = self._t
         with t.database.transaction():
             before = t.inodes.get(inode.ino)
@@ -186,16 +186,19 @@ class Tree:
                 atime_ns=inode.atime_ns,
                 mtime_ns=inode.mtime_ns,
                 ctime_ns=now_ns,
+                xattrs=inode.xattrs,
             )
             travelling = (inode.mode, inode.uid, inode.gid, inode.mtime_ns)
             if travelling != (before.mode, before.uid, before.gid, before.mtime_ns):
                 self._wants.attributes(inode, now_ns=now_ns)
 
-    def set_xattrs(self, ino: InodeNo, xattrs: bytes, *, now_ns: int) -> None:
-        """Store the extended attributes, packed; the object's metadata follows."""
+    def set_xattrs(self, changed: Inode, *, now_ns: int) -> None:
+        """Store the extended attributes, and the mode that goes with them; the object's metadata follows."""
         t = self._t
         with t.database.transaction():
-            inode = t.inodes.update(t.inodes.get(ino), xattrs=xattrs, ctime_ns=now_ns)
+            inode = t.inodes.update(
+                t.inodes.get(changed.ino), xattrs=changed.xattrs, mode=changed.mode, ctime_ns=now_ns
+            )
             self._wants.attributes(inode, now_ns=now_ns)
             t.requests.done()
 
@@ -322,7 +325,23 @@ class Tree:
         size = len(symlink) if symlink is not None else 0
         times = (now_ns, now_ns, now_ns)
         nlink = 2 if stat.S_ISDIR(owner.mode) else 1
-        fresh = (InodeNo(0), *owner, nlink, size, *times, 0, 1, symlink, None, None, None, None, None, rdev)
+        fresh = (
+            InodeNo(0),
+            *owner[:3],
+            nlink,
+            size,
+            *times,
+            0,
+            1,
+            symlink,
+            None,
+            None,
+            None,
+            None,
+            None,
+            rdev,
+            owner.xattrs,
+        )
         inode = t.inodes.insert(Inode(*fresh))
         t.dentries.put(Dentry(*place, inode.ino, None, None, None, None, seq, 0))
         t.inodes.touched(place.parent, now_ns)

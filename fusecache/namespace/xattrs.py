@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping
 
 _LENGTHS = struct.Struct("<BI")
+_TRAVEL = b"user."
 Pairs = tuple[tuple[bytes, bytes], ...]
 
 
@@ -30,8 +31,11 @@ def unpacked(blob: bytes | None) -> dict[bytes, bytes]:
 
 
 def pairs_of(blob: bytes | None) -> Pairs | None:
-    """Return the attributes as they travel with an object; None: there never were any."""
-    return None if blob is None else tuple(unpacked(blob).items())
+    """Return the attributes as they travel with an object; None: there never were any.
+
+    Access control lists stay here: nobody else would know whom they name.
+    """
+    return None if blob is None else tuple(pair for pair in unpacked(blob).items() if pair[0].startswith(_TRAVEL))
 
 
 def row_of(pairs: Pairs | None) -> bytes | None:

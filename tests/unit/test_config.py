@@ -125,6 +125,7 @@ def test_configured_patterns_come_on_top() -> None:
         ({"store": ""}, "no store"),
         ({"mountpoint": ""}, "no mount point"),
         ({"transport": "usb"}, "transport"),
+        ({"transport": "pyfuse3", "acl": True}, "direct transport"),
         ({"mounts": {"/a": "s3://b"}}, "not in this version"),
         ({"block_size": "3M"}, "power of two"),
         ({"block_size": "1K"}, "block_size"),

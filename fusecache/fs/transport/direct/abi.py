@@ -78,13 +78,16 @@ class Opcode(enum.IntEnum):
 FUSE_ASYNC_READ = 1 << 0
 FUSE_ATOMIC_O_TRUNC = 1 << 3
 FUSE_BIG_WRITES = 1 << 5
+FUSE_DONT_MASK = 1 << 6
 FUSE_DO_READDIRPLUS = 1 << 13
 FUSE_READDIRPLUS_AUTO = 1 << 14
 FUSE_ASYNC_DIO = 1 << 15
 FUSE_PARALLEL_DIROPS = 1 << 18
+FUSE_POSIX_ACL = 1 << 20
 FUSE_MAX_PAGES = 1 << 22
 FUSE_CACHE_SYMLINKS = 1 << 23
 FUSE_HANDLE_KILLPRIV_V2 = 1 << 28
+FUSE_SETXATTR_EXT = 1 << 29
 FUSE_INIT_EXT = 1 << 30
 FUSE_PASSTHROUGH = 1 << 37
 FUSE_HAS_RESEND = 1 << 39
@@ -109,6 +112,7 @@ FUSE_WRITE_KILL_SUIDGID = 1 << 2
 
 XATTR_CREATE = 1 << 0
 XATTR_REPLACE = 1 << 1
+FUSE_SETXATTR_ACL_KILL_SGID = 1 << 0
 RENAME_NOREPLACE = 1 << 0
 RENAME_EXCHANGE = 1 << 1
 
@@ -151,6 +155,7 @@ fuse_release_in = Struct("=QIIQ")  # fh, flags, release_flags, lock_owner
 fuse_flush_in = Struct("=QIIQ")  # fh, unused, padding, lock_owner
 fuse_fsync_in = Struct("=QII")  # fh, fsync_flags, padding
 fuse_setxattr_in = Struct("=II")  # size, flags
+fuse_setxattr_in_ext = Struct("=IIII")  # the same, setxattr_flags, padding; with FUSE_SETXATTR_EXT
 fuse_getxattr_in = Struct("=II")  # size, padding
 fuse_getxattr_out = Struct("=II")  # size, padding
 fuse_interrupt_in = Struct("=Q")  # unique

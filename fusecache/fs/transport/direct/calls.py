@@ -20,6 +20,7 @@ from fusecache.fs.transport.direct.answers import LEAST_NAME_BYTES, Answers, pac
 from fusecache.fs.transport.direct.handshake import MAX_WRITE
 from fusecache.fs.transport.direct.logbook import Kind, Logbook, Opened
 from fusecache.fs.transport.direct.passthrough import Backings
+from fusecache.fs.transport.direct.settings import setting_of
 from fusecache.namespace.records import Place
 from fusecache.namespace.tree import Owner
 from fusecache.types import Extent, HandleNo, InodeNo
@@ -165,12 +166,11 @@ class Calls:
         return _sized(b"".join(name + b"\0" for name in names), size)
 
     async def setxattr(self, who: Header, body: memoryview) -> bytes:
-        size, flags = _read(abi.fuse_setxattr_in, body)
-        name, _, value = bytes(body[abi.fuse_setxattr_in.size :]).partition(b"\0")
-        if not name or len(value) != size:
+        if (asked := setting_of(body, self._logbook.agreement)) is None:
             raise Malformed("an attribute of another size than told")
-        create, replaces = bool(flags & abi.XATTR_CREATE), bool(flags & abi.XATTR_REPLACE)
-        await self._fs.xattrs.set(who.nodeid, name, value, create=create, replace=replaces)
+        name, value, create, replaces, drops = asked
+        set_one = self._fs.xattrs.set
+        await set_one(who.nodeid, name, value, create=create, replace=replaces, drops_set_gid=drops)
         return _NOTHING
 
     async def removexattr(self, who: Header, body: memoryview) -> bytes:
@@ -369,7 +369,7 @@ def _handle(body: memoryview) -> HandleNo:
 
 
 def _owner(kind: int, mode: int, umask: int, who: Header) -> Owner:
-    return Owner(kind | stat.S_IMODE(mode) & ~umask, who.uid, who.gid)
+    return Owner(kind | stat.S_IMODE(mode), who.uid, who.gid, umask)
 
 
 def _sized(value: bytes, size: int) -> bytes:

@@ -35,6 +35,10 @@ _WANTED = (
 """Never the writeback cache: a write(2) that returned would be in the kernel's memory only. Nor
 FUSE_AUTO_INVAL_DATA: another version of a file is another inode, and its pages are dropped by notifications."""
 
+_FOR_ACLS = abi.FUSE_POSIX_ACL | abi.FUSE_DONT_MASK | abi.FUSE_SETXATTR_EXT
+"""The kernel asks for access control lists and judges by them; modes come as they were given, as a directory's default
+list counts in place of the umask."""
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
@@ -48,6 +52,11 @@ class Agreement:
     def backs(self) -> bool:
         """Whether the kernel reads and writes files of the cache by itself."""
         return bool(self.features & abi.FUSE_PASSTHROUGH)
+
+    @property
+    def has_acls(self) -> bool:
+        """Whether there are access control lists."""
+        return bool(self.features & abi.FUSE_POSIX_ACL)
 
     def reply(self) -> bytes:
         """Return the body of INIT's answer (struct fuse_init_out)."""
@@ -68,8 +77,9 @@ class Agreement:
         )
 
 
-def agree(body: memoryview, *, may_back: bool) -> Agreement:
-    """Answer an INIT with as much of what it offers as is used here. `may_back`: this process may register files.
+def agree(body: memoryview, *, may_back: bool, acls: bool = False) -> Agreement:
+    """Answer an INIT with as much of what it offers as is used here. `may_back`: this process may register files;
+    `acls`: there are to be access control lists.
 
     Raises:
         MountError: a kernel older than what is spoken here, or no INIT at all.
@@ -84,8 +94,5 @@ def agree(body: memoryview, *, may_back: bool) -> Agreement:
         )
     if offered & abi.FUSE_INIT_EXT:
         offered |= abi.fuse_init_in_flags2.unpack_from(body, abi.fuse_init_in.size)[0] << 32
-    return Agreement(
-        min(minor, abi.FUSE_KERNEL_MINOR_VERSION),
-        max_readahead,
-        offered & (_WANTED if may_back else _WANTED & ~abi.FUSE_PASSTHROUGH),
-    )
+    wanted = (_WANTED if may_back else _WANTED & ~abi.FUSE_PASSTHROUGH) | (_FOR_ACLS if acls else 0)
+    return Agreement(min(minor, abi.FUSE_KERNEL_MINOR_VERSION), max_readahead, offered & wanted)

@@ -40,6 +40,7 @@ async def serve(
     sever: Callable[[], None],
     ready: Callable[[], None],
     may_back: bool,
+    acls: bool = False,
     succession: Succession = ALONE,
 ) -> None:
     """Mount, call `ready`, and answer requests until somebody unmounts.
@@ -47,7 +48,7 @@ async def serve(
     If cancelled, or if it fails, it unmounts, unless a next process can go on: see `succession`. What becomes stale is
     delivered by a process of its own, see `invalidation`; `sever` aborts the connection, for when that process cannot
     end otherwise. `may_back`: the kernel may read and write files of the cache by itself; of one that is gone on with
-    that was said when it was mounted.
+    that was said when it was mounted. `acls`: there are access control lists.
 
     Raises:
         MountError: the kernel or fusermount3 refused; nothing is mounted.
@@ -59,12 +60,15 @@ async def serve(
     try:
         connection = succession.before
         if connection is None:
-            agreement = await _shake_hands(server_fd, filesystem.requests, may_back=may_back and os.geteuid() == 0)
+            may_back = may_back and os.geteuid() == 0
+            agreement = await _shake_hands(server_fd, filesystem.requests, may_back=may_back, acls=acls)
             connection = Connection(server_fd, Logbook.begin(agreement))
             is_kept = kept(connection, succession.keep)
         logbook = connection.logbook
         if logbook.agreement.backs:
             filesystem.back_files()
+        if logbook.agreement.has_acls:
+            filesystem.xattrs.keep_acls()
         async with invalidations.delivered(
             server_fd, sever, outlives=lambda: is_kept and is_mounted and not succession.ends()
         ):
@@ -81,7 +85,7 @@ async def serve(
         os.close(server_fd)
 
 
-async def _shake_hands(fd: int, requests: Requests, *, may_back: bool) -> Agreement:
+async def _shake_hands(fd: int, requests: Requests, *, may_back: bool, acls: bool) -> Agreement:
     """Answer INIT, which comes first; nobody gets any other answer before. Requests are counted from here on."""
     await trio.lowlevel.wait_readable(fd)
     message = memoryview(os.read(fd, BUFFER_BYTES))
@@ -89,7 +93,7 @@ async def _shake_hands(fd: int, requests: Requests, *, may_back: bool) -> Agreem
     if who.opcode != Opcode.INIT:
         raise MountError(f"the kernel began with a request of kind {who.opcode} and no INIT")
     try:
-        agreement = agree(message[fuse_in_header.size :], may_back=may_back)
+        agreement = agree(message[fuse_in_header.size :], may_back=may_back, acls=acls)
     except MountError:
         os.write(fd, fuse_out_header.pack(fuse_out_header.size, -errno.EPROTO, who.unique))
         raise
