@@ -14,8 +14,8 @@ import trio
 from trio.testing import MockClock
 
 from fusecache.backends.fault import FaultyBackend
-from fusecache.cache.readahead import SMALL_FILE_BYTES
 from fusecache.errors import AccessDenied
+from fusecache.fs.absent import SMALL_BYTES
 from fusecache.types import ETag, Extent, HandleNo, ObjectKey
 from tests.fs.draining import Drained, RecordedStore, a_drained_world
 from tests.fs.harness import BLOCK, pattern
@@ -158,7 +158,7 @@ class Awaited(RecordedStore):
         return await super().get(key, extent, if_match=if_match)
 
 
-LAKE = pattern(SMALL_FILE_BYTES + BLOCK, seed=9)
+LAKE = pattern(SMALL_BYTES + BLOCK, seed=9)
 """Nobody fetches it whole for a look at its middle."""
 
 
