@@ -30,6 +30,7 @@ from fusecache.cache.scrub import Scrub
 from fusecache.cache.sharing import Sharing
 from fusecache.cache.shrink import disown
 from fusecache.cache.sparse import ContentLost, SparseFile
+from fusecache.cache.strays import Strays
 from fusecache.cache.summing import read_sums, unsummed
 from fusecache.cache.synced import Synced, present_bytes
 from fusecache.cache.traffic import Traffic
@@ -79,6 +80,7 @@ class Contents:
         """Whether the index was told of every file: not by a process that was killed, nor if it was lost."""
         self._index.note(_KNOWS_ALL, 0)
         self._index.flush(used_bytes=self._ledger.used_bytes)
+        self.strays = Strays(self.places, self._ledger, lambda ino: ino in self._open or index.get(ino) is not None)
         self.remains = Remains(self.places, root / "aside", self._ledger)
 
     def __repr__(self) -> str:

@@ -33,6 +33,10 @@ class Places:
                 names = [entry.name for entry in entries]
             yield [InodeNo(int(name, 16)) for name in names if _NUMBER.match(name)]
 
+    def folder(self, number: int) -> str:
+        """One of the `FAN_OUT` directories."""
+        return f"{self.root}/{number:02x}"
+
     def stat(self, ino: InodeNo) -> os.stat_result | None:
         """Return the file's status, None if absent. After a crash it tells size and times of what was written last."""
         try:

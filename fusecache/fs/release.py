@@ -24,10 +24,15 @@ from fusecache.types import InodeNo
 log = logging.getLogger(__name__)
 
 _EVERY_S = 0.1
+_SHARE = 4
+"""Times what a look takes that finds nothing is the pause after it."""
+_LONGEST_S = 2.0
 _BATCH = 200
 """Files between two looks at other requests."""
 _ALL = 1 << 62
 """Bytes."""
+_FOLDERS = 8
+"""Of 256, in which contents are looked for that the index lost, each time."""
 _LARGE = 64 << 20
 """From here on, files go piece by piece."""
 _ROUNDS = 4
@@ -61,10 +66,13 @@ class Releaser:
 
     async def run(self) -> None:
         """Make room whenever it is wanted, until cancelled or the namespace is degraded."""
+        pause_s = _EVERY_S
         while self._ns.database.degraded is None:
-            await trio.sleep(_EVERY_S)
+            await trio.sleep(pause_s)
+            began, pause_s = trio.current_time(), _EVERY_S
             try:
-                await self.make_room()
+                if not await self.make_room():  # whoever must stay is not looked at all the time
+                    pause_s = min(_LONGEST_S, max(_EVERY_S, _SHARE * (trio.current_time() - began)))
             except FusecacheError as exc:
                 log.warning("clean files could not be given up, and will be: %s", exc)
         await trio.sleep_forever()
@@ -75,6 +83,7 @@ class Releaser:
         async with self._one_at_a_time:
             if self._wanted():
                 self._contents.flush_index()  # what became clean a moment ago is found, too
+            await self._release_strays()
             for _ in range(_ROUNDS):
                 if not await self._round():
                     break
@@ -118,6 +127,14 @@ class Releaser:
             if self._released >= enough:
                 break
         self._contents.eviction.stay(stay)
+
+    async def _release_strays(self) -> None:
+        for _ in range(_FOLDERS):
+            if not self._wanted() or (strays := self._contents.strays.next()) is None:
+                return
+            for inode in await self._settled(strays) if strays else ():
+                self._freed(self._contents.strays.release(inode.ino))
+            await trio.lowlevel.checkpoint()
 
     def _give_up(self, inode: Inode, wanted: int) -> int:
         """Delete a closed content, or take as much as is wanted off a large one; return how much that frees."""

@@ -132,6 +132,26 @@ async def test_a_large_file_goes_piece_by_piece(
         assert store.since()["get"] == 1
 
 
+async def test_what_a_lost_index_knew_goes_too(tmp_path: Path, store: Watched, autojump_clock: MockClock) -> None:
+    """Nobody would choose it, and the cache would be the smaller by it for ever."""
+    await store.foreign({f"f{n}": pattern(MIB, n) for n in range(30)})
+    async with a_bounded_world(tmp_path, store) as world:
+        for n in range(12):
+            await world.read_file(f"f{n}")
+        await world.write_file("dirty", pattern(MIB, 99))
+        world.contents.flush_index()
+        world.contents._index._db.execute("DELETE FROM content")
+        store.hold("put")
+        for n in range(12, 30):
+            assert await world.read_file(f"f{n}") == pattern(MIB, n)
+            await trio.sleep(1)
+        here = [n for n in range(30) if world.contents.exists((await world.stat(f"f{n}")).ino)]
+        assert len([n for n in here if n >= 12]) > 4
+        assert world.contents.used_bytes() <= HIGH
+        assert await world.read_file("dirty") == pattern(MIB, 99)
+        assert await world.read_file("f0") == pattern(MIB, 0)
+
+
 async def test_what_a_mapping_still_shows_stays(tmp_path: Path, store: Watched, autojump_clock: MockClock) -> None:
     """The kernel has no handle any more, and its pages need the file: to delete it would free nothing."""
     await store.foreign({f"f{n}": pattern(MIB, n) for n in range(20)})
