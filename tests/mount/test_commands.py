@@ -69,7 +69,7 @@ def test_a_mount_answers_when_the_command_returns(mountpoint: Path, store: Path)
 def test_the_keys_of_the_contract(mountpoint: Path) -> None:
     (mountpoint / "a").write_bytes(b"12345")
     of_mount, of_path = facts(mountpoint), facts(mountpoint / "a")
-    assert of_mount.keys() == MOUNT_KEYS | {"pid", "read_only", "set_aside", "bytes_written"} | STEERING_KEYS
+    assert of_mount.keys() == MOUNT_KEYS | {"pid", "read_only", "set_aside", "bytes_written", "events"} | STEERING_KEYS
     assert (of_mount["read_only"], of_mount["set_aside"]) == (None, [])
     cache = of_mount["cache"]
     assert (cache["scrub"], cache["bad_blocks"]) == ({"checked_bytes": 0, "corrupt": 0}, 0)
