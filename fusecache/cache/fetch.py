@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 REQUEST_BYTES = 8 << 20
 """Largest ranged GET: its body is in memory whole, once for each that the limiter lets through."""
 
-MAX_PREFETCHES = 16
+MAX_PREFETCHES = 12
 """Requests that nobody waits for. Beyond it prefetching is skipped: readers come first."""
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-READ_AHEAD_KIB = 4096
-"""Four requests of the largest kind, 1 MiB, on their way for each reader."""
+READ_AHEAD_KIB = 1024
+"""A request of the largest kind. Not more: so much is read around each of the first faults of a mapping, too, wherever
+they are; and who reads on is fetched ahead for here."""
 
 _DEVICES = Path("/sys/class/bdi")
 
