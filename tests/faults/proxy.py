@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NamedTuple
+from xml.sax.saxutils import unescape
 
 import trio
 
@@ -17,6 +19,7 @@ from tests.faults.rules import Dark, Do, Judge, Rules, Verdict
 from tests.faults.streams import Closed, Stream, connect
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_KEY = re.compile(rb"<Key>([^<]*)</Key>")
 
 
 class Record(NamedTuple):
@@ -36,6 +39,8 @@ class Record(NamedTuple):
     received_bytes: int
     """Of the answer's body."""
     took_s: float
+    deleted: Sequence[str]
+    """The keys that a DeleteObjects names."""
 
 
 @dataclass(slots=True)
@@ -49,10 +54,20 @@ class _Exchange:
     status: int = 0
     sent: int = 0
     received: int = 0
+    told: bytes = b""
+    """The body of a request that names its keys there."""
+
+    async def listened(self, body: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+        """Give the body on, and keep it if it names keys."""
+        async with aclosing(body) as pieces:
+            async for data in pieces:
+                if self.operation.name == "DeleteObjects":
+                    self.told += data
+                yield data
 
 
 class Proxy:
-    """Passes each connection on to one of its own, a request at a time, without looking at any body."""
+    """Passes each connection on to one of its own, a request at a time; reads only the bodies of DeleteObjects."""
 
     def __init__(self, host: str, port: int) -> None:
         """`host` and `port`: of the store."""
@@ -134,7 +149,7 @@ class Proxy:
                 Record(
                     now, operation.name, operation.kind, operation.key, exchange.status,
                     exchange.verdict.do.value if exchange.verdict.do else "", exchange.sent, exchange.received,
-                    time.monotonic() - now,
+                    time.monotonic() - now, [unescape(key.decode()) for key in _KEY.findall(exchange.told)],
                 )
             )  # fmt: skip
 
@@ -152,7 +167,7 @@ class Proxy:
             await _send_half(client, store, exchange)
             return False
         await store.send(exchange.head.raw)
-        exchange.sent = await _pass(client.body(exchange.head), store)
+        exchange.sent = await _pass(exchange.listened(client.body(exchange.head)), store)
         answer = parse(await store.head())
         while answer.status < 200:
             answer = parse(await store.head())

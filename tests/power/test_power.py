@@ -39,6 +39,8 @@ CUTS = amount("FUSECACHE_POWER_CUTS", usual=100, soak=2000)
 STEPS = 40
 BASES = {"base-1": b"one " * 50_000, "base-2": b"two " * 20_000}
 ROOT = Path(__file__).resolve().parents[2]
+SHORTLY = 8
+"""Changes of the disk."""
 RESERVE_BYTES = 64 << 10
 """So little, that the journal often comes to the end of what was laid out for it."""
 
@@ -141,13 +143,20 @@ async def all_done(world: Drained) -> None:
             await trio.sleep(0.1)
 
 
-async def cut_everywhere(root: Path, seed: int, count: int, fates: Sequence[str], *, is_backed: bool = False) -> None:
-    """Run the application once, and let the power go at `count` moments of it."""
+async def cut_everywhere(
+    root: Path, seed: int, count: int, fates: Sequence[str], *, is_backed: bool = False, after: str = ""
+) -> None:
+    """Run the application once, and let the power go at `count` moments of it, or only shortly after such a change."""
     states, records, store = await run_application(root, seed, is_backed=is_backed)
     if is_backed:
         assert any("by the kernel" in state.told for state in states)
     rng = random.Random(seed)
-    ends = [record.end for record in records if states[0].end < record.end <= states[-1].end]
+    records_of_it = [record for record in records if states[0].end < record.end <= states[-1].end]
+    ends = [
+        record.end
+        for number, record in enumerate(records_of_it)
+        if not after or any(each.kind == after for each in records_of_it[max(0, number - SHORTLY) : number])
+    ]
     disk, done = Disk(), 0
     for end in sorted(rng.choice(ends) for _ in range(count)):
         while done < len(records) and records[done].end <= end:
@@ -205,8 +214,8 @@ async def test_a_forgotten_sync_is_found(
             monkeypatch.setattr(Remains, "rewrite", lambda self, ino, data: None)
         case _:
             monkeypatch.setattr(Contents, "drop", at_once)
-    seeds = iter(range(1, 6))
+    seeds, after = iter(range(1, 10)), "unlink" if forgotten == "that the store has it" else ""
     with pytest.RaisesGroup(pytest.RaisesExc((AssertionError, NotFound, ContentLost)), flatten_subgroups=True):
         for seed in seeds:
             (tmp_path / str(seed)).mkdir()
-            await cut_everywhere(tmp_path / str(seed), seed, 40, ["dropped", "mixed"])
+            await cut_everywhere(tmp_path / str(seed), seed, 40, ["dropped", "mixed"], after=after)
