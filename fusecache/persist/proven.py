@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from fusecache.backends.sources import SourceTruncated
 from fusecache.cache.blocks import hash_block
-from fusecache.cache.sums import SUM_BYTES, array_of, fits, sum_of
+from fusecache.cache.sums import SUM_BYTES, array_of, fits, sum_count, sum_of
 from fusecache.errors import PermanentBackendError
 from fusecache.types import InodeNo
 
@@ -17,26 +17,34 @@ class BytesChanged(PermanentBackendError):
 
 
 class Proof:
-    """What the blocks of one generation of a file hash to, as far as it is known."""
+    """What the blocks of one generation of a file hash to, as far as it is known: of those that were read, always."""
 
     def __init__(self, ino: InodeNo, size: int, sums: bytes | None) -> None:
         """`sums` as `cache.sums` packs them; None, or those of another size: nothing is known."""
         self._ino = ino
         self.size = size
         self._sums = sums if sums is not None and fits(sums, size) else b""
+        self._read: dict[int, int] = {}
 
     def hashes(self) -> bytes:
         """Return them as the index keeps those of blocks of that size; empty: nothing is known."""
-        return array_of(self._sums).tobytes() if self.size else b""
+        if not self.size or not (self._sums or self._read):
+            return b""
+        known = array_of(self._sums or bytes(8 * sum_count(self.size)))
+        for block_no, value in self._read.items():
+            known[block_no] = value
+        return known.tobytes()
 
     def check(self, block_no: int, data: bytes) -> None:
-        """Compare a block of `SUM_BYTES`, the last one perhaps short, with what was written.
+        """Compare a block of `SUM_BYTES`, the last one perhaps short, with what was written, or find out what it is.
 
         Raises:
             BytesChanged: it is another.
         """
-        expected = sum_of(self._sums, block_no)
-        if expected is not None and hash_block(data) != expected:
+        expected, found = sum_of(self._sums, block_no), hash_block(data)
+        if expected is None:
+            self._read[block_no] = found
+        elif found != expected:
             raise BytesChanged(
                 f"the bytes of inode {self._ino} on the cache disk changed behind our back, between bytes "
                 f"{block_no * SUM_BYTES} and {block_no * SUM_BYTES + len(data)}: they are kept, and not sent"

@@ -50,7 +50,7 @@ class Uploader:
             started = begin(tools, job)
             if started is not None:
                 await tools.recorded()
-                await self._finish(started, inode, BytesSource(b""))
+                await self._finish(started, inode, BytesSource(b""), self._proof(inode))
             return
         content = open_content(tools.contents, inode)
         try:
@@ -96,7 +96,8 @@ class Uploader:
             return
         try:
             with content.held():
-                await self._finish(started, inode, self._source(content, inode), content)
+                proof = self._proof(inode)  # now, as the end of the task forgets the sums
+                await self._finish(started, inode, self._source(content, inode, proof), proof, content)
         except SourceTruncated:
             self._again(started)
         except BytesChanged:
@@ -125,11 +126,11 @@ class Uploader:
             content.relabel(None)
         self._tools.namespace.tree.made_whole(content.ino)
 
-    def _source(self, content: Content, inode: Inode) -> Source:
+    def _source(self, content: Content, inode: Inode, proof: Proof) -> Source:
         """A small body is read at once: no write of this process can come between, and none while it is sent."""
         if not inode.size:
             return BytesSource(b"")
-        source = ProvenRange(content.fd(), 0, inode.size, self._proof(inode))
+        source = ProvenRange(content.fd(), 0, inode.size, proof)
         return source if inode.size > _AT_ONCE_BYTES else BytesSource(b"".join(source))
 
     def _proof(self, inode: Inode) -> Proof:
@@ -137,8 +138,10 @@ class Uploader:
         seal = self._tools.namespace.tables.seals.get(inode.ino)
         return Proof(inode.ino, inode.size, seal.sums_of(inode.generation))
 
-    async def _finish(self, started: Started, inode: Inode, source: Source, content: Content | None = None) -> None:
-        tools, proof = self._tools, self._proof(inode)  # the end of the task forgets the sums
+    async def _finish(
+        self, started: Started, inode: Inode, source: Source, proof: Proof, content: Content | None = None
+    ) -> None:
+        tools = self._tools
         before = stamp_of(content) if content is not None and inode.size else None
         signature = tools.signer.upload(started.key, inode, source.length, before)
         metadata = metadata_of(attributes(inode), upload_id=signature)

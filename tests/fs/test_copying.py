@@ -69,8 +69,21 @@ async def sent(world: Drained, store: RecordedStore) -> list[str]:
     return sorted(store.parts)
 
 
+async def have_it_written(world: Drained, store: RecordedStore) -> None:
+    """By the kernel, where that may; sent before anybody has looked at its bytes."""
+    number = await world.create("big", os.O_WRONLY)
+    if world.fs.backing(number) is None:
+        await world.fs.write(number, 0, BIG)
+        await world.close(number)
+    else:
+        file = Handed(world, number)
+        os.pwrite(file.fd, BIG, 0)
+        await file.close()
+    await world.settle()
+
+
 @pytest.mark.parametrize("is_backed", [False, True], ids=["asked", "backed"])
-@pytest.mark.parametrize("have_it_all", [read_all, write_all])
+@pytest.mark.parametrize("have_it_all", [read_all, write_all, have_it_written])
 async def test_a_copy_of_an_object_sends_nothing(
     autojump_clock: MockClock, tmp_path: Path, store: RecordedStore, have_it_all: HaveItAll, is_backed: bool
 ) -> None:

@@ -65,6 +65,22 @@ async def test_what_was_left_alone_is_copied(
         assert (await world.describer.describe(b"big"))["state"] == "clean"
 
 
+@pytest.mark.parametrize("size", [6 * MIB + 5, len(BIG)], ids=["at once", "in parts"])
+async def test_of_what_was_sent_it_is_known_what_it_hashes_to(
+    autojump_clock: MockClock, tmp_path: Path, store: RecordedStore, size: int
+) -> None:
+    """Also if nobody had looked before: so the kernel may change it, and little of it is sent."""
+    async with backed(tmp_path, store) as world:
+        file = await handed(world, "big", os.O_WRONLY | os.O_CREAT)
+        os.pwrite(file.fd, BIG[:size], 0)
+        await file.close()
+        await world.settle()
+        await change(world, 0, b"changed")
+        assert store.content("big") == BIG[:size]
+        await world.settle()
+        assert store.content("big") == b"changed" + BIG[7:size]
+
+
 async def test_the_same_bytes_again_are_no_change(
     autojump_clock: MockClock, tmp_path: Path, store: RecordedStore
 ) -> None:
