@@ -71,6 +71,7 @@ def test_bytes_pass_and_requests_are_written_down(bucket: Bucket) -> None:
         ("HeadObject", "t/a", 200),
         ("DeleteObjects", "", 200),
     ]
+    assert [list(each.deleted) for each in records] == [[], [], [], [], ["t/a"]]
     assert records[0].sent_bytes >= len(BODY)
     assert records[1].received_bytes == len(BODY)
     assert bucket.faults.news() == []

@@ -23,7 +23,8 @@ pytestmark = [
 ]
 
 MIB = 1 << 20
-DISK_MIB = amount("FUSECACHE_DISK_MIB", usual=256, soak=4096)
+DISK_MIB = max(256, amount("FUSECACHE_DISK_MIB", usual=256, soak=4096))
+"""Of a smaller one most is what is kept free."""
 PATIENCE = ("--persist-delay", "1h", "--space-patience", "2s")
 
 
