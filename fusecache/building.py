@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,17 @@ from fusecache.cache.index import ContentIndex
 from fusecache.cache.listings import Listings, PageStore
 from fusecache.config import Config
 from fusecache.config.model import MAX_UPLOADS
+from fusecache.fs.guesses import Guesses
 from fusecache.fs.names import Names
 from fusecache.fs.notified import Notified
 from fusecache.fs.pressure import Limits as SpaceLimits
 from fusecache.fs.pressure import default_size
 from fusecache.fs.recovery import Recovery
+from fusecache.fs.stale import TellStale
 from fusecache.namespace.lower import Defaults
 from fusecache.namespace.namespace import Namespace
 from fusecache.persist.staging import Patterns
-from fusecache.types import StoreNo
+from fusecache.types import InodeNo, StoreNo
 
 _STREAMED_S = 3600.0
 """How long a page of a listing is kept at least: for who reads a directory, whatever is believed of it."""
@@ -74,6 +76,28 @@ def listings_of(config: Config, readers: Mapping[StoreNo, Backend]) -> Listings:
     keep_s = max(_STREAMED_S, config.by_path().longest_fresh_s)
     pages = PageStore(config.cache_dirs[0] / "listings", tag=str(config.mountpoint), keep_s=keep_s)
     return Listings(readers, pages, clock=time.time)
+
+
+def names_of(
+    config: Config,
+    namespace: Namespace,
+    listings: Listings,
+    readers: Mapping[StoreNo, Backend],
+    *,
+    dropped: Callable[[InodeNo], None],
+    stale: TellStale,
+) -> Names:
+    """Return what resolves the names of a mount."""
+    return Names(
+        namespace,
+        listings,
+        readers,
+        defaults=defaults_of(config),
+        wall_ns=time.time_ns,
+        dropped=dropped,
+        stale=stale,
+        guesses=Guesses(is_allowed=config.head == "lazy"),
+    )
 
 
 def notified_of(config: Config, namespace: Namespace, names: Names) -> Notified:

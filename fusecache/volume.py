@@ -24,10 +24,10 @@ from fusecache.backends.retry import RetryingReader
 from fusecache.building import (
     MAX_GETS,
     contents_of,
-    defaults_of,
     doctor_of,
     limits_of,
     listings_of,
+    names_of,
     namespace_of,
     namespace_path,
     notified_of,
@@ -234,7 +234,6 @@ class _Parts:
     def __init__(
         self, config: Config, backend: Backend, pacer: Pacer, reader: Backend, namespace: Namespace, stale: TellStale
     ) -> None:
-        defaults = defaults_of(config)
         self.namespace = namespace
         self.reader = reader
         self.pacer = pacer
@@ -262,15 +261,7 @@ class _Parts:
             changed=self.persister.changed,
         )
         self.nameless = Nameless(self.files.is_open)
-        names = Names(
-            namespace,
-            self.listings,
-            readers,
-            defaults=defaults,
-            wall_ns=time.time_ns,
-            dropped=self.files.dropped,
-            stale=stale,
-        )
+        names = names_of(config, namespace, self.listings, readers, dropped=self.files.dropped, stale=stale)
         self.looking = Looking(namespace, names)
         self.notified = notified_of(config, namespace, names)
         self.upkeep = Upkeep(namespace, self.contents, durability, self.files)

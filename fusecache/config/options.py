@@ -127,6 +127,12 @@ OPTIONS = (
     ),
     _flag("hedge", "Ask a second time for bytes that are late; the first answer counts (no)."),
     _size("small_file", "Files up to this size are fetched as a whole (8M)."),
+    Option(
+        "head",
+        values.choice("lazy", "always"),
+        "lazy or always: whether ls -l asks for each object, or for one of a directory.",
+        "WHEN",
+    ),
     _duration("patience", "How long a call waits for an absent store before it fails (60s)."),
     _flag("allow_other", "Let other users in (default for root's mounts)."),
     Option("log_level", values.choice("debug", "info", "warning", "error"), "What is logged (info).", "LEVEL"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from fusecache.cache.contents import Contents
 from fusecache.errors import AlreadyExists, InvalidArgument, IsADirectory, NotPermitted
@@ -18,12 +17,13 @@ from fusecache.fs.backing import Backing
 from fusecache.fs.checks import Checks
 from fusecache.fs.copying import Copying
 from fusecache.fs.files import Files
+from fusecache.fs.guesses import check_guess, is_guess
 from fusecache.fs.handles import is_for_writing
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Entry, Names
 from fusecache.fs.ranges import Ranges
 from fusecache.fs.space import Space
-from fusecache.fs.streams import Streams
+from fusecache.fs.streams import DirEntry, Streams
 from fusecache.fs.tmpfiles import Tmpfiles
 from fusecache.fs.waiting import Waiting
 from fusecache.fs.xattrs import Xattrs
@@ -38,15 +38,6 @@ _DIR_BATCH = 64
 _TICK_S = 1e-9
 """The kernel rounds it up to a tick of its clock: open(2) looks at what it has made and need not ask. A write(2) takes
 it back, and what else changes the bytes does so within the resolution of their times."""
-
-
-@dataclass(frozen=True, slots=True)
-class DirEntry:
-    """A name of a directory stream, and the position after it."""
-
-    name: bytes
-    entry: Entry
-    position: int
 
 
 class FileSystem:
@@ -94,9 +85,11 @@ class FileSystem:
     async def lookup(self, parent: InodeNo, name: bytes) -> Entry:
         """Resolve a name. Raises NotFound, NotADirectory, NameTooLong, StoreUnreachable."""
         self._checks.length(name)
-        row = await self._names.find(parent, name)
-        assert row.ino is not None
-        return await self.getattr(row.ino)
+        ino = (await self._names.find(parent, name)).inode_no
+        inode = self._t.inodes.get(ino)
+        if is_guess(inode) and self._names.guesses.answers(parent):
+            return self._names.guessed(inode, parent)
+        return await self.getattr(ino)
 
     async def getattr(self, ino: InodeNo) -> Entry:
         """Return the attributes, with one HEAD if only a listing told them so far."""
@@ -116,7 +109,7 @@ class FileSystem:
     async def setattr(self, ino: InodeNo, changes: Changes) -> Entry:
         """Change attributes; a new size is a write. One transaction each."""
         self._checks.writable()
-        inode = (await self.getattr(ino)).inode
+        inode = await self._judged(ino)
         if changes.size is not None:
             self._checks.bytes_of(inode)
             if changes.size > inode.size:
@@ -233,12 +226,13 @@ class FileSystem:
         """Open a directory, also one that was removed and is still somebody's: it is empty."""
         if ino not in self._nameless:
             self._names.directory(ino)
+        self._names.guesses.walked(ino)
         return self.streams.open(ino)
 
     async def readdir(self, number: HandleNo, position: int) -> list[DirEntry]:
         """Return some of the entries after `position`; none at the end.
 
-        Attributes that only a listing told are believed for no time: a stat asks again, with a HEAD.
+        Attributes that only a listing told are believed for no time, unless such guesses are known to be good there.
         """
         stream = self.streams.get(number)
         while names := await stream.names(position, _DIR_BATCH):
@@ -289,7 +283,7 @@ class FileSystem:
             self._checks.writable()
         if is_for_writing(flags) and not flags & os.O_TRUNC:  # that makes room
             await self._space.pace()
-        inode = (await self.getattr(ino)).inode
+        inode = await self._judged(ino)
         self._checks.bytes_of(inode)
         if flags & os.O_TRUNC and drops_set_id and without_set_id(inode.mode) != inode.mode:
             self._set(inode._replace(mode=without_set_id(inode.mode)), None)
@@ -360,10 +354,17 @@ class FileSystem:
     # --- helpers ---
 
     def _dir_entry(self, row: Dentry, position: int) -> DirEntry:
-        assert row.ino is not None
-        entry = self._entry(self._t.inodes.get(row.ino))
-        guessed = not entry.inode.headed and entry.inode.base_key is not None
-        return DirEntry(row.name, Entry(entry.inode, 0.0) if guessed else entry, position)
+        entry = self._entry(self._t.inodes.get(row.inode_no))
+        if is_guess(entry.inode):
+            entry = self._names.guessed(entry.inode, row.parent)
+        return DirEntry(row.name, entry, position)
+
+    async def _judged(self, ino: InodeNo) -> Inode:
+        """As `getattr`; Stale: the kernel has judged who asks by a guess that is wrong, and does so again."""
+        guess = self._nameless.get(ino) or self._t.inodes.get(ino)
+        inode = (await self.getattr(ino)).inode
+        check_guess(guess, inode)
+        return inode
 
     def _entry(self, inode: Inode) -> Entry:
         if not inode.is_dir:

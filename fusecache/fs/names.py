@@ -13,6 +13,7 @@ from fusecache.config.rules import FOR_EVER_S
 from fusecache.errors import NoSuchObject, NotADirectory, NotFound
 from fusecache.fs.asking import Answer, Asking
 from fusecache.fs.doubts import Doubts
+from fusecache.fs.guesses import Guesses
 from fusecache.fs.negatives import Negatives
 from fusecache.fs.stale import Pages, TellStale
 from fusecache.namespace.keys import TMP_PREFIX, component_of
@@ -55,6 +56,7 @@ class Names:
         wall_ns: Callable[[], int],
         dropped: Callable[[InodeNo], None],
         stale: TellStale,
+        guesses: Guesses | None = None,
     ) -> None:
         """`dropped` is told of inodes that the store has replaced or taken away, `stale` of what led to them."""
         self._ns = namespace
@@ -69,6 +71,7 @@ class Names:
         """As of when, by trio's clock, the store has it as the rows do."""
         self._negatives = Negatives()
         self._doubts = Doubts()
+        self.guesses = guesses or Guesses(is_allowed=True)
 
     async def find(self, parent: InodeNo, name: bytes) -> Dentry:
         """Return the live row of a name, asking the lower if the rows don't settle it.
@@ -131,7 +134,10 @@ class Names:
         current = self._t.inodes.get(inode.ino)  # it may have changed while we asked
         if current.headed or info.etag != current.base_etag:
             return current
-        return self._ns.lower.headed(current, self._asking.attributes(info))
+        told = self._ns.lower.headed(current, self._asking.attributes(info))
+        if self.guesses.learnt(row.parent, current, told):
+            self._stale(current.ino)
+        return told
 
     def directory(self, ino: InodeNo) -> Directory:
         """Return the directory.
@@ -149,6 +155,10 @@ class Names:
         """How long the kernel may keep what it is told: until the lower would be asked again."""
         fresh_s, checked_at = self._ns.policies.fresh_s_of(inode.ino), self._checked.get(inode.ino)
         return fresh_s if checked_at is None else max(0.0, checked_at + fresh_s - trio.current_time())
+
+    def guessed(self, inode: Inode, directory: InodeNo) -> Entry:
+        """What the kernel is told of a file of that directory of which only a listing has told."""
+        return Entry(inode, self.timeout_s(inode) if self.guesses.are_shown(directory) else 0.0)
 
     async def listing(self, directory: Directory) -> Listing | None:
         """The listing to be merged into a directory; None where the rows are all there is."""
@@ -319,7 +329,7 @@ class Names:
         """Tell what the kernel may still believe of a name that the store has changed: here alone.
 
         The name leads elsewhere, and where it led there is a link less. Nothing else that the store shows is known
-        to the kernel otherwise: it keeps no names that were not there, and no attributes that only a listing told.
+        to the kernel otherwise: it keeps no names that were not there.
         """
         self._stale(lost.place)
         self._stale(lost.ino)

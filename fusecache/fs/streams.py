@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import trio
@@ -17,7 +18,7 @@ import trio
 from fusecache.cache.listings import Listing, LowerEntry
 from fusecache.errors import NameTooLong, Stale
 from fusecache.fs.left import LeftDirectory
-from fusecache.fs.names import Names, is_reserved
+from fusecache.fs.names import Entry, Names, is_reserved
 from fusecache.namespace.keys import name_of
 from fusecache.namespace.tree import Tables
 from fusecache.types import HandleNo, InodeNo
@@ -33,6 +34,15 @@ _LOCAL_CHUNK = 2000
 
 _RECENT_NAMES = 200_000
 """Of directories that nobody has open any more so many names are kept, ~ 100 bytes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirEntry:
+    """A name of a directory stream, and the position after it."""
+
+    name: bytes
+    entry: Entry
+    position: int
 
 
 class Shown(NamedTuple):

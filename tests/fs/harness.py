@@ -25,10 +25,11 @@ from fusecache.fs.absent import Absent
 from fusecache.fs.attrs import Changes
 from fusecache.fs.describe import Describer
 from fusecache.fs.files import Files
-from fusecache.fs.filesystem import DirEntry, FileSystem
+from fusecache.fs.filesystem import FileSystem
 from fusecache.fs.nameless import Nameless
 from fusecache.fs.names import Names
 from fusecache.fs.stale import Stale
+from fusecache.fs.streams import DirEntry
 from fusecache.fs.upkeep import Upkeep
 from fusecache.fs.waiting import Waiting
 from fusecache.fs.xattrs import Xattrs

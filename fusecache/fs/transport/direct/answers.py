@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterable
 from struct import Struct
 
-from fusecache.fs.filesystem import DirEntry
 from fusecache.fs.names import Entry
-from fusecache.fs.streams import Shown
+from fusecache.fs.streams import DirEntry, Shown
 from fusecache.fs.transport.direct.abi import (
     fuse_attr,
     fuse_attr_out,
