@@ -74,7 +74,7 @@ class Content:
         self.users = 1
         """How many have it open; those who fetch, send or sync it are among them."""
         self.fetches = 0
-        """How many of them bring blocks, and need none of those that are here."""
+        """How many of them bring blocks for readers, who look again after each wait: pieces may go meanwhile."""
         self._removed = False
         self.reading: tuple[StoreNo, ObjectKey] | None = None
         self.watch()

@@ -32,7 +32,7 @@ _Key = tuple[InodeNo, int | Extent]
 class _Fetch:
     """One ranged GET, and who waits for it."""
 
-    __slots__ = ("base", "content", "done", "error", "kept", "scope", "waiters", "wanted")
+    __slots__ = ("base", "content", "done", "error", "kept", "needed", "scope", "waiters", "wanted")
 
     def __init__(self, content: Content, base: Base, wanted: range | Extent, *, kept: bool) -> None:
         self.content = content
@@ -41,10 +41,17 @@ class _Fetch:
         """Blocks, or a part of some."""
         self.kept = kept
         """A prefetch: goes on though nobody waits."""
+        self.needed = False
+        """Somebody waits for it who cannot do without the cache: it is kept beyond its size, too."""
         self.waiters = 0
         self.done = trio.Event()
         self.error: Exception | None = None
         self.scope = trio.CancelScope()
+
+    def need(self) -> None:
+        """Nothing of the content goes meanwhile: who waits would ask for it again, and again."""
+        self.content.fetches -= not self.needed
+        self.needed = True
 
     @property
     def extent(self) -> Extent:
@@ -117,8 +124,9 @@ class Fetcher:
             finally:
                 self._nursery = None
 
-    async def ensure(self, content: Content, blocks: Sequence[int]) -> None:
-        """Return when `blocks` are present; those in flight are waited for, the others requested.
+    async def ensure(self, content: Content, blocks: Sequence[int], *, may_pass: bool = False) -> None:
+        """Return when `blocks` are present; those in flight are waited for, the others requested. They are
+        kept beyond the cache's size, too, if need be, as writes and drains depend on them; others `may_pass` it.
 
         A cancelled caller leaves the blocks as they are; a request that nobody waits for is cancelled.
 
@@ -129,7 +137,11 @@ class Fetcher:
         """
         # The base may change while a request flies; then its bytes are not used, and asked for again.
         while absent := content.absent(blocks):
-            await self._landed(self._joined(content, absent))
+            fetches = self._joined(content, absent)
+            for fetch in fetches:
+                if not may_pass:
+                    fetch.need()
+            await self._landed(fetches)
 
     async def ensure_part(self, content: Content, extent: Extent) -> None:
         """Return when `extent` can be read: fetched without the rest of its blocks, unless those are on their way.
@@ -259,7 +271,7 @@ class Fetcher:
     async def _fill(self, fetch: _Fetch, data: memoryview, store: Callable[[memoryview], None]) -> None:
         while fetch.current:
             try:
-                if not self._fits(len(data)):
+                if not fetch.needed and not self._fits(len(data)):
                     raise NoSpace(f"the cache is as large as it may be: no room for a block of {fetch.content!r}")
                 store(data)
             except NoSpace:
@@ -272,7 +284,7 @@ class Fetcher:
         self._forget(fetch)
         self._prefetch_count -= fetch.kept
         fetch.done.set()
-        fetch.content.fetches -= 1
+        fetch.content.fetches -= not fetch.needed
         fetch.content.close()
         if fetch.error is not None and not fetch.waiters:
             known = isinstance(fetch.error, FusecacheError)  # who needs the blocks will ask, and hear it again

@@ -45,7 +45,7 @@ class Absent:
         content = handle.file.content
         if content.size <= self._small_bytes:
             while content.missing(extent):
-                await self.fetch(content, content.missing(Extent(0, content.size)))
+                await self.fetch(content, content.missing(Extent(0, content.size)), may_pass=True)
             return
         plan = handle.readahead.on_read(extent, content.size)
         is_exact = plan.exact and takes_pieces(content)
@@ -54,7 +54,7 @@ class Absent:
             await self._moved_along(content, lambda: self._fetcher.ensure_part(content, extent))
             return
         while missing := content.missing(extent):
-            await self.fetch(content, missing)
+            await self.fetch(content, missing, may_pass=True)
 
     def _ahead(self, handle: Handle, extents: Iterable[Extent], *, is_exact: bool) -> None:
         """Begin with what is likely to be read next; what there is no time for now is begun at the next read."""
@@ -67,9 +67,14 @@ class Absent:
             if left is not None:
                 handle.readahead.stopped(left * content.block_size)
 
-    async def fetch(self, content: Content, missing: list[int]) -> None:
-        """Make blocks present; if their object was moved by us meanwhile, from where it is now. Raises Stale."""
-        await self._moved_along(content, lambda: self._fetcher.ensure(content, content.absent(missing)))
+    async def fetch(self, content: Content, missing: list[int], *, may_pass: bool = False) -> None:
+        """Make blocks present; if their object was moved by us meanwhile, from where it is now.
+
+        Within the cache's size, if the caller `may_pass` it. Raises Stale, NoSpace.
+        """
+        await self._moved_along(
+            content, lambda: self._fetcher.ensure(content, content.absent(missing), may_pass=may_pass)
+        )
 
     async def _moved_along(self, content: Content, request: Callable[[], Awaitable[None]]) -> None:
         """Make a request, and if what it asks for was moved by us meanwhile, make it again. Raises Stale."""
@@ -99,7 +104,7 @@ class Absent:
         self.prefetch(content)  # goes on when nobody waits any more
         with trio.move_on_after(_MOMENT_S), suppress(FusecacheError):  # else whoever reads is told
             while missing := content.missing(Extent(0, content.size)):
-                await self.fetch(content, missing)
+                await self.fetch(content, missing, may_pass=True)
 
     def prefetch(self, content: Content) -> None:
         """Begin to fetch all that a content lacks, though nobody waits for it."""

@@ -266,8 +266,9 @@ class Files:
         file = self._handles.get(number).file
         self._look(file)
         content = file.content
-        while not content.whole and (missing := content.missing_for_write(Extent(offset, len(data)))):
-            await self._absent.fetch(content, missing)  # and look again: much may have happened meanwhile
+        with closing(content.retain()):  # so that nothing of it goes to make room for others
+            while not content.whole and (missing := content.missing_for_write(Extent(offset, len(data)))):
+                await self._absent.fetch(content, missing)  # and look again: much may have happened meanwhile
         if not file.dirtied:
             self._begin(file)
         size = content.size

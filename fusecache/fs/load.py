@@ -158,7 +158,7 @@ class Loader:
                     count = sum(content.block_length(each) for each in missing)
                     async with self._reserved(count):
                         await trio.sleep_until(turns.take(trio.current_time(), amount=count))
-                        await self._absent.fetch(content, missing)
+                        await self._absent.fetch(content, missing, may_pass=True)
                     arrived(count)
                     if content.missing(Extent(start, min(step, content.size - start))) == missing:
                         raise NoSpace("the cache does not keep what is fetched")

@@ -40,7 +40,7 @@ class Limits:
     """Share of the disk, less what others have on it, that stays free of clean files, and below which writers are
     slowed; at half of it they wait. None: a tenth, at most 32 GiB."""
     cache_size: int | None = None
-    """Bytes of the disk that contents may take: clean ones go before there are more."""
+    """Bytes of the disk that contents may take, or clean ones alone if it does not bound writers."""
     bounds_writers: bool = False
     """Whether that holds for what the store lacks, too; else that may take what the disk has."""
 
@@ -175,7 +175,10 @@ def pressure_of(levels: Levels, limits: Limits) -> Pressure:
     disk = Mark(levels.free, _soft_free(levels.free + levels.used, limits.free_space_ratio))
     if limits.cache_size is None:
         return Pressure(levels, limits, disk, None)
-    return Pressure(levels, limits, disk, Mark(limits.cache_size - levels.used, int(limits.cache_size * _CACHE_RATIO)))
+    # Else what was just fetched for a writer would go at once while more is dirty than that: nobody would get on.
+    beside = 0 if limits.bounds_writers else levels.dirty + levels.local
+    free = limits.cache_size - max(0, levels.used - beside)
+    return Pressure(levels, limits, disk, Mark(free, int(limits.cache_size * _CACHE_RATIO)))
 
 
 def default_size(room: int, free_space_ratio: float | None) -> int:

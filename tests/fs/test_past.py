@@ -74,6 +74,18 @@ async def test_so_it_is_while_the_cache_is_full_of_what_the_store_lacks(
         assert store.content("new") == pattern(17 * MIB, 1)
 
 
+async def test_a_write_that_needs_the_rest_of_its_block_has_it_beyond_the_size(
+    tmp_path: Path, store: RecordedStore, autojump_clock: MockClock
+) -> None:
+    """What is dirty may take what the disk has, so what is fetched for it may, too: else it would be ENOSPC."""
+    await store.foreign({"f": BODY})
+    store.hold("put")
+    async with a_drained_world(tmp_path, store, room=ROOM) as world:
+        await world.write_file("new", pattern(17 * MIB, 1))
+        await world.write_at("f", 5 * BLOCK + 7, b"x")
+        assert await in_pieces(world) == BODY[: 5 * BLOCK + 7] + b"x" + BODY[5 * BLOCK + 8 :]
+
+
 async def test_what_was_written_is_among_what_was_not_kept(
     tmp_path: Path, store: RecordedStore, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

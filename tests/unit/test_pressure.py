@@ -91,6 +91,12 @@ def test_what_the_store_lacks_keeps_to_it_if_somebody_said_how_much() -> None:
         assert at(9000 * GIB, 1001 * GIB, limits=limits).strain == (1.0 if is_said else 0.0)
 
 
+def test_what_it_does_not_bound_drives_nothing_clean_out() -> None:
+    limits = Limits(cache_size=100 * GIB)
+    assert at(900 * GIB, 190 * GIB, dirty=90 * GIB, local=10 * GIB, limits=limits).to_release == 0
+    assert at(900 * GIB, 190 * GIB, dirty=80 * GIB, local=10 * GIB, limits=limits).to_release == 10 * GIB
+
+
 @pytest.mark.parametrize(("ratio", "size"), [(None, 80), (0.1, 80), (0.5, 50), (0.0, 80)])
 def test_nobody_said_how_much_it_takes(ratio: float | None, size: int) -> None:
     assert default_size(100 * GIB, ratio) == size * GIB
