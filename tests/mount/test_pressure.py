@@ -121,7 +121,7 @@ def test_more_than_fits_is_written_at_once(
     mounts: Mounts, directory_store: Store, *, copies_of_descriptors_close: bool
 ) -> None:
     """No file can be drained before it is closed: so they come to their end one after the other."""
-    mount = mounts(directory_store, "--persist-delay", "100ms", "--space-patience", "20s")
+    mount = mounts(directory_store, "--persist-delay", "100ms", "--space-patience", "60s")
     expected = {f"w{n}": pattern(MIB, n) for n in range(WRITERS)}
     files = {name: (mount.path / name).open("wb", buffering=0) for name in expected}
     for name, file in files.items():
