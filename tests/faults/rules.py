@@ -43,7 +43,7 @@ class Fault:
     do: Do
     every: int = 1
     kinds: tuple[str, ...] = ()
-    """As `operations.KINDS` has them; none: all."""
+    """Classes, or the operations themselves, as `operations.KINDS` has them; none: all."""
     prefix: str = ""
     """Of the keys."""
     suffix: str = ""
@@ -156,4 +156,5 @@ class Judge:
 
 
 def _is_for(kinds: tuple[str, ...], prefix: str, operation: Operation) -> bool:
-    return (not kinds or operation.kind in kinds) and operation.key.startswith(prefix)
+    is_meant = not kinds or operation.kind in kinds or operation.name in kinds
+    return is_meant and operation.key.startswith(prefix)

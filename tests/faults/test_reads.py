@@ -33,7 +33,7 @@ LASTING = {
     "reset": (Fault(do=Do.DROP_BEFORE, kinds=("read",)), errno.EIO),
     "cut": (Fault(do=Do.CUT_ANSWER, kinds=("read",)), errno.EIO),
     "denied": (Fault(do=Do.ANSWER, status=403, code="AccessDenied", kinds=("read",)), errno.EACCES),
-    "archived": (Fault(do=Do.ANSWER, status=403, code="InvalidObjectState", kinds=("read",)), errno.EIO),
+    "archived": (Fault(do=Do.ANSWER, status=403, code="InvalidObjectState", kinds=("GetObject",)), errno.EIO),
 }
 
 
