@@ -45,10 +45,15 @@ def bodies() -> dict[str, bytes]:
 
 
 @pytest.fixture
-def mount(mounts: Mounts, store: Store, bodies: dict[str, bytes]) -> Mount:
+def patience() -> str:
+    return "3s"
+
+
+@pytest.fixture
+def mount(mounts: Mounts, store: Store, bodies: dict[str, bytes], patience: str) -> Mount:
     for name, body in bodies.items():
         store.put(name, body)
-    mount = mounts(store, "--patience", "3s", "--ttl", "1h")
+    mount = mounts(store, "--patience", patience, "--ttl", "1h")
     assert sorted(os.listdir(mount.path)) == sorted(bodies)
     for name, body in bodies.items():
         assert (mount.path / name).stat().st_size == len(body)
@@ -88,6 +93,7 @@ def assert_all_is_right(mount: Mount, faults: FaultServer, bodies: dict[str, byt
     faults.heal()
 
 
+@pytest.mark.parametrize("patience", ["60s"])
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
 def test_what_fails_in_passing_is_read_all_the_same(
     mount: Mount, faults: FaultServer, bodies: dict[str, bytes], fault: Fault

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import trio
 
+from fusecache import errors
 from fusecache.backends.memory import MemoryBackend
 from fusecache.backends.sources import BytesSource
 from fusecache.cache.contents import Contents
@@ -196,9 +197,15 @@ class World:
         return number
 
     async def open(self, path: str, flags: int = os.O_RDONLY) -> HandleNo:
-        """Open as the kernel does: a name that is not there is created with O_CREAT."""
+        """Open as the kernel does: what is not there is created with O_CREAT, and after ESTALE it looks again."""
         if flags & os.O_CREAT:
             return await self.create(path, flags)
+        try:
+            return await self._open(path, flags)
+        except errors.Stale:
+            return await self._open(path, flags)
+
+    async def _open(self, path: str, flags: int) -> HandleNo:
         ino = (await self.stat(path)).ino
         number = await self.fs.open(ino, flags)
         self.kernel[number] = ino
