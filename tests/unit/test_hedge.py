@@ -36,12 +36,13 @@ class Store:
 
 
 def delays(*last: float | Exception, usual: int = 30) -> Iterator[float | Exception]:
-    yield from [USUAL_S] * usual
+    yield from [1.2 * USUAL_S] * 3  # so that what is usual does not end in the very moment in which it becomes late
+    yield from [USUAL_S] * (usual - 3)
     yield from last
 
 
 @pytest.fixture
-def warmed(autojump_clock: MockClock) -> Callable[..., object]:
+def warmed() -> Callable[..., object]:
     async def make(*last: float | Exception, is_on: bool = True) -> tuple[Hedge, Store]:
         hedge, store = Hedge(is_on=is_on), Store(delays(*last))
         for _ in range(30):
@@ -65,7 +66,9 @@ def test_what_is_late_is_told_by_what_came_before() -> None:
     assert lateness.late_s(SIZE) == 2.0
 
 
-async def test_a_late_answer_is_asked_for_again_and_the_other_one_is_cancelled(warmed: Callable[..., object]) -> None:
+async def test_a_late_answer_is_asked_for_again_and_the_other_one_is_cancelled(
+    autojump_clock: MockClock, warmed: Callable[..., object]
+) -> None:
     hedge, store = await warmed(9.0, 0.05)  # type: ignore[misc]  # a coroutine
     began_s = trio.current_time()
     assert await hedge.ask(store.get, SIZE) == b"32"
@@ -73,26 +76,30 @@ async def test_a_late_answer_is_asked_for_again_and_the_other_one_is_cancelled(w
     assert (hedge.sent, hedge.won, store.cancelled) == (1, 1, 1)
 
 
-async def test_the_first_answer_counts_if_it_comes_first(warmed: Callable[..., object]) -> None:
+async def test_the_first_answer_counts_if_it_comes_first(
+    autojump_clock: MockClock, warmed: Callable[..., object]
+) -> None:
     hedge, store = await warmed(0.15, 9.0)  # type: ignore[misc]  # a coroutine
     assert await hedge.ask(store.get, SIZE) == b"31"
     assert (hedge.sent, hedge.won, store.cancelled) == (1, 0, 1)
 
 
-async def test_who_did_not_ask_for_it_has_one_request(warmed: Callable[..., object]) -> None:
+async def test_who_did_not_ask_for_it_has_one_request(autojump_clock: MockClock, warmed: Callable[..., object]) -> None:
     hedge, store = await warmed(9.0, is_on=False)  # type: ignore[misc]  # a coroutine
     assert await hedge.ask(store.get, SIZE) == b"31"
     assert (hedge.sent, store.asked) == (0, 31)
 
 
-async def test_a_failure_is_no_lateness(warmed: Callable[..., object]) -> None:
+async def test_a_failure_is_no_lateness(autojump_clock: MockClock, warmed: Callable[..., object]) -> None:
     hedge, store = await warmed(BackendUnavailable("first"))  # type: ignore[misc]  # a coroutine
     with pytest.raises(BackendUnavailable, match="first"):
         await hedge.ask(store.get, SIZE)
     assert hedge.sent == 0
 
 
-async def test_a_second_one_that_fails_leaves_the_first_one_its_time(warmed: Callable[..., object]) -> None:
+async def test_a_second_one_that_fails_leaves_the_first_one_its_time(
+    autojump_clock: MockClock, warmed: Callable[..., object]
+) -> None:
     hedge, store = await warmed(1.0, BackendUnavailable("second"))  # type: ignore[misc]  # a coroutine
     assert await hedge.ask(store.get, SIZE) == b"31"
     assert (hedge.sent, hedge.won) == (1, 0)
@@ -105,7 +112,7 @@ async def test_a_slow_store_is_not_asked_for_everything_twice(autojump_clock: Mo
     assert hedge.sent <= 0.1 * 200
 
 
-async def test_a_cancellation_ends_both(warmed: Callable[..., object]) -> None:
+async def test_a_cancellation_ends_both(autojump_clock: MockClock, warmed: Callable[..., object]) -> None:
     hedge, store = await warmed(9.0, 9.0)  # type: ignore[misc]  # a coroutine
     with trio.move_on_after(1) as patience:
         await hedge.ask(store.get, SIZE)
