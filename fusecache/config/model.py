@@ -155,8 +155,8 @@ class Config:
     dir_markers: str = "empty"
     local_ttl_s: float | None = None
     freshness: str = "ttl"
-    head: str = "lazy"
-    """Whether each object is asked for its attributes before they are shown, or one of a directory."""
+    head: str = "always"
+    """Whether each object is asked for its attributes before they are shown, or one of a directory (lazy)."""
     rules: tuple[Rule, ...] = ()
     """What holds for some paths instead of what is said of all files; patterns come on top."""
 

@@ -130,7 +130,7 @@ OPTIONS = (
     Option(
         "head",
         values.choice("lazy", "always"),
-        "lazy or always: whether ls -l asks for each object, or for one of a directory.",
+        "always or lazy: whether ls -l asks for each object, or for one of a directory.",
         "WHEN",
     ),
     _duration("patience", "How long a call waits for an absent store before it fails (60s)."),

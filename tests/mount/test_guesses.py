@@ -40,7 +40,7 @@ def test_an_open_by_a_wrong_guess_is_judged_again_and_goes_on(
             client.put_object(
                 Bucket=bucket, Key=f"some/prefix/d/f{n}", Body=b"y", Metadata={"mode": str(0o100600), "uid": "4321"}
             )
-        mount = mounts(store, "--transport", transport)
+        mount = mounts(store, "--transport", transport, "--head", "lazy")
         root = mount.path / "d"
         shown = {name: (root / name).stat().st_mode for name in sorted(os.listdir(root))}
         assert shown == dict.fromkeys(("f0", "f1", "f2", "f3", "f4"), stat.S_IFREG | 0o644)
