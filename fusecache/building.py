@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +20,6 @@ from fusecache.fs.guesses import Guesses
 from fusecache.fs.names import Names
 from fusecache.fs.notified import Notified
 from fusecache.fs.pressure import Limits as SpaceLimits
-from fusecache.fs.pressure import default_size
 from fusecache.fs.recovery import Recovery
 from fusecache.fs.stale import TellStale
 from fusecache.namespace.lower import Defaults
@@ -177,16 +175,13 @@ def store_options(config: Config) -> StoreOptions:
     )
 
 
-def space_limits(config: Config, used: int, disk: os.statvfs_result) -> SpaceLimits:
-    """Return what a mount may take of its cache `disk`, of which its contents take so much already."""
-    size = config.cache_size
-    if size is None:
-        size = default_size(disk.f_bavail * disk.f_frsize + used, config.free_space_ratio)
+def space_limits(config: Config) -> SpaceLimits:
+    """Return what a mount may take of its cache disk: all but what is kept free, unless a size was said."""
     return SpaceLimits(
         config.dirty_limit,
         config.dirty_soft_ratio,
         config.free_space_ratio,
-        cache_size=size,
+        cache_size=config.cache_size,
         bounds_writers=config.cache_size is not None,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -241,7 +240,7 @@ class _Parts:
         readers = {namespace.store: reader}
         durability = Durability(namespace.database)
         self.contents = contents_of(config)
-        self.limits = space_limits(config, self.contents.used_bytes(), os.statvfs(config.cache_dirs[0]))
+        self.limits = space_limits(config)
         self.hedge = Hedge(is_on=config.hedge)
         self.fetcher = Fetcher(
             readers,

@@ -46,7 +46,7 @@ def _ratio(name: str, help_text: str) -> Option:
 OPTIONS = (
     Option("cache_dir", values.paths, "Where cached and not yet persisted bytes live.", "DIR[:DIR…]", "cache_dirs"),
     Option("state_dir", values.path, "Where the namespace lives; DIR/state below --cache-dir DIR.", "DIR"),
-    _size("cache_size", "How much of the disk files may take (80 % of what is free, and what is dirty more)."),
+    _size("cache_size", "How much of the disk files may take (all but what is kept free)."),
     _size("dirty_limit", "How many bytes the store may lack before writers wait (what the cache disk holds)."),
     _ratio("dirty_soft_ratio", "The share of --dirty-limit from which on writers are slowed (0.8)."),
     _ratio("free_space_ratio", "The share of the cache disk that is kept free; at half of it writers wait (0.1)."),

@@ -24,8 +24,6 @@ _CACHE_RATIO = 0.05
 """Of the cache's size: less than the disk keeps free, as nobody else takes of it."""
 _LOW_WATER = 2
 """Times the soft mark: what is given up at a time is a few hundredths of the cache, each wait for a sync included."""
-_SHARE = 0.8
-"""Of what is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,11 +177,6 @@ def pressure_of(levels: Levels, limits: Limits) -> Pressure:
     beside = 0 if limits.bounds_writers else levels.dirty + levels.local
     free = limits.cache_size - max(0, levels.used - beside)
     return Pressure(levels, limits, disk, Mark(free, int(limits.cache_size * _CACHE_RATIO)))
-
-
-def default_size(room: int, free_space_ratio: float | None) -> int:
-    """Return how much of that room, free or taken by contents, the cache takes if nobody says how much."""
-    return min(int(room * _SHARE), room - _soft_free(room, free_space_ratio))
 
 
 def delay_s(count: int, *, strain: float, drain_per_s: float) -> float:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusecache.fs.pressure import MAX_PAUSE_S, Levels, Limits, Pressure, default_size, delay_s, pressure_of
+from fusecache.fs.pressure import MAX_PAUSE_S, Levels, Limits, Pressure, delay_s, pressure_of
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -95,11 +95,6 @@ def test_what_it_does_not_bound_drives_nothing_clean_out() -> None:
     limits = Limits(cache_size=100 * GIB)
     assert at(900 * GIB, 190 * GIB, dirty=90 * GIB, local=10 * GIB, limits=limits).to_release == 0
     assert at(900 * GIB, 190 * GIB, dirty=80 * GIB, local=10 * GIB, limits=limits).to_release == 10 * GIB
-
-
-@pytest.mark.parametrize(("ratio", "size"), [(None, 80), (0.1, 80), (0.5, 50), (0.0, 80)])
-def test_nobody_said_how_much_it_takes(ratio: float | None, size: int) -> None:
-    assert default_size(100 * GIB, ratio) == size * GIB
 
 
 def test_halfway_writers_are_as_fast_as_the_drain() -> None:
